@@ -1,0 +1,116 @@
+//! Floor 3: the only place that reads or waits for time. Tests move [`Clock::manual`] by hand.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+/// Where time comes from. Cheap to clone; clones of a manual clock share its hand.
+#[derive(Clone, Debug)]
+pub enum Clock {
+    System,
+    Manual(Arc<ManualClock>),
+}
+
+/// A clock that moves only when told.
+#[derive(Debug)]
+pub struct ManualClock {
+    now: watch::Sender<Timestamp>,
+    /// Serialises moves, so that two movers cannot step back.
+    moving: Mutex<()>,
+}
+
+impl Clock {
+    pub fn manual(start: Timestamp) -> Clock {
+        Clock::Manual(Arc::new(ManualClock { now: watch::channel(start).0, moving: Mutex::new(()) }))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks the system")]
+    pub fn now(&self) -> Timestamp {
+        match self {
+            Clock::System => Timestamp::now(),
+            Clock::Manual(clock) => *clock.now.borrow(),
+        }
+    }
+
+    /// Milliseconds since the Unix epoch, as JavaScript's `Date.now()`.
+    pub fn now_ms(&self) -> f64 {
+        self.now().as_millisecond() as f64
+    }
+
+    /// Waits this long; on a manual clock, until it has been moved that far.
+    #[expect(clippy::disallowed_methods, reason = "the one place that waits on the system")]
+    pub async fn sleep(&self, duration: Duration) {
+        match self {
+            Clock::System => tokio::time::sleep(duration).await,
+            Clock::Manual(clock) => {
+                let due =
+                    *clock.now.borrow() + jiff::SignedDuration::try_from(duration).unwrap_or(jiff::SignedDuration::MAX);
+                clock.reached(due).await;
+            }
+        }
+    }
+
+    /// Waits until this instant; returns at once when it has passed. Long system waits are re-checked every
+    /// minute, so a changed system time is noticed.
+    pub async fn sleep_until(&self, due: Timestamp) {
+        loop {
+            let left = due.duration_since(self.now());
+            if left <= jiff::SignedDuration::ZERO {
+                return;
+            }
+            match self {
+                Clock::System => {
+                    let left = left.unsigned_abs().min(Duration::from_secs(60));
+                    self.sleep(left).await;
+                }
+                Clock::Manual(clock) => clock.reached(due).await,
+            }
+        }
+    }
+
+    /// Moves a manual clock forward; a system clock does not move.
+    pub fn advance(&self, by: Duration) {
+        if let Clock::Manual(clock) = self {
+            let _moving = clock.moving.lock().unwrap_or_else(|p| p.into_inner());
+            let by = jiff::SignedDuration::try_from(by).unwrap_or(jiff::SignedDuration::MAX);
+            clock.now.send_modify(|now| *now = now.saturating_add(by).unwrap_or(Timestamp::MAX));
+        }
+    }
+
+    /// Sets a manual clock to a later instant; an earlier one is ignored.
+    pub fn set(&self, to: Timestamp) {
+        if let Clock::Manual(clock) = self {
+            let _moving = clock.moving.lock().unwrap_or_else(|p| p.into_inner());
+            clock.now.send_modify(|now| *now = to.max(*now));
+        }
+    }
+}
+
+impl ManualClock {
+    async fn reached(&self, due: Timestamp) {
+        let mut hand = self.now.subscribe();
+        // An error means the sender is gone, which cannot be while `self` is borrowed.
+        let _ = hand.wait_for(|now| *now >= due).await.is_ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_manual_clock_wakes_sleepers_when_moved_far_enough() {
+        let clock = Clock::manual("2026-01-01T00:00:00Z".parse().unwrap());
+        let sleeper = tokio::spawn({
+            let clock = clock.clone();
+            async move { clock.sleep_until("2026-01-01T00:01:00Z".parse().unwrap()).await }
+        });
+        clock.advance(Duration::from_secs(59));
+        tokio::task::yield_now().await;
+        assert!(!sleeper.is_finished());
+        clock.advance(Duration::from_secs(1));
+        sleeper.await.unwrap();
+    }
+}

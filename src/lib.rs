@@ -1,0 +1,22 @@
+//! Probity: a governance workflow engine.
+//!
+//! Modules stand in floors; each uses only what lies below it (`tests/it/tidy.rs` holds that):
+//!
+//! | floor | modules |
+//! |---|---|
+//! | 0 | `model` plain data |
+//! | 1 | `expr` objectives, `cron` firings: pure |
+//! | 2 | `flow` Node-RED files to plans, `agreement` windows and verdicts: pure |
+//! | 3 | `clock`, `net` |
+//! | 4 | `store`, `registry` |
+//! | 5 | `runtime` runs plans |
+//! | 7 | `nodes` builtin nodes |
+//! | 8 | `evaluate` the one evaluation path |
+//! | 9 | `schedule` what fires what is due |
+//! | 10 | `api` HTTP |
+//! | 11 | `config`, `telemetry`, `app`, `cli` |
+
+pub mod model;
+
+pub mod clock;
+pub mod store;

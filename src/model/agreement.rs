@@ -1,0 +1,120 @@
+//! A Governify/iAgree v6 agreement, parsed: what `agreement::load` makes of the document.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::state::Scope;
+
+/// An agreement ready to evaluate. The document itself stays in `document`, verbatim.
+#[derive(Clone, Debug)]
+pub struct Agreement {
+    pub id: String,
+    /// The document's own `version` text.
+    pub version: String,
+    /// SHA-256 of the canonical document, hex.
+    pub hash: String,
+    /// Where it was loaded from: file path or URL.
+    pub source: String,
+    pub time_zone: TimeZone,
+    pub time_zone_name: String,
+    /// Start of validity; windows before it are not evaluated.
+    pub valid_from: Timestamp,
+    /// End of validity, exclusive.
+    pub valid_to: Option<Timestamp>,
+    pub metrics: BTreeMap<String, Metric>,
+    pub guarantees: Vec<Guarantee>,
+    pub schedule: Option<ScheduleOverride>,
+    pub document: serde_json::Value,
+}
+
+/// `context.x-probity.schedule`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScheduleOverride {
+    pub cron: String,
+    /// IANA name; the agreement's zone when absent.
+    pub time_zone: Option<String>,
+    pub catch_up: CatchUp,
+}
+
+/// What happens to firings missed while nobody ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CatchUp {
+    Skip,
+    #[default]
+    Last,
+    All,
+}
+
+#[derive(Clone, Debug)]
+pub struct Metric {
+    pub id: String,
+    pub collector: Collector,
+    /// The collector's own query, sent to it with `scope` and `window` filled in.
+    pub measure: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Where the samples of a metric come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Collector {
+    /// A flow of ours, by the URL of its `http in` or the name of its `metric` node (`type: "PROBITY-FLOW-V1"`).
+    Flow { entry: FlowEntry, config: serde_json::Value },
+    /// Governify's protocol: POST a computation, poll until 200 (`type` starting `POST-GET-V1`).
+    PostGet {
+        /// Dotted key of the configured services, or a base URL.
+        infrastructure_path: String,
+        endpoint: String,
+        config: serde_json::Value,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum FlowEntry {
+    Http { path: String },
+    Metric { name: String },
+}
+
+#[derive(Clone, Debug)]
+pub struct Guarantee {
+    pub id: String,
+    pub description: String,
+    /// Dimension → default member (`None`: no default).
+    pub scope: BTreeMap<String, Option<String>>,
+    pub terms: Vec<Term>,
+}
+
+/// One entry of a guarantee's `of`.
+#[derive(Clone, Debug)]
+pub struct Term {
+    /// Effective scope: the guarantee's dimensions, the term's members, then defaults.
+    pub scope: Scope,
+    pub objective: super::objective::Objective,
+    /// Metrics of the term in order, with their parameters.
+    pub with: Vec<(String, serde_json::Map<String, serde_json::Value>)>,
+    pub window: WindowSpec,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct WindowSpec {
+    pub period: Period,
+    /// First boundary; windows are counted from here.
+    pub initial: Timestamp,
+    pub end: Option<Timestamp>,
+    /// The document's `window.type`, passed on to collectors.
+    pub kind: String,
+    /// The document's `window.period` text, passed on to collectors.
+    pub period_name: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Period {
+    Hourly,
+    Daily,
+    Weekly,
+    Biweekly,
+    Monthly,
+    Quarterly,
+    Yearly,
+}

@@ -1,0 +1,179 @@
+//! Flows as the file says them (`FlowFile`) and as they run (`Plan`): data only; `flow` fills them in.
+
+use std::sync::Arc;
+
+use arcstr::ArcStr;
+
+use super::{Diagnostic, Object};
+
+/// A flow file, taken apart. `entries` keeps every object of the file verbatim, in its order, for writing back.
+#[derive(Clone, Debug, Default)]
+pub struct FlowFile {
+    /// Where it came from; empty when it was posted.
+    pub file: String,
+    pub entries: Vec<serde_json::Map<String, serde_json::Value>>,
+    pub flows: Vec<Flow>,
+    pub subflows: Vec<Subflow>,
+    pub groups: Vec<Group>,
+    /// Every node of every tab and subflow, and the config nodes, in file order.
+    pub nodes: Vec<NodeDef>,
+}
+
+/// A tab.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    pub id: ArcStr,
+    pub label: ArcStr,
+    pub disabled: bool,
+    pub info: String,
+    pub env: Vec<EnvEntry>,
+    /// False for the tab made for nodes whose `z` names none.
+    pub declared: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Subflow {
+    pub id: ArcStr,
+    pub name: ArcStr,
+    pub env: Vec<EnvEntry>,
+    /// Targets of the input: inner node ids.
+    pub input: Vec<ArcStr>,
+    /// Per output: `(inner node id or the subflow's own id, port)`.
+    pub outputs: Vec<Vec<(ArcStr, usize)>>,
+    /// Sources of the status output; `None` when the subflow has none.
+    pub status: Option<Vec<(ArcStr, usize)>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub id: ArcStr,
+    pub z: ArcStr,
+    pub g: Option<ArcStr>,
+    pub name: ArcStr,
+    pub env: Vec<EnvEntry>,
+    pub nodes: Vec<ArcStr>,
+}
+
+/// One `env` entry of a tab, group, subflow or instance, not yet evaluated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EnvEntry {
+    pub name: ArcStr,
+    pub value: super::Value,
+    /// `str`, `num`, `bool`, `json`, `env`, `jsonata`, `bin`, `date`, `cred`, …
+    pub kind: ArcStr,
+}
+
+/// A node as the file defines it.
+#[derive(Clone, Debug)]
+pub struct NodeDef {
+    pub id: ArcStr,
+    pub node_type: ArcStr,
+    pub name: ArcStr,
+    pub z: ArcStr,
+    pub g: Option<ArcStr>,
+    pub disabled: bool,
+    pub wires: Vec<Vec<ArcStr>>,
+    /// All properties, `id` to `wires` included.
+    pub config: Arc<Object>,
+    /// Index into [`FlowFile::entries`], which gives JSON paths like `$[12].rules[0]`.
+    pub entry: usize,
+}
+
+/// A node of a plan, addressed by its index.
+pub type NodeIndex = u32;
+
+/// Flows ready to run: subflows expanded, wires and handlers resolved to indices. Built whole, never patched.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    pub nodes: Vec<PlanNode>,
+    pub flows: Vec<PlanFlow>,
+    /// Everything worth telling the user about this set of flows.
+    pub diagnostics: Vec<Diagnostic>,
+    /// SHA-256 of the flow file's entries, hex: the flow version recorded with every run.
+    pub version: String,
+}
+
+/// A tab of a plan.
+#[derive(Clone, Debug)]
+pub struct PlanFlow {
+    pub id: ArcStr,
+    pub label: ArcStr,
+    /// Why this flow does not run: `None` when it does.
+    pub stopped: Option<Stopped>,
+    /// Answer deadline of its HTTP callers in milliseconds, when its environment sets `PROBITY_REPLY_MS_MAX`.
+    pub reply_ms_max: Option<u64>,
+}
+
+/// Why a flow of a plan does not run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stopped {
+    Disabled,
+    /// These node types are not known; the flow's HTTP endpoints answer 501 naming them.
+    UnknownTypes(Vec<ArcStr>),
+    /// The flow's definition has errors (see the plan's diagnostics).
+    Invalid,
+}
+
+/// A node of a plan. Nodes of stopped flows are present too, so that their endpoints can say why.
+#[derive(Clone, Debug)]
+pub struct PlanNode {
+    /// The definition's id; inside a subflow instance `<instance id>-<inner id>`, nested likewise.
+    pub id: ArcStr,
+    pub node_type: ArcStr,
+    pub name: ArcStr,
+    /// Index into [`Plan::flows`].
+    pub flow: u32,
+    /// The container whose `flow` context the node sees: tab id or subflow instance id.
+    pub context: ArcStr,
+    /// Contexts of the enclosing flows, nearest first, for `$parent.`.
+    pub parents: Arc<Vec<ArcStr>>,
+    /// All properties with `${X}` replaced by the environment.
+    pub config: Arc<Object>,
+    pub env: Arc<Env>,
+    /// Per port, the targets in wire order.
+    pub wires: Vec<Vec<NodeIndex>>,
+    /// Where an error of this node goes: the nearest level of catch nodes that takes it, already ordered.
+    pub catch: Vec<CatchTarget>,
+    /// Status nodes that hear this node.
+    pub status: Vec<NodeIndex>,
+    /// `link in` nodes by id and name that a dynamic link call of this node may reach, and static link targets.
+    pub links: Vec<LinkTarget>,
+    /// Position of the definition in the file, for diagnostics.
+    pub entry: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct CatchTarget {
+    pub node: NodeIndex,
+    /// Reported as the source when the error came up from a subflow instance; else the failing node itself.
+    pub uncaught_only: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinkTarget {
+    pub id: ArcStr,
+    pub name: ArcStr,
+    pub node: NodeIndex,
+    /// In the same flow as the node that holds this list.
+    pub same_flow: bool,
+}
+
+/// A resolved environment: names looked up in here first, then in `parent`, then in the process (by `config`).
+#[derive(Debug, Default)]
+pub struct Env {
+    pub values: Vec<(ArcStr, super::Value)>,
+    pub parent: Option<Arc<Env>>,
+}
+
+impl Env {
+    /// The nearest value of `name`; a `$parent.` prefix skips this level.
+    pub fn get(&self, name: &str) -> Option<&super::Value> {
+        if let Some(rest) = name.strip_prefix("$parent.") {
+            return self.parent.as_ref()?.get(rest);
+        }
+        match self.values.iter().rev().find(|(k, _)| k == name) {
+            Some((_, value)) => Some(value),
+            None => self.parent.as_ref()?.get(name),
+        }
+    }
+}

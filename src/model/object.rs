@@ -1,0 +1,168 @@
+//! An object whose keys keep the order they were written in, as JavaScript's do.
+//!
+//! Messages are small objects that are built and changed far more often than they are searched, so entries
+//! live in one vector and are found by scanning; an index appears once an object outgrows [`SCAN_MAX`].
+
+use std::collections::HashMap;
+
+use arcstr::ArcStr;
+
+use super::Value;
+
+/// Up to this many entries a scan beats hashing.
+const SCAN_MAX: usize = 16;
+
+/// Ordered map from property name to [`Value`].
+#[derive(Clone, Default)]
+pub struct Object {
+    entries: Vec<(ArcStr, Value)>,
+    index: Option<Box<HashMap<ArcStr, u32>>>,
+}
+
+impl Object {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn with_capacity(n: usize) -> Self {
+        Object { entries: Vec::with_capacity(n), index: None }
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn position(&self, key: &str) -> Option<usize> {
+        match &self.index {
+            None => self.entries.iter().position(|(k, _)| k.as_str() == key),
+            Some(index) => index.get(key).map(|i| *i as usize),
+        }
+    }
+
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.position(key).map(|i| &self.entries[i].1)
+    }
+
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
+        self.position(key).map(|i| &mut self.entries[i].1)
+    }
+
+    pub fn contains_key(&self, key: &str) -> bool {
+        self.position(key).is_some()
+    }
+
+    /// Sets a property; an existing one keeps its place. Returns what was there before.
+    pub fn insert(&mut self, key: impl Into<ArcStr> + AsRef<str>, value: impl Into<Value>) -> Option<Value> {
+        match self.position(key.as_ref()) {
+            Some(i) => Some(std::mem::replace(&mut self.entries[i].1, value.into())),
+            None => {
+                self.push_new(key.into(), value.into());
+                None
+            }
+        }
+    }
+
+    fn push_new(&mut self, key: ArcStr, value: Value) {
+        if let Some(index) = &mut self.index {
+            index.insert(key.clone(), self.entries.len() as u32);
+        }
+        self.entries.push((key, value));
+        if self.index.is_none() && self.entries.len() > SCAN_MAX {
+            self.reindex();
+        }
+    }
+
+    fn reindex(&mut self) {
+        self.index = (self.entries.len() > SCAN_MAX)
+            .then(|| Box::new(self.entries.iter().enumerate().map(|(i, (k, _))| (k.clone(), i as u32)).collect()));
+    }
+
+    /// Removes a property, keeping the order of the others.
+    pub fn remove(&mut self, key: &str) -> Option<Value> {
+        let i = self.position(key)?;
+        let (_, value) = self.entries.remove(i);
+        if self.index.is_some() {
+            self.reindex();
+        }
+        Some(value)
+    }
+
+    /// The property, set to `Undefined` first when it is missing.
+    pub fn entry_mut(&mut self, key: &ArcStr) -> &mut Value {
+        let i = match self.position(key) {
+            Some(i) => i,
+            None => {
+                self.push_new(key.clone(), Value::Undefined);
+                self.entries.len() - 1
+            }
+        };
+        &mut self.entries[i].1
+    }
+
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&ArcStr, &Value)> + ExactSizeIterator {
+        self.entries.iter().map(|(k, v)| (k, v))
+    }
+
+    pub fn values_mut(&mut self) -> impl Iterator<Item = (&ArcStr, &mut Value)> {
+        self.entries.iter_mut().map(|(k, v)| (&*k, v))
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = &ArcStr> {
+        self.entries.iter().map(|(k, _)| k)
+    }
+}
+
+impl std::fmt::Debug for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl PartialEq for Object {
+    /// Equal when both hold the same properties, whatever their order.
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().all(|(k, v)| other.get(k) == Some(v))
+    }
+}
+
+impl<K: Into<ArcStr> + AsRef<str>, V: Into<Value>> FromIterator<(K, V)> for Object {
+    fn from_iter<T: IntoIterator<Item = (K, V)>>(iter: T) -> Self {
+        let mut object = Object::new();
+        for (k, v) in iter {
+            object.insert(k, v);
+        }
+        object
+    }
+}
+
+impl IntoIterator for Object {
+    type Item = (ArcStr, Value);
+    type IntoIter = std::vec::IntoIter<(ArcStr, Value)>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.entries.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_order_and_finds_keys_below_and_above_the_scan_limit() {
+        let mut object = Object::new();
+        for i in 0..40 {
+            object.insert(format!("k{i}"), i as f64);
+        }
+        object.insert("k3", 300.0);
+        assert_eq!(object.remove("k5").unwrap(), Value::from(5.0));
+        assert!(object.get("k5").is_none());
+        assert_eq!(object.get("k3"), Some(&Value::from(300.0)));
+        assert_eq!(object.get("k39"), Some(&Value::from(39.0)));
+        assert_eq!(object.keys().nth(4).unwrap(), "k4");
+        assert_eq!(object.keys().nth(5).unwrap(), "k6");
+    }
+}

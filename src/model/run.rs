@@ -1,0 +1,117 @@
+//! A run: one activation of a flow or one evaluation, why it happened and how it went.
+
+use arcstr::ArcStr;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::RunId;
+
+/// Why a run happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Trigger {
+    Http {
+        method: String,
+        path: String,
+    },
+    Cron {
+        schedule: String,
+        due_at: Timestamp,
+    },
+    Inject {
+        node: String,
+    },
+    Event {
+        node: String,
+    },
+    /// By a person or a program: CLI, API.
+    Manual {
+        by: String,
+    },
+    /// A collector call: a flow computes a metric for an evaluation.
+    Metric {
+        evaluation: RunId,
+    },
+    /// Emitted after its run had ended.
+    Linked {
+        run: RunId,
+    },
+}
+
+impl Trigger {
+    /// True when somebody waits for this activation, so that combining state belongs to the run, not the node.
+    pub fn has_caller(&self) -> bool {
+        !matches!(self, Trigger::Inject { .. } | Trigger::Event { .. } | Trigger::Linked { .. })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunState {
+    Running,
+    Done,
+    Failed,
+    /// Ended by `run_ms_max`, by cancel or by shutdown.
+    Stopped,
+}
+
+impl RunState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RunState::Running => "running",
+            RunState::Done => "done",
+            RunState::Failed => "failed",
+            RunState::Stopped => "stopped",
+        }
+    }
+
+    pub fn parse(s: &str) -> Option<Self> {
+        [RunState::Running, RunState::Done, RunState::Failed, RunState::Stopped].into_iter().find(|v| v.as_str() == s)
+    }
+}
+
+/// What is kept of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    pub id: RunId,
+    /// Flow id for a flow run, agreement id for an evaluation.
+    pub subject: String,
+    pub trigger: Trigger,
+    pub state: RunState,
+    pub started_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// SHA-256 of what ran: flow file or agreement.
+    pub version: String,
+    /// Messages delivered to nodes.
+    pub hops: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<RunError>,
+    /// The first steps, at most `trace_steps_max`.
+    pub trace: Vec<TraceStep>,
+    /// Steps beyond those kept.
+    pub trace_dropped: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunError {
+    pub node: String,
+    pub node_type: String,
+    pub message: String,
+}
+
+/// One delivery of a message to a node (flow runs) or one step of an evaluation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TraceStep {
+    /// Microseconds since the run started.
+    pub at_us: u64,
+    pub node: ArcStr,
+    pub node_type: ArcStr,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Messages it emitted while handling this one.
+    pub emitted: u32,
+    /// What happened, for evaluations and errors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}

@@ -1,0 +1,179 @@
+//! What was observed: samples of metrics, states of guarantees, their evidence and verdicts.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::RunId;
+
+/// The answer to "was it kept?". Unknown is not false, and not zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    Fulfilled,
+    Violated,
+    /// It cannot be said, for the reason that stands beside it.
+    Unknown,
+    /// The guarantee does not apply: nothing of its population exists in this window and scope.
+    NotApplicable,
+}
+
+impl Verdict {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Fulfilled => "fulfilled",
+            Verdict::Violated => "violated",
+            Verdict::Unknown => "unknown",
+            Verdict::NotApplicable => "not-applicable",
+        }
+    }
+
+    pub fn parse(s: &str) -> Option<Self> {
+        [Verdict::Fulfilled, Verdict::Violated, Verdict::Unknown, Verdict::NotApplicable]
+            .into_iter()
+            .find(|v| v.as_str() == s)
+    }
+}
+
+/// Where a guarantee is judged: dimension → member, sorted, so that equal scopes are equal texts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Scope(pub BTreeMap<String, String>);
+
+impl Scope {
+    /// Canonical JSON text: keys sorted, no blanks. Part of a state's identity.
+    pub fn canonical(&self) -> String {
+        serde_json::to_string(&self.0).expect("a map of strings is JSON")
+    }
+
+    /// True when a member is `*`: to be expanded by the collector.
+    pub fn has_wildcard(&self) -> bool {
+        self.0.values().any(|v| v == "*")
+    }
+
+    /// True when `other` is this scope with every `*` replaced by some member.
+    pub fn covers(&self, other: &Scope) -> bool {
+        self.0.len() == other.0.len() && self.0.iter().all(|(k, v)| other.0.get(k).is_some_and(|o| v == "*" || v == o))
+    }
+}
+
+/// A half-open period `[from, to)` with its bounds in the agreement's zone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Window {
+    pub from: Timestamp,
+    pub to: Timestamp,
+    /// `2026-03-29T00:00:00+01:00[Europe/Madrid]` (RFC 9557).
+    pub from_local: String,
+    pub to_local: String,
+}
+
+/// One observed value of a metric in a scope and period.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    pub metric: String,
+    pub scope: Scope,
+    pub window: Window,
+    pub value: SampleValue,
+    #[serde(default)]
+    pub evidence: Vec<Evidence>,
+    /// How many members of the population should have been seen and how many were, when the collector says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
+    /// The flow run that computed it, when a flow did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SampleValue {
+    Bool(bool),
+    Number(f64),
+    Text(String),
+    /// No value, and why: `null`, `NaN`, an empty population, a failed collector.
+    Missing {
+        missing: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Coverage {
+    pub seen: u64,
+    pub expected: u64,
+}
+
+impl Coverage {
+    /// Share of the population that was seen, 0 to 1; `None` when nothing was expected.
+    pub fn ratio(self) -> Option<f64> {
+        (self.expected > 0).then(|| self.seen as f64 / self.expected as f64)
+    }
+}
+
+/// One piece of what a verdict rests on, as the source gave it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Metric it came with.
+    pub metric: String,
+    /// Where it came from: collector URL, flow id.
+    pub source: String,
+    pub collected_at: Timestamp,
+    /// The source's own evidence, verbatim.
+    pub data: serde_json::Value,
+}
+
+/// What a state is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StateKind {
+    Guarantee,
+    Metric,
+}
+
+impl StateKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StateKind::Guarantee => "guarantee",
+            StateKind::Metric => "metric",
+        }
+    }
+}
+
+/// The verdict of a guarantee (or the value of a metric) in one scope and window.
+/// Identity: `(agreement, kind, of, scope, window.from, window.to)`; a changed content makes a new revision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    pub agreement: String,
+    pub kind: StateKind,
+    /// Guarantee or metric id.
+    pub of: String,
+    pub scope: Scope,
+    pub window: Window,
+    /// `None` for a metric's state.
+    pub verdict: Option<Verdict>,
+    /// Left side of the objective for a guarantee (or 1/0 when it is not a comparison), value for a metric;
+    /// `None` when unknown.
+    pub value: Option<f64>,
+    /// Metric values the objective was evaluated with; `null` where one was missing.
+    pub values: BTreeMap<String, Option<f64>>,
+    /// Why, in one sentence: the objective with values put in, or what is missing.
+    pub reason: String,
+    pub coverage: Option<Coverage>,
+    pub evidence: Vec<Evidence>,
+    /// The window was still open when this was said.
+    pub provisional: bool,
+    /// SHA-256 of the agreement document.
+    pub agreement_version: String,
+    /// The evaluation that produced it.
+    pub run: RunId,
+}
+
+/// A state as stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredState {
+    #[serde(flatten)]
+    pub state: State,
+    /// 1 for the first; counts up with every change of content.
+    pub revision: u32,
+    pub recorded_at: Timestamp,
+}

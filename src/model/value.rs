@@ -1,0 +1,585 @@
+//! The value every message is made of: JavaScript's data, shared and copied on write.
+//!
+//! Cloning never copies contents: strings, arrays and objects are reference-counted and copied only when a
+//! holder that is not alone changes them. Conversions (`to_js_string`, `to_number`, `loose_eq`, …) follow
+//! ECMA-262, because Node-RED's nodes are specified by what JavaScript does.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use arcstr::ArcStr;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+
+use super::Object;
+
+/// Something a message carries that is not data: `msg.req`, `msg.res`. Owned by the layer that made it.
+pub trait Handle: Any + Send + Sync {
+    /// Short name for logs and traces, for example `request`.
+    fn kind(&self) -> &'static str;
+    /// The data this handle stands for, made on demand; `None` when it has none.
+    fn object(&self) -> Option<Arc<Object>> {
+        None
+    }
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// A JavaScript `Error` that travels inside a message.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ErrorValue {
+    pub name: ArcStr,
+    pub message: ArcStr,
+    pub stack: Option<ArcStr>,
+    pub code: Option<ArcStr>,
+}
+
+#[derive(Clone, Default)]
+pub enum Value {
+    #[default]
+    Undefined,
+    Null,
+    Bool(bool),
+    /// An IEEE double, as in JavaScript; integers above 2^53 lose precision as they do there.
+    Number(f64),
+    String(ArcStr),
+    Bytes(Arc<Vec<u8>>),
+    /// Milliseconds since the Unix epoch; NaN is an invalid date.
+    Date(f64),
+    Error(Arc<ErrorValue>),
+    Array(Arc<Vec<Value>>),
+    Object(Arc<Object>),
+    Handle(Arc<Box<dyn Handle>>),
+}
+
+impl Value {
+    pub fn string(s: impl Into<ArcStr>) -> Self {
+        Value::String(s.into())
+    }
+
+    pub fn array(items: Vec<Value>) -> Self {
+        Value::Array(Arc::new(items))
+    }
+
+    pub fn handle(handle: impl Handle) -> Self {
+        Value::Handle(Arc::new(Box::new(handle)))
+    }
+
+    pub fn error(message: impl Into<ArcStr>) -> Self {
+        Value::Error(Arc::new(ErrorValue {
+            name: arcstr::literal!("Error"),
+            message: message.into(),
+            stack: None,
+            code: None,
+        }))
+    }
+
+    pub fn is_undefined(&self) -> bool {
+        matches!(self, Value::Undefined)
+    }
+
+    /// `null` or `undefined`.
+    pub fn is_nullish(&self) -> bool {
+        matches!(self, Value::Undefined | Value::Null)
+    }
+
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Value::String(s) => Some(s),
+            _ => None,
+        }
+    }
+
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Value::Number(n) => Some(*n),
+            _ => None,
+        }
+    }
+
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Value::Bool(b) => Some(*b),
+            _ => None,
+        }
+    }
+
+    pub fn as_array(&self) -> Option<&[Value]> {
+        match self {
+            Value::Array(a) => Some(a),
+            _ => None,
+        }
+    }
+
+    pub fn as_object(&self) -> Option<&Object> {
+        match self {
+            Value::Object(o) => Some(o),
+            _ => None,
+        }
+    }
+
+    pub fn as_handle<T: Handle>(&self) -> Option<&T> {
+        match self {
+            Value::Handle(h) => h.as_any().downcast_ref(),
+            _ => None,
+        }
+    }
+
+    /// A property of an object (or of what a handle stands for); `Undefined` when there is none.
+    pub fn get(&self, key: &str) -> Value {
+        match self {
+            Value::Object(o) => o.get(key).cloned().unwrap_or_default(),
+            Value::Handle(h) => h.object().and_then(|o| o.get(key).cloned()).unwrap_or_default(),
+            Value::Array(a) if key == "length" => Value::Number(a.len() as f64),
+            Value::Array(a) => key.parse::<usize>().ok().and_then(|i| a.get(i).cloned()).unwrap_or_default(),
+            Value::String(s) if key == "length" => Value::Number(s.encode_utf16().count() as f64),
+            Value::Bytes(b) if key == "length" => Value::Number(b.len() as f64),
+            Value::Error(e) => match key {
+                "message" => Value::String(e.message.clone()),
+                "name" => Value::String(e.name.clone()),
+                "stack" => e.stack.clone().map(Value::String).unwrap_or_default(),
+                "code" => e.code.clone().map(Value::String).unwrap_or_default(),
+                _ => Value::Undefined,
+            },
+            _ => Value::Undefined,
+        }
+    }
+
+    /// JavaScript's `typeof`.
+    pub fn type_of(&self) -> &'static str {
+        match self {
+            Value::Undefined => "undefined",
+            Value::Bool(_) => "boolean",
+            Value::Number(_) => "number",
+            Value::String(_) => "string",
+            _ => "object",
+        }
+    }
+
+    /// JavaScript's `Boolean(x)`.
+    pub fn is_truthy(&self) -> bool {
+        match self {
+            Value::Undefined | Value::Null => false,
+            Value::Bool(b) => *b,
+            Value::Number(n) => *n != 0.0 && !n.is_nan(),
+            Value::String(s) => !s.is_empty(),
+            _ => true,
+        }
+    }
+
+    /// JavaScript's `Number(x)`.
+    pub fn to_number(&self) -> f64 {
+        match self {
+            Value::Undefined => f64::NAN,
+            Value::Null => 0.0,
+            Value::Bool(b) => f64::from(u8::from(*b)),
+            Value::Number(n) => *n,
+            Value::Date(ms) => *ms,
+            Value::String(s) => str_to_number(s),
+            Value::Array(_) => str_to_number(&self.to_js_string()),
+            _ => f64::NAN,
+        }
+    }
+
+    /// JavaScript's `String(x)`; objects give `[object Object]`, arrays join with commas.
+    pub fn to_js_string(&self) -> ArcStr {
+        match self {
+            Value::Undefined => arcstr::literal!("undefined"),
+            Value::Null => arcstr::literal!("null"),
+            Value::Bool(true) => arcstr::literal!("true"),
+            Value::Bool(false) => arcstr::literal!("false"),
+            Value::Number(n) => number_to_string(*n),
+            Value::String(s) => s.clone(),
+            Value::Bytes(b) => ArcStr::from(String::from_utf8_lossy(b).as_ref()),
+            Value::Date(ms) => date_to_iso(*ms).into(),
+            Value::Error(e) if e.message.is_empty() => e.name.clone(),
+            Value::Error(e) => arcstr::format!("{}: {}", e.name, e.message),
+            Value::Array(items) => {
+                let mut out = String::new();
+                for (i, item) in items.iter().enumerate() {
+                    if i > 0 {
+                        out.push(',');
+                    }
+                    if !item.is_nullish() {
+                        out.push_str(&item.to_js_string());
+                    }
+                }
+                out.into()
+            }
+            Value::Object(_) | Value::Handle(_) => arcstr::literal!("[object Object]"),
+        }
+    }
+
+    /// JavaScript's `===`; objects and arrays are equal only when they are the same one.
+    pub fn strict_eq(&self, other: &Value) -> bool {
+        match (self, other) {
+            (Value::Undefined, Value::Undefined) | (Value::Null, Value::Null) => true,
+            (Value::Bool(a), Value::Bool(b)) => a == b,
+            (Value::Number(a), Value::Number(b)) => a == b,
+            (Value::String(a), Value::String(b)) => a == b,
+            (Value::Array(a), Value::Array(b)) => Arc::ptr_eq(a, b),
+            (Value::Object(a), Value::Object(b)) => Arc::ptr_eq(a, b),
+            (Value::Bytes(a), Value::Bytes(b)) => Arc::ptr_eq(a, b),
+            (Value::Error(a), Value::Error(b)) => Arc::ptr_eq(a, b),
+            (Value::Handle(a), Value::Handle(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+
+    /// JavaScript's `==`.
+    pub fn loose_eq(&self, other: &Value) -> bool {
+        use Value::*;
+        match (self, other) {
+            (Undefined | Null, Undefined | Null) => true,
+            (Undefined | Null, _) | (_, Undefined | Null) => false,
+            (Bool(_) | Number(_) | String(_), Bool(_) | Number(_) | String(_)) => {
+                if let (String(a), String(b)) = (self, other) { a == b } else { self.to_number() == other.to_number() }
+            }
+            (Bool(_) | Number(_) | String(_), _) => {
+                let primitive = other.to_js_string();
+                match self {
+                    String(a) => *a == primitive,
+                    _ => self.to_number() == str_to_number(&primitive),
+                }
+            }
+            (_, Bool(_) | Number(_) | String(_)) => other.loose_eq(self),
+            _ => self.strict_eq(other),
+        }
+    }
+
+    /// JavaScript's relational comparison; `None` when a side is NaN (every relation is then false).
+    pub fn js_cmp(&self, other: &Value) -> Option<std::cmp::Ordering> {
+        let as_text = |v: &Value| match v {
+            Value::String(s) => Some(s.clone()),
+            Value::Array(_) | Value::Object(_) | Value::Bytes(_) | Value::Error(_) => Some(v.to_js_string()),
+            _ => None,
+        };
+        match (as_text(self), as_text(other)) {
+            (Some(a), Some(b)) => Some(a.encode_utf16().cmp(b.encode_utf16())),
+            (Some(a), None) => str_to_number(&a).partial_cmp(&other.to_number()),
+            (None, Some(b)) => self.to_number().partial_cmp(&str_to_number(&b)),
+            (None, None) => self.to_number().partial_cmp(&other.to_number()),
+        }
+    }
+
+    /// As JSON text, the way `JSON.stringify` would write it.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|_| "null".into())
+    }
+
+    /// Parses JSON; nesting is limited to 128 levels.
+    pub fn from_json(text: &str) -> Result<Value, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    /// Parses JSON from bytes; nesting is limited to 128 levels.
+    pub fn from_json_slice(bytes: &[u8]) -> Result<Value, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+
+    pub fn to_serde(&self) -> serde_json::Value {
+        serde_json::to_value(self).unwrap_or(serde_json::Value::Null)
+    }
+}
+
+/// JavaScript's number-to-string: `1e21`, `0.1`, `NaN`, `-0` as `0`.
+pub fn number_to_string(n: f64) -> ArcStr {
+    if n.fract() == 0.0 && n.abs() < 1e15 {
+        let mut buffer = itoa::Buffer::new();
+        return ArcStr::from(buffer.format(n as i64));
+    }
+    ArcStr::from(ryu_js::Buffer::new().format(n))
+}
+
+/// JavaScript's `Number("…")`: trimmed, empty is 0, hex/octal/binary prefixes, `Infinity`; else NaN.
+pub fn str_to_number(s: &str) -> f64 {
+    let s = s.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+    if s.is_empty() {
+        return 0.0;
+    }
+    for (prefixes, radix) in [(["0x", "0X"], 16), (["0o", "0O"], 8), (["0b", "0B"], 2)] {
+        for prefix in prefixes {
+            if let Some(digits) = s.strip_prefix(prefix) {
+                return u64::from_str_radix(digits, radix).map_or(f64::NAN, |n| n as f64);
+            }
+        }
+    }
+    match s {
+        "Infinity" | "+Infinity" => f64::INFINITY,
+        "-Infinity" => f64::NEG_INFINITY,
+        // Rust also reads "inf", "nan" and "infinity"; JavaScript does not.
+        _ if s.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-')) => {
+            s.parse().unwrap_or(f64::NAN)
+        }
+        _ => f64::NAN,
+    }
+}
+
+/// `2026-11-21T22:45:14.000Z`, or `Invalid Date`.
+pub fn date_to_iso(ms: f64) -> String {
+    if !ms.is_finite() {
+        return "Invalid Date".into();
+    }
+    match jiff::Timestamp::from_millisecond(ms as i64) {
+        Ok(t) => t.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
+        Err(_) => "Invalid Date".into(),
+    }
+}
+
+impl PartialEq for Value {
+    /// Equal by content (unlike [`Value::strict_eq`]); NaN equals NaN.
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Value::Number(a), Value::Number(b)) => a == b || (a.is_nan() && b.is_nan()),
+            (Value::Date(a), Value::Date(b)) => a == b || (a.is_nan() && b.is_nan()),
+            (Value::Bytes(a), Value::Bytes(b)) => a == b,
+            (Value::Error(a), Value::Error(b)) => a == b,
+            (Value::Array(a), Value::Array(b)) => a == b,
+            (Value::Object(a), Value::Object(b)) => a == b,
+            _ => self.strict_eq(other),
+        }
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Undefined => f.write_str("undefined"),
+            Value::Handle(h) => write!(f, "[{}]", h.kind()),
+            Value::Bytes(b) => write!(f, "Buffer[{}]", b.len()),
+            Value::Number(n) => f.write_str(&number_to_string(*n)),
+            other => f.write_str(&other.to_json()),
+        }
+    }
+}
+
+impl From<bool> for Value {
+    fn from(b: bool) -> Self {
+        Value::Bool(b)
+    }
+}
+impl From<f64> for Value {
+    fn from(n: f64) -> Self {
+        Value::Number(n)
+    }
+}
+impl From<i32> for Value {
+    fn from(n: i32) -> Self {
+        Value::Number(f64::from(n))
+    }
+}
+impl From<usize> for Value {
+    fn from(n: usize) -> Self {
+        Value::Number(n as f64)
+    }
+}
+impl From<i64> for Value {
+    fn from(n: i64) -> Self {
+        Value::Number(n as f64)
+    }
+}
+impl From<&str> for Value {
+    fn from(s: &str) -> Self {
+        Value::String(s.into())
+    }
+}
+impl From<String> for Value {
+    fn from(s: String) -> Self {
+        Value::String(s.into())
+    }
+}
+impl From<ArcStr> for Value {
+    fn from(s: ArcStr) -> Self {
+        Value::String(s)
+    }
+}
+impl From<Vec<Value>> for Value {
+    fn from(items: Vec<Value>) -> Self {
+        Value::Array(Arc::new(items))
+    }
+}
+impl From<Object> for Value {
+    fn from(object: Object) -> Self {
+        Value::Object(Arc::new(object))
+    }
+}
+impl From<Arc<Object>> for Value {
+    fn from(object: Arc<Object>) -> Self {
+        Value::Object(object)
+    }
+}
+impl From<serde_json::Value> for Value {
+    fn from(json: serde_json::Value) -> Self {
+        Value::from(&json)
+    }
+}
+impl From<&serde_json::Value> for Value {
+    fn from(json: &serde_json::Value) -> Self {
+        use serde_json::Value as J;
+        match json {
+            J::Null => Value::Null,
+            J::Bool(b) => Value::Bool(*b),
+            J::Number(n) => Value::Number(n.as_f64().unwrap_or(f64::NAN)),
+            J::String(s) => Value::from(s.as_str()),
+            J::Array(items) => Value::array(items.iter().map(Value::from).collect()),
+            J::Object(map) => map.iter().map(|(k, v)| (k.as_str(), Value::from(v))).collect::<Object>().into(),
+        }
+    }
+}
+
+impl Serialize for Value {
+    /// `undefined` and handles without data are `null` here; object properties that hold them are left out.
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Value::Undefined | Value::Null => s.serialize_unit(),
+            Value::Bool(b) => s.serialize_bool(*b),
+            Value::Number(n) if n.fract() == 0.0 && n.abs() < 9.007_199_254_740_992e15 => s.serialize_i64(*n as i64),
+            Value::Number(n) if n.is_finite() => s.serialize_f64(*n),
+            Value::Number(_) => s.serialize_unit(),
+            Value::String(text) => s.serialize_str(text),
+            Value::Bytes(bytes) => {
+                let mut map = s.serialize_map(Some(2))?;
+                map.serialize_entry("type", "Buffer")?;
+                map.serialize_entry("data", bytes.as_slice())?;
+                map.end()
+            }
+            Value::Date(ms) if ms.is_finite() => s.serialize_str(&date_to_iso(*ms)),
+            Value::Date(_) => s.serialize_unit(),
+            Value::Error(e) => {
+                let mut map = s.serialize_map(None)?;
+                map.serialize_entry("name", e.name.as_str())?;
+                map.serialize_entry("message", e.message.as_str())?;
+                if let Some(code) = &e.code {
+                    map.serialize_entry("code", code.as_str())?;
+                }
+                map.end()
+            }
+            Value::Array(items) => {
+                let mut seq = s.serialize_seq(Some(items.len()))?;
+                for item in items.iter() {
+                    seq.serialize_element(item)?;
+                }
+                seq.end()
+            }
+            Value::Object(object) => object.serialize(s),
+            Value::Handle(h) => match h.object() {
+                Some(object) => object.serialize(s),
+                None => s.serialize_unit(),
+            },
+        }
+    }
+}
+
+impl Serialize for Object {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let mut map = s.serialize_map(None)?;
+        for (key, value) in self.iter() {
+            let absent = match value {
+                Value::Undefined => true,
+                Value::Handle(h) => h.object().is_none(),
+                _ => false,
+            };
+            if !absent {
+                map.serialize_entry(key.as_str(), value)?;
+            }
+        }
+        map.end()
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+    fn visit_some<D: Deserializer<'de>>(self, d: D) -> Result<Value, D::Error> {
+        d.deserialize_any(ValueVisitor)
+    }
+    fn visit_bool<E>(self, b: bool) -> Result<Value, E> {
+        Ok(Value::Bool(b))
+    }
+    fn visit_i64<E>(self, n: i64) -> Result<Value, E> {
+        Ok(Value::Number(n as f64))
+    }
+    fn visit_u64<E>(self, n: u64) -> Result<Value, E> {
+        Ok(Value::Number(n as f64))
+    }
+    fn visit_f64<E>(self, n: f64) -> Result<Value, E> {
+        Ok(Value::Number(n))
+    }
+    fn visit_str<E>(self, s: &str) -> Result<Value, E> {
+        Ok(Value::String(s.into()))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut items = Vec::with_capacity(seq.size_hint().unwrap_or(0).min(4096));
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Value::array(items))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut object = Object::new();
+        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+            object.insert(ArcStr::from(key.as_ref()), map.next_value::<Value>()?);
+        }
+        Ok(object.into())
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_any(ValueVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        match Value::deserialize(d)? {
+            Value::Object(object) => Ok(Arc::unwrap_or_clone(object)),
+            other => Err(serde::de::Error::custom(format_args!("expected an object, found {}", other.type_of()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_round_trip_keeps_order_and_integers() {
+        let text = r#"{"b":1,"a":[1.5,null,true,"x"],"c":{"d":-3}}"#;
+        assert_eq!(Value::from_json(text).unwrap().to_json(), text);
+    }
+
+    #[test]
+    fn conversions_are_javascripts() {
+        assert_eq!(Value::from("0x10").to_number(), 16.0);
+        assert!(Value::from("1x").to_number().is_nan());
+        assert_eq!(Value::from("").to_number(), 0.0);
+        assert!(Value::from("5").loose_eq(&Value::from(5.0)));
+        assert!(!Value::Null.loose_eq(&Value::from(0.0)));
+        assert!(Value::Null.loose_eq(&Value::Undefined));
+        assert_eq!(Value::from(1e21).to_js_string(), "1e+21");
+        assert_eq!(Value::from(0.1).to_js_string(), "0.1");
+        assert_eq!(Value::array(vec![1.into(), Value::Null, "x".into()]).to_js_string(), "1,,x");
+    }
+
+    #[test]
+    fn deep_json_is_refused_not_overflowed() {
+        let deep = "[".repeat(100_000);
+        assert!(Value::from_json(&deep).is_err());
+    }
+
+    #[test]
+    fn a_value_is_two_words() {
+        assert_eq!(std::mem::size_of::<Value>(), 16);
+    }
+}
