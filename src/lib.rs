@@ -18,5 +18,13 @@
 
 pub mod model;
 
+pub mod cron;
+
 pub mod clock;
+pub mod net;
+
 pub mod store;
+
+pub mod runtime;
+
+pub mod nodes;

@@ -1,0 +1,113 @@
+//! The node types an engine knows, and the configuration a node is built from.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arcstr::ArcStr;
+
+use super::{Node, Services};
+use crate::model::flow::{Plan, PlanNode};
+use crate::model::node_spec::NodeSpec;
+use crate::model::path::Path;
+use crate::model::{Diagnostic, Value};
+
+/// A node type: what it is and how one is made from its configuration.
+#[derive(Clone, Copy)]
+pub struct NodeType {
+    pub spec: &'static NodeSpec,
+    /// Reads the whole configuration and reports every problem of it.
+    pub build: fn(&NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>>,
+}
+
+/// All node types by name.
+#[derive(Clone, Default)]
+pub struct Catalogue {
+    types: BTreeMap<&'static str, NodeType>,
+}
+
+impl Catalogue {
+    pub fn new(types: &[NodeType]) -> Self {
+        Catalogue { types: types.iter().map(|t| (t.spec.node_type, *t)).collect() }
+    }
+
+    pub fn get(&self, node_type: &str) -> Option<&NodeType> {
+        self.types.get(node_type)
+    }
+
+    pub fn spec(&self, node_type: &str) -> Option<&'static NodeSpec> {
+        self.types.get(node_type).map(|t| t.spec)
+    }
+
+    /// In alphabetical order.
+    pub fn iter(&self) -> impl Iterator<Item = &NodeType> {
+        self.types.values()
+    }
+}
+
+/// The configuration of one node at deploy: its properties with the environment put in, the plan around it, and
+/// the services it may keep.
+pub struct NodeConfig<'a> {
+    pub node: &'a PlanNode,
+    pub plan: &'a Plan,
+    pub services: &'a Arc<Services>,
+}
+
+impl NodeConfig<'_> {
+    /// A property as it stands; `Undefined` when absent.
+    pub fn get(&self, name: &str) -> &Value {
+        self.node.config.get(name).unwrap_or(&Value::Undefined)
+    }
+
+    /// Text of a property; numbers and booleans as JavaScript prints them, absent and null as "".
+    pub fn text(&self, name: &str) -> ArcStr {
+        match self.get(name) {
+            Value::Undefined | Value::Null => ArcStr::new(),
+            other => other.to_js_string(),
+        }
+    }
+
+    /// Number or numeric text; `None` when absent, empty or not a number.
+    pub fn number(&self, name: &str) -> Option<f64> {
+        match self.get(name) {
+            Value::Number(n) => Some(*n),
+            Value::String(s) if !s.trim().is_empty() => Some(self.get(name).to_number()).filter(|n| !n.is_nan()),
+            _ => None,
+        }
+    }
+
+    /// `true`, or the text `true`.
+    pub fn flag(&self, name: &str) -> bool {
+        matches!(self.get(name), Value::Bool(true)) || self.get(name).as_str() == Some("true")
+    }
+
+    /// A property path below `msg`; `default` when the property is absent or empty.
+    pub fn path(&self, name: &str, default: &str) -> Result<Path, Diagnostic> {
+        let text = self.text(name);
+        let text = if text.is_empty() { default } else { text.as_str() };
+        Path::parse(text).map_err(|e| {
+            self.problem("invalid-path", name, e.to_string()).expected("a property path such as payload.items[0]")
+        })
+    }
+
+    /// The JSON path of this node in its file, for example `$[12]`.
+    pub fn at(&self) -> String {
+        format!("$[{}]", self.node.entry)
+    }
+
+    /// A problem of one property, for example `rules[0].v`.
+    pub fn problem(&self, code: &str, property: &str, message: impl Into<String>) -> Diagnostic {
+        let message = format!("{} node \"{}\": {}", self.node.node_type, self.label(), message.into());
+        Diagnostic::error(code, format!("{}.{property}", self.at()), message)
+    }
+
+    /// The node's name, else its id.
+    pub fn label(&self) -> &ArcStr {
+        if self.node.name.is_empty() { &self.node.id } else { &self.node.name }
+    }
+
+    /// The configuration node that this property names.
+    pub fn config_node(&self, property: &str) -> Option<&PlanNode> {
+        let id = self.text(property);
+        self.plan.nodes.iter().find(|n| n.id == id)
+    }
+}

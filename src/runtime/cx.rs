@@ -1,0 +1,294 @@
+//! All a node may touch while it handles a message.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arcstr::ArcStr;
+use jiff::Timestamp;
+
+use super::context::Level;
+use super::engine::{Deployed, Opening, Start};
+use super::run::{Delivery, RunCore};
+use super::{Event, NodeError, Reply, ReplyHandle, Services, Status};
+use crate::clock::Clock;
+use crate::model::flow::{NodeIndex, PlanNode};
+use crate::model::path::Path;
+use crate::model::run::{RunError, Trigger};
+use crate::model::{Msg, Object, RunId, Value};
+
+/// The hands of a node: emit, reply, report, keep state, read time.
+pub struct Cx<'a> {
+    pub(super) core: &'a mut RunCore,
+    pub(super) deployed: &'a Arc<Deployed>,
+    pub(super) node: NodeIndex,
+    pub(super) hops: u32,
+    pub(super) emitted: u32,
+}
+
+impl Cx<'_> {
+    /// Sends a message along the wires of a port: the last wire gets it, the others a clone (a pointer).
+    pub fn emit(&mut self, port: usize, mut msg: Msg) {
+        msg.ensure_id();
+        let deployed = self.deployed;
+        let wires = deployed.plan.nodes[self.node as usize].wires.get(port).map_or(&[][..], |w| w.as_slice());
+        let Some((last, others)) = wires.split_last() else {
+            self.emitted += 1;
+            if deployed.services.observer.is_some() {
+                let node = self.node();
+                self.event(Event::Output { node: node.id.clone(), name: node.name.clone(), port, msg });
+            }
+            return;
+        };
+        for target in others {
+            self.push(*target, msg.clone());
+        }
+        self.push(*last, msg);
+    }
+
+    /// Delivers straight to a node, past the wires (link call).
+    pub fn emit_to(&mut self, target: NodeIndex, mut msg: Msg) {
+        msg.ensure_id();
+        self.push(target, msg);
+    }
+
+    fn push(&mut self, target: NodeIndex, msg: Msg) {
+        self.emitted += 1;
+        let limits = &self.deployed.services.limits;
+        if self.hops >= limits.hops_max {
+            let message = format!("a message made {} hops (hops_max); is there a loop without an end?", self.hops);
+            self.core.fail(self.deployed, self.node, message);
+            return;
+        }
+        if self.core.queue.len() >= limits.queue_max {
+            let message = format!("{} messages are waiting in this run (queue_max)", limits.queue_max);
+            self.core.overflow(self.deployed, self.node, message);
+            return;
+        }
+        self.core.queue.push_back(Delivery { node: target, hops: self.hops + 1, msg });
+    }
+
+    /// Emits after this long in a run of its own, linked to this one; for waits longer than a run may last.
+    pub fn emit_later(&mut self, after: Duration, port: usize, msg: Msg) {
+        let deployed = self.deployed.clone();
+        let (node, run) = (self.node, self.core.id);
+        self.deployed.keep_task(async move {
+            deployed.services.clock.sleep(after).await;
+            let opening =
+                Opening { node, start: Start::Emit(port), msg, trigger: Trigger::Linked { run }, reply: None };
+            if deployed.spawn(opening).is_err() {
+                tracing::error!(%run, "a delayed message was dropped: too many runs are open (runs_max)");
+            }
+        });
+    }
+
+    /// Answers the caller whose `res` this message carries. False when it carries none, or the caller was
+    /// answered before.
+    pub fn reply(&mut self, msg: &Msg, reply: Reply) -> bool {
+        let Some(handle) = msg.get("res").and_then(|v| v.as_handle::<ReplyHandle>()) else { return false };
+        if self.deployed.services.observer.is_some() {
+            let node = self.node().id.clone();
+            self.event(Event::Reply { node, reply: reply.clone() });
+        }
+        handle.0.send(reply)
+    }
+
+    /// Shows a status under the node and tells the status nodes that listen to it.
+    pub fn status(&mut self, status: Status) {
+        let node = self.node();
+        if !node.status.is_empty() {
+            let mut source = Object::new();
+            source.insert("id", node.id.clone());
+            source.insert("type", node.node_type.clone());
+            source.insert("name", node.name.clone());
+            let mut body = Object::new();
+            if let Some(fill) = &status.fill {
+                body.insert("fill", fill.clone());
+            }
+            if let Some(shape) = &status.shape {
+                body.insert("shape", shape.clone());
+            }
+            body.insert("text", status.text.clone());
+            body.insert("source", source);
+            let mut msg = Msg::new();
+            msg.set("status", body);
+            for target in node.status.clone() {
+                self.push(target, msg.clone());
+            }
+        }
+        let node = self.node().id.clone();
+        self.event(Event::Status { node, status });
+    }
+
+    /// Logs in the node's name.
+    pub fn log(&mut self, level: tracing::Level, text: impl Into<String>) {
+        let text = text.into();
+        let node = self.node();
+        let run = self.core.id;
+        match level {
+            tracing::Level::ERROR => tracing::error!(%run, node = %node.id, "{text}"),
+            tracing::Level::WARN => tracing::warn!(%run, node = %node.id, "{text}"),
+            tracing::Level::INFO => tracing::info!(%run, node = %node.id, "{text}"),
+            _ => tracing::debug!(%run, node = %node.id, "{text}"),
+        }
+        let (node, name) = (node.id.clone(), node.name.clone());
+        self.event(Event::Log { node, name, level, text });
+    }
+
+    pub fn warn(&mut self, text: impl Into<String>) {
+        self.log(tracing::Level::WARN, text);
+    }
+
+    /// Reports an error about a message and goes on (`node.error(e, msg)`): catch nodes get the message.
+    pub fn error(&mut self, msg: Msg, error: impl Into<NodeError>) {
+        self.core.raise(self.deployed, self.node, self.hops, error.into(), msg);
+    }
+
+    /// Tells whoever listens (`probity run`, tests).
+    pub fn event(&mut self, event: Event) {
+        if let Some(observer) = &self.deployed.services.observer {
+            observer(self.core.id, event);
+        }
+    }
+
+    /// This node's state in this run; made on first use, gone with the run.
+    pub fn run_state<T: Any + Send + Default>(&mut self) -> &mut T {
+        let node = self.node;
+        let states = &mut self.core.states;
+        let at = match states.iter().position(|(n, s)| *n == node && s.is::<T>()) {
+            Some(at) => at,
+            None => {
+                states.push((node, Box::new(T::default())));
+                states.len() - 1
+            }
+        };
+        states[at].1.downcast_mut().expect("found by its type")
+    }
+
+    /// Asks for [`super::Node::on_run_end`] once nothing else is left to do in this run.
+    pub fn at_run_end(&mut self) {
+        self.core.at_end.insert(self.node);
+    }
+
+    /// True when somebody waits for this activation: what combines messages then belongs to the run.
+    pub fn has_caller(&self) -> bool {
+        self.core.trigger.has_caller()
+    }
+
+    pub fn run_id(&self) -> RunId {
+        self.core.id
+    }
+
+    pub fn trigger(&self) -> &Trigger {
+        &self.core.trigger
+    }
+
+    pub fn node(&self) -> &PlanNode {
+        &self.deployed.plan.nodes[self.node as usize]
+    }
+
+    pub fn node_index(&self) -> NodeIndex {
+        self.node
+    }
+
+    pub fn services(&self) -> &Arc<Services> {
+        &self.deployed.services
+    }
+
+    pub fn clock(&self) -> Clock {
+        self.deployed.services.clock.clone()
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.deployed.services.clock.now()
+    }
+
+    /// An environment variable as this node sees it: its groups, subflow, tab, then the process.
+    pub fn env(&self, name: &str) -> Value {
+        match self.node().env.get(name) {
+            Some(value) => value.clone(),
+            None => (self.deployed.services.env)(name).map(Value::from).unwrap_or_default(),
+        }
+    }
+
+    pub fn context_get(&self, level: Level, path: &Path, msg: &Msg) -> Value {
+        self.deployed.services.context.get(self.node(), level, path, Some(msg.object()))
+    }
+
+    pub fn context_set(&self, level: Level, path: &Path, value: Value, msg: &Msg) -> bool {
+        self.deployed.services.context.set(self.node(), level, path, value, Some(msg.object()))
+    }
+}
+
+impl RunCore {
+    /// Routes an error to the catch nodes that take it; without one the run fails (and goes on with the rest of
+    /// its queue).
+    pub(super) fn raise(
+        &mut self,
+        deployed: &Arc<Deployed>,
+        node: NodeIndex,
+        hops: u32,
+        error: NodeError,
+        mut msg: Msg,
+    ) {
+        let failed = &deployed.plan.nodes[node as usize];
+        if failed.catch.is_empty() || hops >= deployed.services.limits.hops_max {
+            self.fail(deployed, node, error.message);
+            return;
+        }
+        let before = msg.remove("error");
+        let again = before.as_ref().map(|e| e.get("source")).filter(|s| s.get("id").as_str() == Some(&failed.id));
+        let count = again.and_then(|s| s.get("count").as_f64()).unwrap_or(0.0) + 1.0;
+        // Node-RED's guard against a catch node that leads back to the node that failed.
+        if count >= 10.0 {
+            self.fail(
+                deployed,
+                node,
+                format!("message exceeded maximum number of catches; last error: {}", error.message),
+            );
+            return;
+        }
+        if let Some(before) = before {
+            msg.set("_error", before);
+        }
+        let mut source = Object::new();
+        source.insert("id", failed.id.clone());
+        source.insert("type", failed.node_type.clone());
+        source.insert("name", failed.name.clone());
+        source.insert("count", count);
+        let mut body = Object::new();
+        body.insert("message", ArcStr::from(error.message));
+        body.insert("source", source);
+        if let Some(code) = error.code {
+            body.insert("code", code);
+        }
+        msg.set("error", body);
+        msg.ensure_id();
+        for target in &failed.catch {
+            self.queue.push_back(Delivery { node: target.node, hops: hops + 1, msg: msg.clone() });
+        }
+    }
+
+    /// Marks the run failed; the first error is the one that is kept.
+    pub(super) fn fail(&mut self, deployed: &Arc<Deployed>, node: NodeIndex, message: String) {
+        let failed = &deployed.plan.nodes[node as usize];
+        tracing::warn!(run = %self.id, node = %failed.id, node_type = %failed.node_type, "{message}");
+        if let Some(observer) = &deployed.services.observer {
+            let event =
+                Event::Error { node: failed.id.clone(), node_type: failed.node_type.clone(), message: message.clone() };
+            observer(self.id, event);
+        }
+        if self.error.is_none() {
+            self.error =
+                Some(RunError { node: failed.id.to_string(), node_type: failed.node_type.to_string(), message });
+        }
+    }
+
+    /// Fails the run and drops what is queued: it would only grow.
+    pub(super) fn overflow(&mut self, deployed: &Arc<Deployed>, node: NodeIndex, message: String) {
+        if !self.overflowed {
+            self.overflowed = true;
+            self.fail(deployed, node, message);
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! The engine: builds the nodes of a plan, swaps it in, opens runs and drains them at the end.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use arcstr::ArcStr;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+use super::exchange::{Reply, ReplyHandle, ReplyTo};
+use super::routes::{Route, Routes};
+use super::run::{EndedRun, RunCore, drive};
+use super::{Catalogue, Cx, Entry, Node, NodeConfig, Services, Step};
+use crate::clock::Clock;
+use crate::model::flow::{NodeIndex, Plan, Stopped};
+use crate::model::run::Trigger;
+use crate::model::{Diagnostic, Msg, RunId, Value};
+
+/// Runs flows. One per process.
+pub struct Engine {
+    pub services: Arc<Services>,
+    pub catalogue: Catalogue,
+    current: ArcSwap<Deployed>,
+    active: Arc<Active>,
+}
+
+/// A plan with its nodes, ready to run. Runs hold on to the one they started on.
+pub struct Deployed {
+    pub plan: Plan,
+    pub(super) nodes: Vec<Arc<dyn Node>>,
+    pub routes: Routes,
+    /// Metric name → entry node.
+    pub metrics: HashMap<ArcStr, NodeIndex>,
+    /// Nodes with a schedule.
+    pub schedules: Vec<(NodeIndex, Entry)>,
+    /// What is wrong with single nodes; they fail the messages they get.
+    pub diagnostics: Vec<Diagnostic>,
+    pub services: Arc<Services>,
+    active: Arc<Active>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Runs that are open, in this process.
+struct Active {
+    count: AtomicUsize,
+    idle: Notify,
+    cut_off: watch::Sender<bool>,
+}
+
+/// What opens a run.
+pub struct Opening {
+    pub node: NodeIndex,
+    pub start: Start,
+    pub msg: Msg,
+    pub trigger: Trigger,
+    pub reply: Option<Arc<ReplyTo>>,
+}
+
+/// How the first message enters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// As if the node had emitted it on this port.
+    Emit(usize),
+    /// Handed to the node itself.
+    Deliver,
+}
+
+/// Too many runs are open (`runs_max`), or the engine is stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many runs are open (runs_max), or the engine is stopping")]
+pub struct Busy;
+
+/// What came of a call with a caller.
+pub struct Called {
+    pub run: RunId,
+    /// `None` when the deadline passed first; the run goes on.
+    pub reply: Option<Reply>,
+}
+
+/// Opens runs on behalf of a node that acts by itself.
+#[derive(Clone)]
+pub struct Source {
+    deployed: Arc<Deployed>,
+    node: NodeIndex,
+}
+
+impl Source {
+    /// Opens a run with a message emitted on port 0.
+    pub fn open(&self, msg: Msg, trigger: Trigger) -> Result<RunId, Busy> {
+        self.deployed.spawn(Opening { node: self.node, start: Start::Emit(0), msg, trigger, reply: None })
+    }
+
+    /// Opens a run by handing the message to the node itself.
+    pub fn deliver(&self, msg: Msg, trigger: Trigger) -> Result<RunId, Busy> {
+        self.deployed.spawn(Opening { node: self.node, start: Start::Deliver, msg, trigger, reply: None })
+    }
+
+    pub fn clock(&self) -> Clock {
+        self.deployed.services.clock.clone()
+    }
+}
+
+impl Engine {
+    pub fn new(services: Arc<Services>, catalogue: Catalogue) -> Arc<Engine> {
+        let active =
+            Arc::new(Active { count: AtomicUsize::new(0), idle: Notify::new(), cut_off: watch::channel(false).0 });
+        let empty = build(Plan::default(), &catalogue, &services, &active);
+        Arc::new(Engine { services, catalogue, current: ArcSwap::from_pointee(empty), active })
+    }
+
+    /// Builds the plan's nodes and swaps it in; new runs start on it, open ones end on the old one. Nodes with
+    /// problems fail the messages they get; their problems are in [`Deployed::diagnostics`].
+    pub fn deploy(&self, plan: Plan) -> Arc<Deployed> {
+        let deployed = Arc::new(build(plan, &self.catalogue, &self.services, &self.active));
+        let old = self.current.swap(deployed.clone());
+        old.stop();
+        deployed.start();
+        deployed
+    }
+
+    pub fn current(&self) -> Arc<Deployed> {
+        self.current.load_full()
+    }
+
+    /// Runs open now.
+    pub fn open_runs(&self) -> usize {
+        self.active.count.load(Ordering::Relaxed)
+    }
+
+    /// Stops the sources, waits for open runs, and after `grace` ends those left. Gives how many it had to end.
+    pub async fn drain(&self, grace: Duration) -> usize {
+        self.current.load().stop();
+        let idle = self.active.idle();
+        let clock = self.services.clock.clone();
+        tokio::select! {
+            () = idle => return 0,
+            () = clock.sleep(grace) => {}
+        }
+        let left = self.open_runs();
+        self.active.cut_off.send_replace(true);
+        tokio::select! {
+            () = self.active.idle() => {}
+            () = clock.sleep(Duration::from_secs(1)) => {}
+        }
+        left
+    }
+}
+
+impl Active {
+    async fn idle(&self) {
+        loop {
+            let notified = self.idle.notified();
+            if self.count.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+}
+
+/// Counts a run as open for as long as it lives.
+struct OpenRun(Arc<Active>);
+
+impl Drop for OpenRun {
+    fn drop(&mut self) {
+        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.idle.notify_waiters();
+        }
+    }
+}
+
+/// A run about to be polled.
+pub type RunFuture = Pin<Box<dyn Future<Output = Arc<EndedRun>> + Send>>;
+
+impl Deployed {
+    /// Opens a run; it makes progress when the future is polled.
+    pub fn open(self: &Arc<Self>, opening: Opening) -> Result<(RunId, RunFuture), Busy> {
+        if self.active.count.fetch_add(1, Ordering::AcqRel) >= self.services.limits.runs_max
+            || *self.active.cut_off.borrow()
+        {
+            drop(OpenRun(self.active.clone()));
+            return Err(Busy);
+        }
+        let open = OpenRun(self.active.clone());
+        let id = RunId::fresh();
+        let mut core = RunCore {
+            id,
+            flow: self.plan.nodes[opening.node as usize].flow,
+            trigger: opening.trigger,
+            started: Instant::now(),
+            started_at: self.services.clock.now(),
+            queue: Default::default(),
+            states: Vec::new(),
+            at_end: Default::default(),
+            steps: Vec::new(),
+            hops: 0,
+            error: None,
+            overflowed: false,
+            reply: opening.reply,
+        };
+        match opening.start {
+            Start::Deliver => {
+                core.queue.push_back(super::run::Delivery { node: opening.node, hops: 0, msg: opening.msg });
+            }
+            Start::Emit(port) => {
+                let mut cx = Cx { core: &mut core, deployed: self, node: opening.node, hops: 0, emitted: 0 };
+                cx.emit(port, opening.msg);
+            }
+        }
+        let deployed = self.clone();
+        let run = async move {
+            let ended = Arc::new(drive(deployed.clone(), core).await);
+            deployed.services.history.ended(ended.clone());
+            drop(open);
+            ended
+        };
+        Ok((id, Box::pin(run)))
+    }
+
+    /// Opens a run on a task of its own.
+    pub fn spawn(self: &Arc<Self>, opening: Opening) -> Result<RunId, Busy> {
+        let (id, run) = self.open(opening)?;
+        tokio::spawn(run);
+        Ok(id)
+    }
+
+    /// Opens a run with a caller and waits for its answer at most `deadline`; the run goes on regardless.
+    /// `msg` gets its `res`.
+    pub async fn call(
+        self: &Arc<Self>,
+        node: NodeIndex,
+        start: Start,
+        mut msg: Msg,
+        trigger: Trigger,
+        deadline: Duration,
+    ) -> Result<Called, Busy> {
+        let (reply_to, answer) = ReplyTo::new();
+        let reply_to = Arc::new(reply_to);
+        msg.set(arcstr::literal!("res"), Value::handle(ReplyHandle(reply_to.clone())));
+        let (run, mut future) = self.open(Opening { node, start, msg, trigger, reply: Some(reply_to) })?;
+        // Most runs end without waiting for anything: they are done after one poll, on the caller's task.
+        if futures_util::poll!(&mut future).is_pending() {
+            tokio::spawn(future);
+        }
+        let reply = tokio::select! {
+            biased;
+            reply = answer => reply.ok(),
+            () = self.services.clock.sleep(deadline) => None,
+        };
+        Ok(Called { run, reply })
+    }
+
+    /// The answer deadline of callers of this flow.
+    pub fn reply_deadline(&self, node: NodeIndex) -> Duration {
+        let flow = self.plan.nodes[node as usize].flow as usize;
+        let own = self.plan.flows.get(flow).and_then(|f| f.reply_ms_max);
+        Duration::from_millis(own.unwrap_or(self.services.limits.reply_ms_max))
+    }
+
+    /// Why the flow of a node does not run, if it does not.
+    pub fn stopped(&self, node: NodeIndex) -> Option<&Stopped> {
+        self.plan.flows.get(self.plan.nodes[node as usize].flow as usize)?.stopped.as_ref()
+    }
+
+    /// Keeps a task for as long as this plan is the current one.
+    pub(super) fn keep_task(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(|p| p.into_inner());
+        tasks.retain(|t| !t.is_finished());
+        tasks.push(tokio::spawn(task));
+    }
+
+    fn start(self: &Arc<Self>) {
+        for (index, node) in self.nodes.iter().enumerate() {
+            let index = index as NodeIndex;
+            if self.stopped(index).is_some() {
+                continue;
+            }
+            if let Some(task) = node.start(Source { deployed: self.clone(), node: index }) {
+                self.keep_task(task);
+            }
+        }
+    }
+
+    fn stop(&self) {
+        for task in self.tasks.lock().unwrap_or_else(|p| p.into_inner()).drain(..) {
+            task.abort();
+        }
+    }
+
+    pub(super) fn is_cut_off(&self) -> bool {
+        *self.active.cut_off.borrow()
+    }
+
+    pub(super) async fn cut_off(&self) {
+        let mut cut_off = self.active.cut_off.subscribe();
+        // The sender lives in `self.active`, so this resolves only when runs are to end.
+        let _ = cut_off.wait_for(|cut| *cut).await.is_ok();
+    }
+}
+
+/// Stands for a node that cannot be built: says so to every message.
+struct Broken {
+    problem: String,
+}
+
+impl Node for Broken {
+    fn on_msg(&self, msg: Msg, _cx: &mut Cx<'_>) -> Step {
+        Step::fail(msg, self.problem.as_str())
+    }
+}
+
+fn build(plan: Plan, catalogue: &Catalogue, services: &Arc<Services>, active: &Arc<Active>) -> Deployed {
+    let mut nodes: Vec<Arc<dyn Node>> = Vec::with_capacity(plan.nodes.len());
+    let mut diagnostics = Vec::new();
+    let mut routes = Routes::default();
+    let mut metrics = HashMap::new();
+    let mut schedules = Vec::new();
+    for (index, node) in plan.nodes.iter().enumerate() {
+        let index = index as NodeIndex;
+        let built = match catalogue.get(&node.node_type) {
+            Some(node_type) => (node_type.build)(&NodeConfig { node, plan: &plan, services }),
+            // Its flow does not run; the plan's diagnostics say why.
+            None => Err(Vec::new()),
+        };
+        let built = built.unwrap_or_else(|problems| {
+            let text: Vec<String> = problems.iter().map(|d| d.message.clone()).collect();
+            diagnostics.extend(problems);
+            Arc::new(Broken { problem: text.join("; ") })
+        });
+        let stopped = plan.flows.get(node.flow as usize).and_then(|f| f.stopped.as_ref());
+        match built.entry() {
+            _ if stopped == Some(&Stopped::Disabled) => {}
+            Some(Entry::Http { method, url, upload, skip_body_parsing }) => {
+                let route = Route { method, url, node: index, upload, skip_body_parsing };
+                if let Err(problem) = routes.add(route) {
+                    diagnostics.push(Diagnostic::error("invalid-route", format!("$[{}].url", node.entry), problem));
+                }
+            }
+            Some(Entry::Metric { name }) if stopped.is_none() => {
+                if metrics.insert(name.clone(), index).is_some() {
+                    diagnostics.push(
+                        Diagnostic::error(
+                            "duplicate-metric",
+                            format!("$[{}].metric", node.entry),
+                            format!("another node already answers for metric \"{name}\""),
+                        )
+                        .expected("one entry for each metric"),
+                    );
+                }
+            }
+            Some(schedule @ Entry::Schedule { .. }) if stopped.is_none() => schedules.push((index, schedule)),
+            _ => {}
+        }
+        nodes.push(built);
+    }
+    Deployed {
+        plan,
+        nodes,
+        routes,
+        metrics,
+        schedules,
+        diagnostics,
+        services: services.clone(),
+        active: active.clone(),
+        tasks: Mutex::default(),
+    }
+}

@@ -1,0 +1,22 @@
+//! Floor 5: runs plans. Knows what a node may do and how a run goes; names no node type.
+
+pub mod catalogue;
+pub mod context;
+pub mod cx;
+pub mod engine;
+pub mod exchange;
+pub mod history;
+pub mod node;
+pub mod routes;
+pub mod run;
+pub mod services;
+
+pub use catalogue::{Catalogue, NodeConfig, NodeType};
+pub use cx::Cx;
+pub use engine::{Deployed, Engine, Source};
+pub use exchange::{Reply, ReplyHandle, ReplyTo, Request};
+pub use node::{Entry, Failure, Node, NodeError, Status, Step, Then, Wait};
+pub use services::{Event, Limits, Services};
+
+#[cfg(test)]
+mod tests;

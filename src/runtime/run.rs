@@ -1,0 +1,300 @@
+//! A run: one task that owns a queue of deliveries and the futures its nodes wait for.
+//!
+//! Order is deterministic and breadth-first, as Node-RED's: what is emitted first is delivered first. A hop between
+//! two nodes is a function call. The run ends when queue and futures are empty.
+
+use std::any::Any;
+use std::collections::{BTreeSet, VecDeque};
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use jiff::Timestamp;
+
+use super::engine::Deployed;
+use super::exchange::ReplyTo;
+use super::{Cx, Node, Reply, Step, Then, Wait};
+use crate::model::flow::NodeIndex;
+use crate::model::run::{RunError, RunRecord, RunState, TraceStep, Trigger};
+use crate::model::{Msg, RunId};
+
+/// A run lets others on after this many deliveries.
+const YIELD_HOPS: u32 = 256;
+
+/// A message on its way to a node.
+pub(super) struct Delivery {
+    pub(super) node: NodeIndex,
+    pub(super) hops: u32,
+    pub(super) msg: Msg,
+}
+
+/// The state of a run that its nodes work on.
+pub(super) struct RunCore {
+    pub(super) id: RunId,
+    pub(super) flow: u32,
+    pub(super) trigger: Trigger,
+    pub(super) started: Instant,
+    pub(super) started_at: Timestamp,
+    pub(super) queue: VecDeque<Delivery>,
+    pub(super) states: Vec<(NodeIndex, Box<dyn Any + Send>)>,
+    pub(super) at_end: BTreeSet<NodeIndex>,
+    pub(super) steps: Vec<StepRecord>,
+    pub(super) hops: u64,
+    pub(super) error: Option<RunError>,
+    pub(super) overflowed: bool,
+    pub(super) reply: Option<Arc<ReplyTo>>,
+}
+
+/// One delivery, as small as can be: names are looked up only when somebody reads the trace.
+#[derive(Clone, Copy)]
+pub(super) struct StepRecord {
+    at_us: u32,
+    node: NodeIndex,
+    emitted: u32,
+    failed: bool,
+}
+
+/// A run that is over. Keeps its plan alive until nobody can ask for its trace any more.
+pub struct EndedRun {
+    pub id: RunId,
+    pub state: RunState,
+    pub trigger: Trigger,
+    pub flow: u32,
+    pub started_at: Timestamp,
+    pub ended_at: Timestamp,
+    pub hops: u64,
+    pub error: Option<RunError>,
+    /// How long it took, microseconds.
+    pub took_us: u64,
+    steps: Vec<StepRecord>,
+    deployed: Arc<Deployed>,
+}
+
+impl EndedRun {
+    /// As kept in the history.
+    pub fn to_record(&self) -> RunRecord {
+        let plan = &self.deployed.plan;
+        let trace = self.steps.iter().map(|step| {
+            let node = &plan.nodes[step.node as usize];
+            TraceStep {
+                at_us: u64::from(step.at_us),
+                node: node.id.clone(),
+                node_type: node.node_type.clone(),
+                name: node.name.to_string(),
+                emitted: step.emitted,
+                note: step.failed.then(|| "failed".to_string()),
+            }
+        });
+        RunRecord {
+            id: self.id,
+            subject: plan.flows.get(self.flow as usize).map(|f| f.id.to_string()).unwrap_or_default(),
+            trigger: self.trigger.clone(),
+            state: self.state,
+            started_at: self.started_at,
+            ended_at: Some(self.ended_at),
+            version: plan.version.clone(),
+            hops: self.hops,
+            error: self.error.clone(),
+            trace: trace.collect(),
+            trace_dropped: self.hops.saturating_sub(self.steps.len() as u64),
+        }
+    }
+}
+
+/// A node's future, with whom to call back.
+struct Waiting {
+    node: NodeIndex,
+    hops: u32,
+    future: Wait,
+}
+
+impl Future for Waiting {
+    type Output = (NodeIndex, u32, Result<Then, String>);
+    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
+        let (node, hops) = (self.node, self.hops);
+        match std::panic::catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(task))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(then)) => Poll::Ready((node, hops, Ok(then))),
+            Err(panic) => Poll::Ready((node, hops, Err(panic_text(&*panic)))),
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| s.to_string()).or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("the node panicked: {}", text.unwrap_or_else(|| "no message".into()))
+}
+
+/// Drives a run to its end. Never panics because of a node.
+pub(super) async fn drive(deployed: Arc<Deployed>, mut core: RunCore) -> EndedRun {
+    let stopped = work(&deployed, &mut core).await;
+    let state = match (stopped, &core.error) {
+        (Some(_), _) => RunState::Stopped,
+        (None, Some(_)) => RunState::Failed,
+        (None, None) => RunState::Done,
+    };
+    if let Some(why) = stopped {
+        core.error.get_or_insert_with(|| RunError {
+            node: String::new(),
+            node_type: String::new(),
+            message: why.to_string(),
+        });
+    }
+    if let Some(reply) = &core.reply {
+        reply.send(no_response(core.id));
+    }
+    EndedRun {
+        id: core.id,
+        state,
+        trigger: core.trigger,
+        flow: core.flow,
+        started_at: core.started_at,
+        ended_at: deployed.services.clock.now(),
+        hops: core.hops,
+        error: core.error,
+        took_us: core.started.elapsed().as_micros() as u64,
+        steps: core.steps,
+        deployed,
+    }
+}
+
+/// The answer to a caller whose run ended without one.
+fn no_response(run: RunId) -> Reply {
+    Reply {
+        status: 500,
+        headers: vec![("content-type".into(), "application/json".into())],
+        body: format!("{{\"error\":\"no_response\",\"run\":\"{run}\"}}").into(),
+    }
+}
+
+const RAN_TOO_LONG: &str = "the run was ended because it lasted longer than run_ms_max";
+const SHUT_DOWN: &str = "the run was ended because the engine was shutting down";
+
+/// Works through queue and futures; gives why the run was stopped before its end, if it was.
+async fn work(deployed: &Arc<Deployed>, core: &mut RunCore) -> Option<&'static str> {
+    let mut waits: FuturesUnordered<Waiting> = FuturesUnordered::new();
+    let mut since_yield = 0;
+    let run_max = Duration::from_millis(deployed.services.limits.run_ms_max);
+    let mut too_long = None;
+    loop {
+        while let Some(delivery) = core.queue.pop_front() {
+            let Delivery { node, hops, msg } = delivery;
+            let step = call(deployed, core, node, hops, |node, cx| node.on_msg(msg, cx));
+            settle(deployed, core, &mut waits, node, hops, step).await;
+            since_yield += 1;
+            if since_yield >= YIELD_HOPS {
+                since_yield = 0;
+                tokio::task::yield_now().await;
+                if core.started.elapsed() > run_max {
+                    return Some(RAN_TOO_LONG);
+                }
+                if deployed.is_cut_off() {
+                    return Some(SHUT_DOWN);
+                }
+                while let Some(Some(ready)) = waits.next().now_or_never() {
+                    resume(deployed, core, &mut waits, ready).await;
+                }
+            }
+            if core.overflowed {
+                core.queue.clear();
+            }
+        }
+        if waits.is_empty() {
+            let Some(node) = core.at_end.pop_first() else { return None };
+            let step = call(deployed, core, node, 0, |node, cx| {
+                node.on_run_end(cx);
+                Step::Done
+            });
+            settle(deployed, core, &mut waits, node, 0, step).await;
+            continue;
+        }
+        let deadline = too_long.get_or_insert_with(|| {
+            let left = run_max.saturating_sub(core.started.elapsed());
+            let clock = deployed.services.clock.clone();
+            Box::pin(async move { clock.sleep(left).await })
+        });
+        tokio::select! {
+            biased;
+            Some(ready) = waits.next() => resume(deployed, core, &mut waits, ready).await,
+            () = deadline => return Some(RAN_TOO_LONG),
+            () = deployed.cut_off() => return Some(SHUT_DOWN),
+        }
+    }
+}
+
+async fn resume(
+    deployed: &Arc<Deployed>,
+    core: &mut RunCore,
+    waits: &mut FuturesUnordered<Waiting>,
+    (node, hops, then): (NodeIndex, u32, Result<Then, String>),
+) {
+    let step = match then {
+        Ok(then) => call(deployed, core, node, hops, |_, cx| then(cx)),
+        Err(panic) => Step::fail(Msg::new(), panic),
+    };
+    settle(deployed, core, waits, node, hops, step).await;
+}
+
+/// Does what a step says; a wait is polled once at once.
+async fn settle(
+    deployed: &Arc<Deployed>,
+    core: &mut RunCore,
+    waits: &mut FuturesUnordered<Waiting>,
+    node: NodeIndex,
+    hops: u32,
+    mut step: Step,
+) {
+    loop {
+        match step {
+            Step::Done => return,
+            Step::Fail(failure) => {
+                if let Some(last) = core.steps.last_mut().filter(|s| s.node == node) {
+                    last.failed = true;
+                }
+                core.raise(deployed, node, hops, failure.error, failure.msg);
+                return;
+            }
+            Step::Wait(future) => {
+                let mut waiting = Waiting { node, hops, future };
+                step = match futures_util::poll!(&mut waiting) {
+                    Poll::Ready((_, _, Ok(then))) => call(deployed, core, node, hops, |_, cx| then(cx)),
+                    Poll::Ready((_, _, Err(panic))) => Step::fail(Msg::new(), panic),
+                    Poll::Pending if waits.len() >= deployed.services.limits.waits_max => {
+                        let max = deployed.services.limits.waits_max;
+                        Step::fail(Msg::new(), format!("{max} operations are open in this run (waits_max)"))
+                    }
+                    Poll::Pending => {
+                        waits.push(waiting);
+                        return;
+                    }
+                };
+            }
+        }
+    }
+}
+
+/// Calls a node; a panic is an error of this message.
+fn call(
+    deployed: &Arc<Deployed>,
+    core: &mut RunCore,
+    index: NodeIndex,
+    hops: u32,
+    f: impl FnOnce(&dyn Node, &mut Cx<'_>) -> Step,
+) -> Step {
+    core.hops += 1;
+    let traced = core.steps.len() < deployed.services.limits.trace_steps_max;
+    let at_us = if traced { core.started.elapsed().as_micros().min(u128::from(u32::MAX)) as u32 } else { 0 };
+    let node = &deployed.nodes[index as usize];
+    let mut cx = Cx { core, deployed, node: index, hops, emitted: 0 };
+    let step = std::panic::catch_unwind(AssertUnwindSafe(|| f(&**node, &mut cx)));
+    let emitted = cx.emitted;
+    if traced {
+        core.steps.push(StepRecord { at_us, node: index, emitted, failed: step.is_err() });
+    }
+    step.unwrap_or_else(|panic| Step::fail(Msg::new(), panic_text(&*panic)))
+}

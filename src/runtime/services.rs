@@ -1,0 +1,153 @@
+//! What nodes and runs are given: clock, net, store, evaluation, limits, and who listens to what happens.
+
+use std::sync::{Arc, OnceLock};
+
+use arcstr::ArcStr;
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::{Reply, Status, context::ContextStore, history::History};
+use crate::clock::Clock;
+use crate::model::run::Trigger;
+use crate::model::state::State;
+use crate::model::{Msg, RunId, Value};
+use crate::net::Net;
+use crate::store::Store;
+
+/// Bounds of runs; defaults are those of `config.default.toml`.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Answer deadline of HTTP callers, milliseconds.
+    pub reply_ms_max: u64,
+    /// A run is ended after this long, milliseconds.
+    pub run_ms_max: u64,
+    /// Deliveries one message and its descendants may go through.
+    pub hops_max: u32,
+    /// Messages waiting in one run's queue.
+    pub queue_max: usize,
+    /// Futures open in one run.
+    pub waits_max: usize,
+    /// Runs open at once; further callers get 503.
+    pub runs_max: usize,
+    /// Steps of a run kept for its trace.
+    pub trace_steps_max: usize,
+    /// Successful runs written to the history per second; failed ones are always written.
+    pub runs_kept_per_s_max: u32,
+    /// Finished runs kept in memory.
+    pub runs_in_memory_max: usize,
+    /// Messages and groups a combining node (join, batch) may hold.
+    pub node_messages_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            reply_ms_max: 2_500,
+            run_ms_max: 600_000,
+            hops_max: 10_000,
+            queue_max: 2_000_000,
+            waits_max: 10_000,
+            runs_max: 10_000,
+            trace_steps_max: 200,
+            runs_kept_per_s_max: 50,
+            runs_in_memory_max: 1_000,
+            node_messages_max: 1_000_000,
+        }
+    }
+}
+
+/// Something a run did that somebody may want to see.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A debug node was given this.
+    Debug {
+        node: ArcStr,
+        name: ArcStr,
+        topic: Value,
+        property: ArcStr,
+        value: Value,
+    },
+    /// A message left the flow on a port without wires.
+    Output {
+        node: ArcStr,
+        name: ArcStr,
+        port: usize,
+        msg: Msg,
+    },
+    Reply {
+        node: ArcStr,
+        reply: Reply,
+    },
+    /// An error no catch node took.
+    Error {
+        node: ArcStr,
+        node_type: ArcStr,
+        message: String,
+    },
+    Status {
+        node: ArcStr,
+        status: Status,
+    },
+    Log {
+        node: ArcStr,
+        name: ArcStr,
+        level: tracing::Level,
+        text: String,
+    },
+}
+
+/// Listens to events; called on the run's task, so it must be quick.
+pub type Observer = Arc<dyn Fn(RunId, Event) + Send + Sync>;
+
+/// What an `evaluate` node asks for.
+#[derive(Clone, Debug)]
+pub struct EvaluateRequest {
+    /// Agreement id.
+    pub agreement: String,
+    /// Every window that overlaps `[from, to)`; without, the last closed window of each term.
+    pub range: Option<(Timestamp, Timestamp)>,
+    pub guarantee: Option<String>,
+    pub trigger: Trigger,
+    /// Whether the result is stored.
+    pub store: bool,
+}
+
+/// The evaluation path, given to nodes by the application.
+#[async_trait]
+pub trait EvaluateAgreement: Send + Sync {
+    /// Evaluates and returns the guarantees' states; the error says what is wrong and what to do.
+    async fn evaluate(&self, request: EvaluateRequest) -> Result<Vec<State>, String>;
+}
+
+/// Shared by every node of an engine. A node may use `net`, `store` and `evaluate` only if its spec names the
+/// capability.
+pub struct Services {
+    pub clock: Clock,
+    pub limits: Limits,
+    pub net: Arc<Net>,
+    pub store: Option<Arc<dyn Store>>,
+    /// Set once by the application after the engine exists.
+    pub evaluate: OnceLock<Arc<dyn EvaluateAgreement>>,
+    pub context: ContextStore,
+    pub history: History,
+    pub observer: Option<Observer>,
+    /// Environment variables that flows may read.
+    pub env: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+}
+
+impl Services {
+    /// Services for tests and one-shot commands: nothing stored, no environment.
+    pub fn new(clock: Clock, limits: Limits, net: Arc<Net>) -> Self {
+        Services {
+            history: History::new(&limits),
+            clock,
+            limits,
+            net,
+            store: None,
+            evaluate: OnceLock::new(),
+            context: ContextStore::default(),
+            observer: None,
+            env: Arc::new(|_| None),
+        }
+    }
+}

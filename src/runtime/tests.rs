@@ -1,0 +1,277 @@
+//! The run model, on nodes made for the purpose.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arcstr::ArcStr;
+
+use super::engine::{Opening, Start};
+use super::node::{Node, Step, Then};
+use super::*;
+use crate::clock::Clock;
+use crate::model::flow::{CatchTarget, Plan, PlanFlow, PlanNode};
+use crate::model::node_spec::NodeSpec;
+use crate::model::run::{RunState, Trigger};
+use crate::model::{Diagnostic, Msg, Object, RunId, Value};
+
+const fn spec(node_type: &'static str) -> NodeSpec {
+    NodeSpec {
+        node_type,
+        category: "test",
+        summary: "",
+        inputs: 1,
+        outputs: Some(1),
+        config_node: false,
+        properties: &[],
+        capabilities: &[],
+    }
+}
+
+/// Appends its id to `msg.seen` and passes on; waits first when the message asks.
+struct Pass;
+impl Node for Pass {
+    fn on_msg(&self, mut msg: Msg, cx: &mut Cx<'_>) -> Step {
+        let seen = msg.get("seen").map(|v| v.to_js_string()).unwrap_or_default();
+        msg.set("seen", format!("{seen}{}", cx.node().id));
+        cx.emit(0, msg);
+        Step::Done
+    }
+}
+
+struct Panics;
+impl Node for Panics {
+    fn on_msg(&self, _msg: Msg, _cx: &mut Cx<'_>) -> Step {
+        panic!("on purpose")
+    }
+}
+
+struct Answers;
+impl Node for Answers {
+    fn on_msg(&self, msg: Msg, cx: &mut Cx<'_>) -> Step {
+        let body = msg.payload().to_js_string().to_string();
+        cx.reply(&msg, Reply { status: 200, headers: vec![], body: body.into() });
+        Step::Done
+    }
+}
+
+/// Waits `msg.wait` milliseconds on the engine's clock.
+struct Waits;
+impl Node for Waits {
+    fn on_msg(&self, msg: Msg, cx: &mut Cx<'_>) -> Step {
+        let ms = msg.get("wait").map_or(0.0, |v| v.to_number()) as u64;
+        let clock = cx.clock();
+        Step::wait(async move {
+            if ms > 0 {
+                clock.sleep(Duration::from_millis(ms)).await;
+            }
+            Box::new(move |cx: &mut Cx<'_>| {
+                cx.emit(0, msg);
+                Step::Done
+            }) as Then
+        })
+    }
+}
+
+/// Counts messages and tells at the end of the run.
+struct CountsAtEnd;
+impl Node for CountsAtEnd {
+    fn on_msg(&self, _msg: Msg, cx: &mut Cx<'_>) -> Step {
+        *cx.run_state::<u32>() += 1;
+        cx.at_run_end();
+        Step::Done
+    }
+    fn on_run_end(&self, cx: &mut Cx<'_>) {
+        let n = *cx.run_state::<u32>();
+        cx.emit(0, Msg::with_payload(i64::from(n)));
+    }
+}
+
+macro_rules! types {
+    ($($name:literal => $ty:ident),*) => {
+        [$({
+            static SPEC: NodeSpec = spec($name);
+            NodeType { spec: &SPEC, build: |_: &NodeConfig<'_>| -> Result<Arc<dyn Node>, Vec<Diagnostic>> { Ok(Arc::new($ty)) } }
+        }),*]
+    };
+}
+
+fn node(id: &str, node_type: &str, wires: &[&[u32]]) -> PlanNode {
+    PlanNode {
+        id: id.into(),
+        node_type: node_type.into(),
+        name: ArcStr::new(),
+        flow: 0,
+        context: "tab".into(),
+        parents: Default::default(),
+        config: Default::default(),
+        env: Default::default(),
+        wires: wires.iter().map(|w| w.to_vec()).collect(),
+        catch: Vec::new(),
+        status: Vec::new(),
+        links: Vec::new(),
+        entry: 0,
+    }
+}
+
+type Outputs = Arc<Mutex<Vec<(ArcStr, Msg)>>>;
+
+fn engine(nodes: Vec<PlanNode>, clock: Clock, limits: Limits) -> (Arc<Engine>, Outputs) {
+    let outputs: Outputs = Outputs::default();
+    let mut services = Services::new(clock, limits, Default::default());
+    let sink = outputs.clone();
+    services.observer = Some(Arc::new(move |_: RunId, event| {
+        if let Event::Output { node, msg, .. } = event {
+            sink.lock().unwrap().push((node, msg));
+        }
+    }));
+    let types =
+        types!["pass" => Pass, "panics" => Panics, "answers" => Answers, "waits" => Waits, "counts" => CountsAtEnd];
+    let engine = Engine::new(Arc::new(services), Catalogue::new(&types));
+    let flow = PlanFlow { id: "tab".into(), label: "tab".into(), stopped: None, reply_ms_max: None };
+    engine.deploy(Plan { nodes, flows: vec![flow], ..Plan::default() });
+    (engine, outputs)
+}
+
+async fn run(engine: &Arc<Engine>, msg: Msg) -> Arc<super::run::EndedRun> {
+    let opening =
+        Opening { node: 0, start: Start::Deliver, msg, trigger: Trigger::Manual { by: "test".into() }, reply: None };
+    engine.current().open(opening).unwrap().1.await
+}
+
+fn seen(outputs: &Outputs) -> Vec<String> {
+    outputs
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(_, m)| m.get("seen").map(|v| v.to_js_string().to_string()).unwrap_or_default())
+        .collect()
+}
+
+#[tokio::test]
+async fn order_is_breadth_first_and_branches_do_not_share_changes() {
+    let nodes = vec![
+        node("a", "pass", &[&[1, 2]]),
+        node("b", "pass", &[&[3]]),
+        node("c", "pass", &[&[3]]),
+        node("d", "pass", &[]),
+    ];
+    let (engine, outputs) = engine(nodes, Clock::System, Limits::default());
+    let ended = run(&engine, Msg::new()).await;
+    assert_eq!(seen(&outputs), ["abd", "acd"]);
+    assert_eq!((ended.state, ended.hops), (RunState::Done, 5));
+    let trace: Vec<String> = ended.to_record().trace.iter().map(|s| s.node.to_string()).collect();
+    assert_eq!(trace, ["a", "b", "c", "d", "d"]);
+}
+
+#[tokio::test]
+async fn a_ready_wait_keeps_its_place_and_a_slow_one_comes_later() {
+    let nodes = vec![
+        node("a", "pass", &[&[1, 2]]),
+        node("w", "waits", &[&[3]]),
+        node("b", "pass", &[&[3]]),
+        node("d", "pass", &[]),
+    ];
+    let clock = Clock::manual("2026-01-01T00:00:00Z".parse().unwrap());
+    let (engine, outputs) = engine(nodes, clock.clone(), Limits::default());
+    run(&engine, Msg::new()).await;
+    assert_eq!(seen(&outputs), ["ad", "abd"]);
+    outputs.lock().unwrap().clear();
+    let mut msg = Msg::new();
+    msg.set("wait", 1000.0);
+    let open = tokio::spawn({
+        let engine = engine.clone();
+        async move { run(&engine, msg).await }
+    });
+    while outputs.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    clock.advance(Duration::from_secs(1));
+    open.await.unwrap();
+    assert_eq!(seen(&outputs), ["abd", "ad"]);
+}
+
+#[tokio::test]
+async fn a_panic_ends_its_message_and_reaches_the_catch_node() {
+    let mut broken = node("p", "panics", &[]);
+    broken.catch = vec![CatchTarget { node: 1, uncaught_only: false }];
+    let (engine, outputs) = engine(vec![broken, node("c", "pass", &[])], Clock::System, Limits::default());
+    assert_eq!(run(&engine, Msg::new()).await.state, RunState::Done);
+    let error = outputs.lock().unwrap()[0].1.get("error").cloned().unwrap();
+    assert_eq!(error.get("message").to_js_string(), "the node panicked: on purpose");
+    assert_eq!(error.get("source").get("id"), Value::from("p"));
+}
+
+#[tokio::test]
+async fn a_panic_without_catch_fails_the_run() {
+    let (engine, _) = engine(vec![node("p", "panics", &[])], Clock::System, Limits::default());
+    let ended = run(&engine, Msg::new()).await;
+    assert_eq!(ended.state, RunState::Failed);
+    assert_eq!(ended.error.as_ref().unwrap().node, "p");
+}
+
+#[tokio::test]
+async fn a_cycle_ends_at_the_hop_limit() {
+    let limits = Limits { hops_max: 1000, ..Limits::default() };
+    let (engine, _) = engine(vec![node("a", "pass", &[&[0]])], Clock::System, limits);
+    let ended = run(&engine, Msg::new()).await;
+    assert_eq!((ended.state, ended.hops), (RunState::Failed, 1001));
+}
+
+#[tokio::test]
+async fn every_caller_is_answered() {
+    let nodes = vec![node("a", "answers", &[]), node("b", "pass", &[]), node("w", "waits", &[&[0]])];
+    let clock = Clock::manual("2026-01-01T00:00:00Z".parse().unwrap());
+    let (engine, _) = engine(nodes, clock.clone(), Limits::default());
+    let call = async |node, msg| {
+        let trigger = Trigger::Http { method: "GET".into(), path: "/".into() };
+        engine.current().call(node, Start::Deliver, msg, trigger, Duration::from_secs(2)).await.unwrap()
+    };
+    assert_eq!(call(0, Msg::with_payload("hi")).await.reply.unwrap().body, "hi");
+    let silent = call(1, Msg::new()).await;
+    let reply = silent.reply.unwrap();
+    assert_eq!(reply.status, 500);
+    assert_eq!(reply.body, format!("{{\"error\":\"no_response\",\"run\":\"{}\"}}", silent.run));
+    let mut slow = Msg::new();
+    slow.set("wait", 60_000.0);
+    let (called, ()) = tokio::join!(call(2, slow), async {
+        tokio::task::yield_now().await;
+        clock.advance(Duration::from_secs(2));
+    });
+    assert!(called.reply.is_none());
+    assert_eq!(engine.open_runs(), 1, "the run goes on");
+}
+
+#[tokio::test]
+async fn what_collects_until_the_end_of_the_run_can_still_emit() {
+    let nodes = vec![node("a", "pass", &[&[1, 1, 1]]), node("n", "counts", &[&[2]]), node("d", "pass", &[])];
+    let (engine, outputs) = engine(nodes, Clock::System, Limits::default());
+    run(&engine, Msg::new()).await;
+    assert_eq!(outputs.lock().unwrap()[0].1.payload(), &Value::from(3));
+}
+
+#[tokio::test]
+async fn runs_beyond_the_limit_are_refused_and_draining_ends_those_left() {
+    let limits = Limits { runs_max: 1, ..Limits::default() };
+    let clock = Clock::manual("2026-01-01T00:00:00Z".parse().unwrap());
+    let (engine, _) = engine(vec![node("w", "waits", &[])], clock.clone(), limits);
+    let mut msg = Msg::from_object(Object::new());
+    msg.set("wait", 60_000.0);
+    let opening = |msg| Opening {
+        node: 0,
+        start: Start::Deliver,
+        msg,
+        trigger: Trigger::Manual { by: "test".into() },
+        reply: None,
+    };
+    let run = tokio::spawn(engine.current().open(opening(msg.clone())).unwrap().1);
+    assert!(engine.current().open(opening(msg)).is_err());
+    let (left, ()) = tokio::join!(engine.drain(Duration::from_secs(5)), async {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        clock.advance(Duration::from_secs(5));
+    });
+    assert_eq!(left, 1);
+    assert_eq!(run.await.unwrap().state, RunState::Stopped);
+    assert_eq!(engine.open_runs(), 0);
+}
