@@ -20,6 +20,8 @@ pub mod model;
 
 pub mod cron;
 
+pub mod flow;
+
 pub mod clock;
 pub mod net;
 

@@ -82,10 +82,15 @@ pub struct NodeDef {
 /// A node of a plan, addressed by its index.
 pub type NodeIndex = u32;
 
+/// [`PlanNode::flow`] of config nodes that belong to no tab.
+pub const GLOBAL_FLOW: u32 = u32::MAX;
+
 /// Flows ready to run: subflows expanded, wires and handlers resolved to indices. Built whole, never patched.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     pub nodes: Vec<PlanNode>,
+    /// Config nodes: no wires, no place in the message path; found by the id that other nodes' properties hold.
+    pub configs: Vec<PlanNode>,
     pub flows: Vec<PlanFlow>,
     /// Everything worth telling the user about this set of flows.
     pub diagnostics: Vec<Diagnostic>,
@@ -121,8 +126,11 @@ pub struct PlanNode {
     pub id: ArcStr,
     pub node_type: ArcStr,
     pub name: ArcStr,
-    /// Index into [`Plan::flows`].
+    /// Index into [`Plan::flows`]; [`GLOBAL_FLOW`] for a config node that belongs to no tab.
     pub flow: u32,
+    /// The subflow instance node around this one; `None` directly on a tab. A `subflow-status` node sets the
+    /// status of this instance, not its own.
+    pub instance: Option<NodeIndex>,
     /// The container whose `flow` context the node sees: tab id or subflow instance id.
     pub context: ArcStr,
     /// Contexts of the enclosing flows, nearest first, for `$parent.`.
@@ -132,11 +140,13 @@ pub struct PlanNode {
     pub env: Arc<Env>,
     /// Per port, the targets in wire order.
     pub wires: Vec<Vec<NodeIndex>>,
-    /// Where an error of this node goes: the nearest level of catch nodes that takes it, already ordered.
+    /// Where an error of this node goes: exactly the catch nodes that receive it, in order (the nearest flow
+    /// with one that takes it; `uncaught` ones are in only when they are due). Empty: nothing catches it.
     pub catch: Vec<CatchTarget>,
-    /// Status nodes that hear this node.
+    /// Status nodes that hear this node, in order.
     pub status: Vec<NodeIndex>,
-    /// `link in` nodes by id and name that a dynamic link call of this node may reach, and static link targets.
+    /// For a `link call`: its static target, or every `link in` a dynamic call may reach. A dynamic target is
+    /// looked up by id, then by name where `same_flow`, then by name anywhere; a name must fit exactly one.
     pub links: Vec<LinkTarget>,
     /// Position of the definition in the file, for diagnostics.
     pub entry: usize,
@@ -145,13 +155,14 @@ pub struct PlanNode {
 #[derive(Clone, Debug, PartialEq)]
 pub struct CatchTarget {
     pub node: NodeIndex,
-    /// Reported as the source when the error came up from a subflow instance; else the failing node itself.
+    /// The catch node takes only errors that no other has taken (which is so here).
     pub uncaught_only: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinkTarget {
     pub id: ArcStr,
+    /// The name it may be called by: its id when it has none, or when it is inside another subflow instance.
     pub name: ArcStr,
     pub node: NodeIndex,
     /// In the same flow as the node that holds this list.
@@ -163,17 +174,26 @@ pub struct LinkTarget {
 pub struct Env {
     pub values: Vec<(ArcStr, super::Value)>,
     pub parent: Option<Arc<Env>>,
+    /// A node's own names (`NR_NODE_…`): no level of its own, so `$parent.` does not count it.
+    pub of_node: bool,
 }
 
 impl Env {
-    /// The nearest value of `name`; a `$parent.` prefix skips this level.
+    /// The nearest value of `name`; a `$parent.` prefix skips one level (tab, group or subflow instance).
     pub fn get(&self, name: &str) -> Option<&super::Value> {
-        if let Some(rest) = name.strip_prefix("$parent.") {
-            return self.parent.as_ref()?.get(rest);
-        }
-        match self.values.iter().rev().find(|(k, _)| k == name) {
-            Some((_, value)) => Some(value),
-            None => self.parent.as_ref()?.get(name),
+        let mut name = name;
+        let mut level = self;
+        loop {
+            match name.strip_prefix("$parent.") {
+                Some(rest) if !level.of_node => name = rest,
+                Some(_) => {}
+                None => {
+                    if let Some((_, value)) = level.values.iter().rev().find(|(k, _)| k == name) {
+                        return Some(value);
+                    }
+                }
+            }
+            level = level.parent.as_ref()?;
         }
     }
 }

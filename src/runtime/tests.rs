@@ -101,6 +101,7 @@ fn node(id: &str, node_type: &str, wires: &[&[u32]]) -> PlanNode {
         node_type: node_type.into(),
         name: ArcStr::new(),
         flow: 0,
+        instance: None,
         context: "tab".into(),
         parents: Default::default(),
         config: Default::default(),
