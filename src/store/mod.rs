@@ -2,6 +2,16 @@
 //!
 //! The only module that holds SQL. What a call has acknowledged is durable; a [`Commit`] is one transaction.
 
+mod batch;
+mod cursor;
+mod fingerprint;
+mod memory;
+mod postgres;
+mod sqlite;
+mod stored;
+
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -24,6 +34,70 @@ pub enum StoreError {
     Unusable { url: String, problem: String, hint: String },
     #[error("stored {what} cannot be read back: {problem}")]
     Corrupt { what: &'static str, problem: String },
+    /// The caller's fault: [`PageRequest::after`] did not come from the list it is given to.
+    #[error("{cursor:?} is no cursor of this list; give `next` of an earlier answer, or none to start anew")]
+    Cursor { cursor: String },
+}
+
+/// How to use the database. Times are in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreOptions {
+    /// Connections to Postgres, or readers of SQLite (which has one writer besides). At least 1.
+    pub connections_max: u32,
+    /// How long opening a connection, or waiting for a free one, may take.
+    pub connect_timeout_ms: u64,
+    /// SQLite: how long to wait for another process that writes.
+    pub busy_timeout_ms: u64,
+    /// How often a commit is tried in all when another one gets in its way.
+    pub commit_attempts_max: u32,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        StoreOptions { connections_max: 8, connect_timeout_ms: 5_000, busy_timeout_ms: 30_000, commit_attempts_max: 5 }
+    }
+}
+
+/// Opens the store at `sqlite:<path>` (file and folder are created), `postgres://…` or `memory:` (gone with the
+/// process; for tests). The schema is not touched: [`Store::migrate`] does that.
+///
+/// # Errors
+/// [`StoreError::Unusable`] naming the address without its password, what is wrong and what to do.
+pub async fn open(url: &str, options: &StoreOptions) -> Result<Arc<dyn Store>, StoreError> {
+    let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+    match scheme {
+        "memory" => Ok(Arc::new(memory::MemoryStore::default())),
+        "sqlite" => Ok(Arc::new(sqlite::SqliteStore::open(url, options).await?)),
+        "postgres" | "postgresql" => Ok(Arc::new(postgres::PostgresStore::open(url, options).await?)),
+        _ => Err(StoreError::Unusable {
+            url: without_password(url),
+            problem: if scheme.is_empty() {
+                "it names no kind of database".into()
+            } else {
+                format!("{scheme:?} is no kind of database Probity knows")
+            },
+            hint: "give sqlite:<path> or postgres://user:password@host:5432/database".into(),
+        }),
+    }
+}
+
+/// The address as it may be printed: no password, in whichever place it stands.
+fn without_password(url: &str) -> String {
+    let (address, query) = url.split_once('?').unwrap_or((url, ""));
+    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
+    // The last `@`, since a password that was not percent-encoded may hold one.
+    let address = match rest.rsplit_once('@') {
+        Some((login, host)) => format!("{scheme}://{}@{host}", login.split(':').next().unwrap_or_default()),
+        None => address.to_owned(),
+    };
+    let query: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("password=")).collect();
+    if query.is_empty() { address } else { format!("{address}?{}", query.join("&")) }
+}
+
+/// Names the operation that a database error broke.
+fn during<E: Into<sqlx::Error>>(what: &'static str) -> impl FnOnce(E) -> StoreError {
+    move |source| StoreError::Database { what, source: source.into() }
 }
 
 /// One evaluation's results and everything that belongs to them. Stored whole or not at all.
@@ -177,5 +251,32 @@ pub fn trigger_kind(trigger: &run::Trigger) -> &'static str {
         run::Trigger::Manual { .. } => "manual",
         run::Trigger::Metric { .. } => "metric",
         run::Trigger::Linked { .. } => "linked",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_never_shown() {
+        for url in [
+            "postgres://ana:s3cret@db:5432/p",
+            "postgres://ana:s3cr@et@db/p",
+            "postgres://ana:s3cret/x@db/p?password=s3cret",
+            "postgresql://db/p?user=ana&password=s3cret",
+            "mysql://ana:s3cret@db/p",
+        ] {
+            let shown = without_password(url);
+            assert!(!shown.contains("s3cr") && shown.contains("db"), "{url} is shown as {shown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unknown_database_is_refused_with_what_to_give_instead() {
+        for url in ["", "mysql://ana:s3cret@db/p", "data/probity.db"] {
+            let error = open(url, &StoreOptions::default()).await.err().unwrap().to_string();
+            assert!(error.contains("sqlite:<path>") && !error.contains("s3cret"), "{error}");
+        }
     }
 }

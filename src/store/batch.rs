@@ -1,0 +1,73 @@
+//! What a commit has to write: its states held against what is stored already.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::{Committed, fingerprint};
+use crate::model::state::State;
+
+/// A state on its way into a table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row<'a> {
+    pub key: Uuid,
+    pub content: Uuid,
+    pub state: &'a State,
+    /// Valid once [`changes`] has set it.
+    pub revision: i32,
+}
+
+/// What is stored of a state: enough to see whether it changed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    pub content: Uuid,
+    pub revision: i32,
+}
+
+/// What to write, in the order of keys.
+#[derive(Debug, Default)]
+pub(super) struct Changes<'a> {
+    /// Stored revisions to move to the history.
+    pub replaced: Vec<Uuid>,
+    pub written: Vec<Row<'a>>,
+    pub committed: Committed,
+}
+
+/// The states by key; of several with one identity the last, as if they had been committed one after the other.
+pub(super) fn rows(states: &[State]) -> Vec<Row<'_>> {
+    let mut rows: Vec<Row<'_>> = states
+        .iter()
+        .map(|state| Row {
+            key: fingerprint::identity_of(state),
+            content: fingerprint::content_of(state),
+            state,
+            revision: 1,
+        })
+        .collect();
+    // Stable, and from behind: the last of equal keys comes first and is the one that stays.
+    rows.reverse();
+    rows.sort_by_key(|row| row.key);
+    rows.dedup_by_key(|row| row.key);
+    rows
+}
+
+pub(super) fn changes<'a>(rows: &[Row<'a>], known: &HashMap<Uuid, Known>) -> Changes<'a> {
+    let mut changes = Changes::default();
+    for row in rows {
+        let mut row = *row;
+        match known.get(&row.key) {
+            None => changes.committed.inserted += 1,
+            Some(known) if known.content == row.content => {
+                changes.committed.unchanged += 1;
+                continue;
+            }
+            Some(known) => {
+                changes.committed.revised += 1;
+                changes.replaced.push(row.key);
+                row.revision = known.revision.saturating_add(1);
+            }
+        }
+        changes.written.push(row);
+    }
+    changes
+}

@@ -1,0 +1,120 @@
+//! Opaque cursors: where a list goes on, by the sort key of the last item given (not by counting).
+
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{Page, PageRequest, StoreError};
+
+/// How many rows a list may give at once.
+const LIMIT_MAX: u32 = 1000;
+
+/// The sort key of a list's items.
+pub(super) trait Position: Sized {
+    fn write(&self) -> String;
+    fn read(text: &str) -> Option<Self>;
+}
+
+/// States: end of the window, then key; both descending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct StatePosition {
+    pub to: Timestamp,
+    pub key: Uuid,
+}
+
+impl Position for StatePosition {
+    fn write(&self) -> String {
+        format!("s {} {}", self.to.as_microsecond(), self.key.simple())
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (to, key) = text.strip_prefix("s ")?.split_once(' ')?;
+        let to = Timestamp::from_microsecond(to.parse().ok()?).ok()?;
+        Some(StatePosition { to, key: Uuid::from_str(key).ok()? })
+    }
+}
+
+/// Runs: id, descending.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RunPosition(pub Uuid);
+
+impl Position for RunPosition {
+    fn write(&self) -> String {
+        format!("r {}", self.0.simple())
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        Some(RunPosition(Uuid::from_str(text.strip_prefix("r ")?).ok()?))
+    }
+}
+
+/// Audit entries: row id, descending.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AuditPosition(pub i64);
+
+impl Position for AuditPosition {
+    fn write(&self) -> String {
+        format!("a {}", self.0)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        Some(AuditPosition(text.strip_prefix("a ")?.parse().ok()?))
+    }
+}
+
+impl PageRequest {
+    /// The limit within its range.
+    pub(super) fn rows_max(&self) -> usize {
+        self.limit.clamp(1, LIMIT_MAX) as usize
+    }
+
+    /// One more than is given, to see whether there is a next page.
+    pub(super) fn rows_wanted(&self) -> i64 {
+        i64::from(self.limit.clamp(1, LIMIT_MAX)) + 1
+    }
+
+    /// Where to go on.
+    ///
+    /// # Errors
+    /// [`StoreError::Cursor`] when it is none of this list's.
+    pub(super) fn position<P: Position>(&self) -> Result<Option<P>, StoreError> {
+        let Some(cursor) = &self.after else { return Ok(None) };
+        URL_SAFE_NO_PAD
+            .decode(cursor)
+            .ok()
+            .and_then(|bytes| P::read(std::str::from_utf8(&bytes).ok()?))
+            .map(Some)
+            .ok_or_else(|| StoreError::Cursor { cursor: cursor.clone() })
+    }
+}
+
+/// Makes a page of up to [`PageRequest::rows_wanted`] items, each with its position.
+pub(super) fn page<T, P: Position>(mut found: Vec<(P, T)>, request: &PageRequest) -> Page<T> {
+    let more = found.len() > request.rows_max();
+    found.truncate(request.rows_max());
+    let next = found.last().filter(|_| more).map(|(position, _)| URL_SAFE_NO_PAD.encode(position.write()));
+    Page { items: found.into_iter().map(|(_, item)| item).collect(), next }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_of_another_list_or_none_at_all_is_refused() {
+        let run = URL_SAFE_NO_PAD.encode(RunPosition(Uuid::nil()).write());
+        for cursor in ["", "x", "%%%", "AAAA", run.as_str()] {
+            let request = PageRequest { limit: 1, after: Some(cursor.to_owned()) };
+            assert!(matches!(request.position::<StatePosition>(), Err(StoreError::Cursor { .. })), "{cursor}");
+        }
+    }
+
+    #[test]
+    fn a_position_is_read_back_as_written() {
+        let position = StatePosition { to: "1969-12-31T23:59:59.5Z".parse().unwrap(), key: Uuid::from_u128(7) };
+        assert_eq!(StatePosition::read(&position.write()), Some(position));
+    }
+}

@@ -1,0 +1,234 @@
+//! The store in memory: simple enough to be seen to be right, for tests and for trying things out.
+//!
+//! It compares states themselves, not their hashes, and so checks the databases in the conformance suite.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::cursor::{self, AuditPosition, RunPosition, StatePosition};
+use super::{
+    AuditEntry, ClaimKey, Commit, Committed, Page, PageRequest, RunQuery, StateQuery, Store, StoreError, fingerprint,
+    trigger_kind,
+};
+use crate::model::RunId;
+use crate::model::run::RunRecord;
+use crate::model::state::{Scope, State, StateKind, StoredState};
+
+#[derive(Debug, Default)]
+pub(super) struct MemoryStore(Mutex<Contents>);
+
+#[derive(Debug, Default)]
+struct Contents {
+    /// Revisions, oldest first; never empty.
+    states: BTreeMap<Identity, Vec<StoredState>>,
+    runs: BTreeMap<RunId, RunRecord>,
+    audit: Vec<AuditEntry>,
+    claims: BTreeMap<ClaimKey, Option<RunId>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Identity {
+    agreement: String,
+    kind: StateKind,
+    of: String,
+    scope: Scope,
+    from: Timestamp,
+    to: Timestamp,
+}
+
+impl Identity {
+    fn of(state: &State) -> Identity {
+        Identity {
+            agreement: state.agreement.clone(),
+            kind: state.kind,
+            of: state.of.clone(),
+            scope: state.scope.clone(),
+            from: state.window.from,
+            to: state.window.to,
+        }
+    }
+}
+
+/// The state without what a re-evaluation changes by itself.
+fn content(state: &State) -> State {
+    let mut content = state.clone();
+    content.run = RunId(Uuid::nil());
+    content.evidence.iter_mut().for_each(|piece| piece.collected_at = Timestamp::UNIX_EPOCH);
+    content
+}
+
+impl Contents {
+    fn put(&mut self, state: &State, recorded_at: Timestamp) -> Committed {
+        let mut state = state.clone();
+        state.value = state.value.filter(|value| !value.is_nan());
+        let revisions = self.states.entry(Identity::of(&state)).or_default();
+        let committed = match revisions.last() {
+            None => Committed { inserted: 1, ..Committed::default() },
+            Some(last) if content(&last.state) == content(&state) => {
+                return Committed { unchanged: 1, ..Committed::default() };
+            }
+            Some(_) => Committed { revised: 1, ..Committed::default() },
+        };
+        let revision = u32::try_from(revisions.len()).unwrap_or(u32::MAX).saturating_add(1);
+        revisions.push(StoredState { state, revision, recorded_at });
+        committed
+    }
+}
+
+impl MemoryStore {
+    fn contents(&self) -> MutexGuard<'_, Contents> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+fn matches(query: &StateQuery, state: &State) -> bool {
+    query.agreement.as_ref().is_none_or(|agreement| *agreement == state.agreement)
+        && query.kind.is_none_or(|kind| kind == state.kind)
+        && query.of.as_ref().is_none_or(|of| *of == state.of)
+        && query.scope.as_ref().is_none_or(|scope| *scope == state.scope)
+        && query.verdict.is_none_or(|verdict| Some(verdict) == state.verdict)
+        && query.from.is_none_or(|from| state.window.to > from)
+        && query.to.is_none_or(|to| state.window.from < to)
+        && query.provisional.is_none_or(|provisional| provisional == state.provisional)
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    fn describe(&self) -> String {
+        "memory".into()
+    }
+
+    async fn migrate(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn commit(&self, commit: &Commit) -> Result<Committed, StoreError> {
+        let mut contents = self.contents();
+        // Of several states with one identity the last counts.
+        let last: BTreeMap<Identity, &State> = commit.states.iter().map(|state| (Identity::of(state), state)).collect();
+        let mut committed = Committed::default();
+        for state in last.into_values() {
+            let one = contents.put(state, commit.recorded_at);
+            committed.inserted += one.inserted;
+            committed.revised += one.revised;
+            committed.unchanged += one.unchanged;
+        }
+        contents.runs.insert(commit.run.id, commit.run.clone());
+        contents.audit.push(commit.audit.clone());
+        if let Some(claim) = &commit.claim {
+            contents.claims.entry(claim.clone()).or_default().get_or_insert(commit.run.id);
+        }
+        Ok(committed)
+    }
+
+    async fn record_runs(&self, runs: &[RunRecord]) -> Result<(), StoreError> {
+        self.contents().runs.extend(runs.iter().map(|run| (run.id, run.clone())));
+        Ok(())
+    }
+
+    async fn run(&self, id: RunId) -> Result<Option<RunRecord>, StoreError> {
+        Ok(self.contents().runs.get(&id).cloned())
+    }
+
+    async fn runs(&self, query: &RunQuery, request: &PageRequest) -> Result<Page<RunRecord>, StoreError> {
+        let after = request.position::<RunPosition>()?;
+        let contents = self.contents();
+        let found = contents
+            .runs
+            .values()
+            .rev()
+            .filter(|run| after.is_none_or(|after| run.id.0 < after.0))
+            .filter(|run| query.subject.as_ref().is_none_or(|subject| *subject == run.subject))
+            .filter(|run| query.state.is_none_or(|state| state == run.state))
+            .filter(|run| query.trigger.as_ref().is_none_or(|trigger| trigger == trigger_kind(&run.trigger)))
+            .take(request.rows_max() + 1)
+            .map(|run| (RunPosition(run.id.0), RunRecord { trace: Vec::new(), ..run.clone() }))
+            .collect();
+        Ok(cursor::page(found, request))
+    }
+
+    async fn states(&self, query: &StateQuery, request: &PageRequest) -> Result<Page<StoredState>, StoreError> {
+        let after = request.position::<StatePosition>()?;
+        let contents = self.contents();
+        let mut found: Vec<(StatePosition, &StoredState)> = contents
+            .states
+            .values()
+            .filter_map(|revisions| revisions.last())
+            .filter(|stored| matches(query, &stored.state))
+            .map(|stored| {
+                let key = fingerprint::identity_of(&stored.state);
+                (StatePosition { to: stored.state.window.to, key }, stored)
+            })
+            .filter(|(position, _)| after.is_none_or(|after| *position < after))
+            .collect();
+        found.sort_unstable_by(|(left, _), (right, _)| right.cmp(left));
+        found.truncate(request.rows_max() + 1);
+        let found = found.into_iter().map(|(position, stored)| (position, stored.clone())).collect();
+        Ok(cursor::page(found, request))
+    }
+
+    async fn revisions(
+        &self,
+        agreement: &str,
+        kind: StateKind,
+        of: &str,
+        scope: &Scope,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<StoredState>, StoreError> {
+        let identity =
+            Identity { agreement: agreement.to_owned(), kind, of: of.to_owned(), scope: scope.clone(), from, to };
+        Ok(self.contents().states.get(&identity).cloned().unwrap_or_default())
+    }
+
+    async fn claim(&self, claim: &ClaimKey, _at: Timestamp) -> Result<bool, StoreError> {
+        let mut contents = self.contents();
+        let first = !contents.claims.contains_key(claim);
+        contents.claims.entry(claim.clone()).or_default();
+        Ok(first)
+    }
+
+    async fn complete_claim(&self, claim: &ClaimKey, run: RunId) -> Result<(), StoreError> {
+        if let Some(completed_by) = self.contents().claims.get_mut(claim) {
+            completed_by.get_or_insert(run);
+        }
+        Ok(())
+    }
+
+    async fn open_claims(&self) -> Result<Vec<ClaimKey>, StoreError> {
+        let contents = self.contents();
+        let mut open: Vec<ClaimKey> =
+            contents.claims.iter().filter(|(_, run)| run.is_none()).map(|(claim, _)| claim.clone()).collect();
+        open.sort_by(|a, b| (a.due_at, &a.schedule).cmp(&(b.due_at, &b.schedule)));
+        Ok(open)
+    }
+
+    async fn last_claim(&self, schedule: &str) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.contents().claims.keys().filter(|claim| claim.schedule == schedule).map(|claim| claim.due_at).max())
+    }
+
+    async fn audit(&self, entry: &AuditEntry) -> Result<(), StoreError> {
+        self.contents().audit.push(entry.clone());
+        Ok(())
+    }
+
+    async fn audit_entries(&self, request: &PageRequest) -> Result<Page<AuditEntry>, StoreError> {
+        let after = request.position::<AuditPosition>()?;
+        let contents = self.contents();
+        let mut found: Vec<(AuditPosition, AuditEntry)> = (1_i64..)
+            .zip(&contents.audit)
+            .filter(|(id, _)| after.is_none_or(|after| *id < after.0))
+            .map(|(id, entry)| (AuditPosition(id), entry.clone()))
+            .collect();
+        found.reverse();
+        Ok(cursor::page(found, request))
+    }
+}

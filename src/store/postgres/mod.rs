@@ -1,0 +1,219 @@
+//! The store in Postgres: schema `probity`, set-based statements, one transaction a commit.
+
+mod claims;
+mod history;
+mod instant;
+mod states;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{Connection, PgConnection};
+
+use super::batch::{self, Row};
+use super::{
+    AuditEntry, ClaimKey, Commit, Committed, Page, PageRequest, RunQuery, StateQuery, Store, StoreError, StoreOptions,
+    during, without_password,
+};
+use crate::model::RunId;
+use crate::model::run::RunRecord;
+use crate::model::state::{Scope, StateKind, StoredState};
+
+/// First halves of our advisory locks, so that they meet nobody else's: `PROB`, `PROM`.
+const LOCK_AGREEMENT: i32 = 0x5052_4f42;
+const LOCK_MIGRATION: i32 = 0x5052_4f4d;
+
+/// States a statement carries: enough to hide the round trip, few enough that a chunk stays a few megabytes.
+const CHUNK_ROWS: usize = 2000;
+
+#[derive(Debug)]
+pub(super) struct PostgresStore {
+    pool: PgPool,
+    /// Without the password.
+    shown: String,
+    commit_attempts_max: u32,
+}
+
+impl PostgresStore {
+    /// Connects once, to say now and exactly what is wrong; then as needed.
+    pub(super) async fn open(url: &str, options: &StoreOptions) -> Result<PostgresStore, StoreError> {
+        let shown = without_password(url);
+        let unusable =
+            |problem: String, hint: &str| StoreError::Unusable { url: shown.clone(), problem, hint: hint.to_owned() };
+        let connect = PgConnectOptions::from_str(url)
+            .map_err(|error| {
+                unusable(error.to_string(), "expected postgres://user:password@host:5432/database; percent-encode what is special in a password")
+            })?
+            .application_name("probity");
+        let timeout = Duration::from_millis(options.connect_timeout_ms);
+        let first = tokio::time::timeout(timeout, PgConnection::connect_with(&connect))
+            .await
+            .map_err(|_| {
+                unusable(
+                    format!("no answer within {} ms", options.connect_timeout_ms),
+                    "check host, port and firewall, or raise connect_timeout_ms",
+                )
+            })?
+            .map_err(|error| unusable(error.to_string(), hint_for(&error)))?;
+        // Saying goodbye is a courtesy; the connection is gone in any case.
+        first.close().await.ok();
+        let pool = PgPoolOptions::new()
+            .max_connections(options.connections_max.max(1))
+            .acquire_timeout(timeout)
+            .connect_lazy_with(connect);
+        Ok(PostgresStore { pool, shown, commit_attempts_max: options.commit_attempts_max.max(1) })
+    }
+
+    async fn try_commit(&self, commit: &Commit, rows: &[Row<'_>]) -> Result<Committed, StoreError> {
+        let failed = "store an evaluation";
+        let mut tx = self.pool.begin().await.map_err(during(failed))?;
+        states::lock_agreements(&mut tx, rows).await.map_err(during(failed))?;
+        let known = states::known(&mut tx, rows).await.map_err(during(failed))?;
+        let changes = batch::changes(rows, &known);
+        states::move_to_history(&mut tx, &changes.replaced).await.map_err(during(failed))?;
+        states::insert(&mut tx, &changes.written, commit.recorded_at).await.map_err(during(failed))?;
+        history::put_runs(&mut tx, &[&commit.run]).await.map_err(during(failed))?;
+        history::add_audit(&mut *tx, &commit.audit).await.map_err(during(failed))?;
+        if let Some(claim) = &commit.claim {
+            claims::put_completed(&mut tx, claim, commit.run.id, commit.recorded_at).await.map_err(during(failed))?;
+        }
+        tx.commit().await.map_err(during(failed))?;
+        Ok(changes.committed)
+    }
+}
+
+/// What to do about a refused connection.
+fn hint_for(error: &sqlx::Error) -> &'static str {
+    match error {
+        sqlx::Error::Io(_) => "is Postgres running there, and does it listen on this host and port?",
+        sqlx::Error::Database(error) => match error.code().as_deref() {
+            Some("28P01" | "28000") => "check user and password, and pg_hba.conf",
+            Some("3D000") => "create it: CREATE DATABASE … OWNER …",
+            Some("53300") => "the server has no free connection; raise its max_connections or lower ours",
+            _ => "see the server's log",
+        },
+        sqlx::Error::Tls(_) => "check sslmode and the certificate",
+        _ => "check the address",
+    }
+}
+
+/// Another transaction was in the way: the same again may succeed. Deadlock, serialisation failure, or a row that
+/// somebody inserted meanwhile.
+fn is_conflict(error: &StoreError) -> bool {
+    let StoreError::Database { source: sqlx::Error::Database(error), .. } = error else { return false };
+    matches!(error.code().as_deref(), Some("40001" | "40P01" | "23505"))
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    fn describe(&self) -> String {
+        self.shown.clone()
+    }
+
+    /// All in one transaction that holds a lock, so that several processes can start at once, and one that dies
+    /// leaves nothing half done.
+    async fn migrate(&self) -> Result<(), StoreError> {
+        let failed = "bring the schema up to date";
+        let mut tx = self.pool.begin().await.map_err(during(failed))?;
+        sqlx::query("SELECT pg_advisory_xact_lock($1, 0)")
+            .bind(LOCK_MIGRATION)
+            .execute(&mut *tx)
+            .await
+            .map_err(during(failed))?;
+        // Not `IF NOT EXISTS`: that needs the right to create schemas even when there is nothing to create.
+        let missing: bool = sqlx::query_scalar("SELECT to_regnamespace('probity') IS NULL")
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(during(failed))?;
+        if missing {
+            sqlx::query("CREATE SCHEMA probity").execute(&mut *tx).await.map_err(during(failed))?;
+        }
+        let mut migrator = sqlx::migrate!("src/store/migrations/postgres");
+        migrator.dangerous_set_table_name("probity.migration");
+        migrator.set_locking(false);
+        migrator.run_direct(None, &mut *tx, false).await.map_err(during(failed))?;
+        sqlx::raw_sql(include_str!("grafana_role.sql")).execute(&mut *tx).await.map_err(during(failed))?;
+        tx.commit().await.map_err(during(failed))
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(&self.pool).await.map_err(during("reach the database"))?;
+        Ok(())
+    }
+
+    async fn commit(&self, commit: &Commit) -> Result<Committed, StoreError> {
+        let rows = batch::rows(&commit.states);
+        let mut attempt = 1;
+        loop {
+            match self.try_commit(commit, &rows).await {
+                Err(error) if attempt < self.commit_attempts_max && is_conflict(&error) => {
+                    tracing::debug!(attempt, %error, "commit again: another transaction was in the way");
+                    attempt += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn record_runs(&self, runs: &[RunRecord]) -> Result<(), StoreError> {
+        let failed = "store runs";
+        let mut tx = self.pool.begin().await.map_err(during(failed))?;
+        let runs: Vec<&RunRecord> = runs.iter().collect();
+        for chunk in runs.chunks(CHUNK_ROWS) {
+            history::put_runs(&mut tx, chunk).await.map_err(during(failed))?;
+        }
+        tx.commit().await.map_err(during(failed))
+    }
+
+    async fn run(&self, id: RunId) -> Result<Option<RunRecord>, StoreError> {
+        history::run(&self.pool, id).await
+    }
+
+    async fn runs(&self, query: &RunQuery, page: &PageRequest) -> Result<Page<RunRecord>, StoreError> {
+        history::runs(&self.pool, query, page).await
+    }
+
+    async fn states(&self, query: &StateQuery, page: &PageRequest) -> Result<Page<StoredState>, StoreError> {
+        states::list(&self.pool, query, page).await
+    }
+
+    async fn revisions(
+        &self,
+        agreement: &str,
+        kind: StateKind,
+        of: &str,
+        scope: &Scope,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<StoredState>, StoreError> {
+        let key = super::fingerprint::identity(agreement, kind, of, scope, from, to);
+        states::revisions(&self.pool, key).await
+    }
+
+    async fn claim(&self, claim: &ClaimKey, at: Timestamp) -> Result<bool, StoreError> {
+        claims::claim(&self.pool, claim, at).await
+    }
+
+    async fn complete_claim(&self, claim: &ClaimKey, run: RunId) -> Result<(), StoreError> {
+        claims::complete(&self.pool, claim, run).await
+    }
+
+    async fn open_claims(&self) -> Result<Vec<ClaimKey>, StoreError> {
+        claims::open(&self.pool).await
+    }
+
+    async fn last_claim(&self, schedule: &str) -> Result<Option<Timestamp>, StoreError> {
+        claims::last(&self.pool, schedule).await
+    }
+
+    async fn audit(&self, entry: &AuditEntry) -> Result<(), StoreError> {
+        history::add_audit(&self.pool, entry).await.map_err(during("store an audit entry"))
+    }
+
+    async fn audit_entries(&self, page: &PageRequest) -> Result<Page<AuditEntry>, StoreError> {
+        history::audit_entries(&self.pool, page).await
+    }
+}

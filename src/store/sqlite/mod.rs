@@ -1,0 +1,197 @@
+//! The store in a SQLite file: one writer, a few readers, WAL, every acknowledged commit synced to the disk.
+
+mod claims;
+mod history;
+mod states;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sqlx::Sqlite;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+
+use super::{
+    AuditEntry, ClaimKey, Commit, Committed, Page, PageRequest, RunQuery, StateQuery, Store, StoreError, StoreOptions,
+    batch, during,
+};
+use crate::model::RunId;
+use crate::model::run::RunRecord;
+use crate::model::state::{Scope, StateKind, StoredState};
+
+#[derive(Debug)]
+pub(super) struct SqliteStore {
+    /// One connection: SQLite has one writer at a time, and a queue here is fairer than its busy loop.
+    writer: SqlitePool,
+    readers: SqlitePool,
+    path: PathBuf,
+}
+
+impl SqliteStore {
+    /// Creates file and folder when they are missing.
+    pub(super) async fn open(url: &str, options: &StoreOptions) -> Result<SqliteStore, StoreError> {
+        let unusable =
+            |problem: String, hint: &str| StoreError::Unusable { url: url.to_owned(), problem, hint: hint.to_owned() };
+        let path = url.trim_start_matches("sqlite:");
+        let path = path.strip_prefix("//").unwrap_or(path);
+        if path.is_empty() || path.contains('?') || path == ":memory:" {
+            return Err(unusable(
+                "it must be a path and nothing else".into(),
+                "give sqlite:<path>, or memory: for a store that is gone with the process",
+            ));
+        }
+        let path = PathBuf::from(path);
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            tokio::fs::create_dir_all(folder).await.map_err(|error| {
+                unusable(
+                    format!("cannot create the folder {}: {error}", folder.display()),
+                    "create it, or give a path this user may write to",
+                )
+            })?;
+        }
+        let connect = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true)
+            .busy_timeout(Duration::from_millis(options.busy_timeout_ms));
+        let writer = pool(1, options)
+            .connect_with(
+                // What was acknowledged survives a power cut, not only a crash of the process.
+                connect.clone().journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full),
+            )
+            .await
+            .map_err(|error| {
+                unusable(
+                    error.to_string(),
+                    "give a file on a local disk that this user may write and that is a SQLite database or absent",
+                )
+            })?;
+        let readers = pool(options.connections_max.max(1), options)
+            .connect_lazy_with(connect.create_if_missing(false).pragma("query_only", "ON"));
+        Ok(SqliteStore { writer, readers, path })
+    }
+
+    async fn begin(&self) -> Result<sqlx::Transaction<'static, Sqlite>, sqlx::Error> {
+        // Takes the write lock at once: a transaction that first reads and then writes could not wait for it.
+        self.writer.begin_with("BEGIN IMMEDIATE").await
+    }
+
+    async fn try_commit(&self, commit: &Commit) -> Result<Committed, sqlx::Error> {
+        let rows = batch::rows(&commit.states);
+        let mut tx = self.begin().await?;
+        let known = states::known(&mut tx, &rows).await?;
+        let changes = batch::changes(&rows, &known);
+        states::move_to_history(&mut tx, &changes.replaced).await?;
+        states::insert(&mut tx, &changes.written, commit.recorded_at).await?;
+        history::put_run(&mut tx, &commit.run).await?;
+        history::add_audit(&mut *tx, &commit.audit).await?;
+        if let Some(claim) = &commit.claim {
+            claims::put_completed(&mut tx, claim, commit.run.id, commit.recorded_at).await?;
+        }
+        tx.commit().await?;
+        Ok(changes.committed)
+    }
+
+    async fn try_migrate(&self) -> Result<(), sqlx::Error> {
+        let mut tx = self.begin().await?;
+        let mut migrator = sqlx::migrate!("src/store/migrations/sqlite");
+        migrator.dangerous_set_table_name("probity_migration");
+        migrator.run_direct(None, &mut *tx, false).await?;
+        tx.commit().await
+    }
+}
+
+/// Connections to a file cost nothing to keep and cannot go stale.
+fn pool(connections_max: u32, options: &StoreOptions) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(Duration::from_millis(options.connect_timeout_ms.max(options.busy_timeout_ms)))
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+}
+
+/// How the file is named in logs.
+fn shown(path: &Path) -> String {
+    format!("sqlite {}", path.display())
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn describe(&self) -> String {
+        shown(&self.path)
+    }
+
+    /// All in one transaction that holds the write lock, so that several processes can start at once, and one that
+    /// dies leaves nothing half done.
+    async fn migrate(&self) -> Result<(), StoreError> {
+        self.try_migrate().await.map_err(during("bring the schema up to date"))
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(&self.readers).await.map_err(during("reach the database"))?;
+        Ok(())
+    }
+
+    async fn commit(&self, commit: &Commit) -> Result<Committed, StoreError> {
+        self.try_commit(commit).await.map_err(during("store an evaluation"))
+    }
+
+    async fn record_runs(&self, runs: &[RunRecord]) -> Result<(), StoreError> {
+        let failed = "store runs";
+        let mut tx = self.begin().await.map_err(during(failed))?;
+        for run in runs {
+            history::put_run(&mut tx, run).await.map_err(during(failed))?;
+        }
+        tx.commit().await.map_err(during(failed))
+    }
+
+    async fn run(&self, id: RunId) -> Result<Option<RunRecord>, StoreError> {
+        history::run(&self.readers, id).await
+    }
+
+    async fn runs(&self, query: &RunQuery, page: &PageRequest) -> Result<Page<RunRecord>, StoreError> {
+        history::runs(&self.readers, query, page).await
+    }
+
+    async fn states(&self, query: &StateQuery, page: &PageRequest) -> Result<Page<StoredState>, StoreError> {
+        states::list(&self.readers, query, page).await
+    }
+
+    async fn revisions(
+        &self,
+        agreement: &str,
+        kind: StateKind,
+        of: &str,
+        scope: &Scope,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<StoredState>, StoreError> {
+        let key = super::fingerprint::identity(agreement, kind, of, scope, from, to);
+        states::revisions(&self.readers, key).await
+    }
+
+    async fn claim(&self, claim: &ClaimKey, at: Timestamp) -> Result<bool, StoreError> {
+        claims::claim(&self.writer, claim, at).await
+    }
+
+    async fn complete_claim(&self, claim: &ClaimKey, run: RunId) -> Result<(), StoreError> {
+        claims::complete(&self.writer, claim, run).await
+    }
+
+    async fn open_claims(&self) -> Result<Vec<ClaimKey>, StoreError> {
+        claims::open(&self.readers).await
+    }
+
+    async fn last_claim(&self, schedule: &str) -> Result<Option<Timestamp>, StoreError> {
+        claims::last(&self.readers, schedule).await
+    }
+
+    async fn audit(&self, entry: &AuditEntry) -> Result<(), StoreError> {
+        history::add_audit(&self.writer, entry).await.map_err(during("store an audit entry"))
+    }
+
+    async fn audit_entries(&self, page: &PageRequest) -> Result<Page<AuditEntry>, StoreError> {
+        history::audit_entries(&self.readers, page).await
+    }
+}

@@ -1,0 +1,180 @@
+//! States in SQLite: many rows a statement, prepared once.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use uuid::Uuid;
+
+use crate::model::state::{State, StoredState, Window};
+use crate::store::batch::{Known, Row};
+use crate::store::cursor::{self, StatePosition};
+use crate::store::stored::{self, column};
+use crate::store::{Page, PageRequest, StateQuery, StoreError, during};
+
+/// Keys a statement names, and rows one carries (21 parameters each, of at most 32,766).
+const CHUNK_KEYS: usize = 500;
+const CHUNK_ROWS: usize = 100;
+
+const COLUMNS: &str = "key, agreement, kind, of_id, scope, window_from, window_to, window_from_local, \
+     window_to_local, verdict, value, metric_values, reason, coverage, evidence, provisional, agreement_version, run, \
+     revision, recorded_at, content";
+
+/// Content and revision of those of the rows that are stored.
+pub(super) async fn known(tx: &mut SqliteConnection, rows: &[Row<'_>]) -> Result<HashMap<Uuid, Known>, sqlx::Error> {
+    let mut known = HashMap::with_capacity(rows.len());
+    for chunk in rows.chunks(CHUNK_KEYS) {
+        let mut sql = QueryBuilder::new("SELECT key, content, revision FROM probity_state WHERE key IN ");
+        push_keys(&mut sql, chunk.iter().map(|row| row.key));
+        let found: Vec<(Uuid, Uuid, i32)> = sql.build_query_as().fetch_all(&mut *tx).await?;
+        known.extend(found.into_iter().map(|(key, content, revision)| (key, Known { content, revision })));
+    }
+    Ok(known)
+}
+
+pub(super) async fn move_to_history(tx: &mut SqliteConnection, keys: &[Uuid]) -> Result<(), sqlx::Error> {
+    for chunk in keys.chunks(CHUNK_KEYS) {
+        let mut copy = QueryBuilder::new("INSERT INTO probity_state_revision (");
+        copy.push(COLUMNS).push(") SELECT ").push(COLUMNS).push(" FROM probity_state WHERE key IN ");
+        push_keys(&mut copy, chunk.iter().copied());
+        copy.build().execute(&mut *tx).await?;
+        let mut delete = QueryBuilder::new("DELETE FROM probity_state WHERE key IN ");
+        push_keys(&mut delete, chunk.iter().copied());
+        delete.build().execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+fn push_keys(sql: &mut QueryBuilder<Sqlite>, keys: impl Iterator<Item = Uuid>) {
+    sql.push("(");
+    let mut list = sql.separated(", ");
+    for key in keys {
+        list.push_bind(key);
+    }
+    sql.push(")");
+}
+
+pub(super) async fn insert(
+    tx: &mut SqliteConnection,
+    rows: &[Row<'_>],
+    recorded_at: Timestamp,
+) -> Result<(), sqlx::Error> {
+    for chunk in rows.chunks(CHUNK_ROWS) {
+        let mut sql = QueryBuilder::new("INSERT INTO probity_state (");
+        sql.push(COLUMNS).push(") ");
+        sql.push_values(chunk, |mut values, row| {
+            let state = row.state;
+            let texts = stored::state_texts(state);
+            values
+                .push_bind(row.key)
+                .push_bind(stored::text(&state.agreement))
+                .push_bind(state.kind.as_str())
+                .push_bind(stored::text(&state.of))
+                .push_bind(texts.scope)
+                .push_bind(state.window.from.as_microsecond())
+                .push_bind(state.window.to.as_microsecond())
+                .push_bind(state.window.from_local.as_str())
+                .push_bind(state.window.to_local.as_str())
+                .push_bind(state.verdict.map(|verdict| verdict.as_str()))
+                .push_bind(texts.value)
+                .push_bind(texts.values)
+                .push_bind(stored::text(&state.reason))
+                .push_bind(texts.coverage)
+                .push_bind(texts.evidence)
+                .push_bind(state.provisional)
+                .push_bind(state.agreement_version.as_str())
+                .push_bind(state.run.to_string())
+                .push_bind(row.revision)
+                .push_bind(recorded_at.as_microsecond())
+                .push_bind(row.content);
+        });
+        sql.build().execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn list(
+    pool: &SqlitePool,
+    query: &StateQuery,
+    request: &PageRequest,
+) -> Result<Page<StoredState>, StoreError> {
+    let after = request.position::<StatePosition>()?;
+    let mut sql = QueryBuilder::new("SELECT ");
+    sql.push(COLUMNS).push(" FROM probity_state WHERE true");
+    if let Some(agreement) = &query.agreement {
+        sql.push(" AND agreement = ").push_bind(stored::text(agreement));
+    }
+    if let Some(kind) = query.kind {
+        sql.push(" AND kind = ").push_bind(kind.as_str());
+    }
+    if let Some(of) = &query.of {
+        sql.push(" AND of_id = ").push_bind(stored::text(of));
+    }
+    if let Some(scope) = &query.scope {
+        sql.push(" AND scope = ").push_bind(stored::scope(scope));
+    }
+    if let Some(verdict) = query.verdict {
+        sql.push(" AND verdict = ").push_bind(verdict.as_str());
+    }
+    if let Some(from) = query.from {
+        sql.push(" AND window_to > ").push_bind(from.as_microsecond());
+    }
+    if let Some(to) = query.to {
+        sql.push(" AND window_from < ").push_bind(to.as_microsecond());
+    }
+    if let Some(provisional) = query.provisional {
+        sql.push(" AND provisional = ").push_bind(provisional);
+    }
+    if let Some(after) = after {
+        sql.push(" AND (window_to, key) < (").push_bind(after.to.as_microsecond()).push(", ");
+        sql.push_bind(after.key).push(")");
+    }
+    sql.push(" ORDER BY window_to DESC, key DESC LIMIT ").push_bind(request.rows_wanted());
+    let rows = sql.build().fetch_all(pool).await.map_err(during("list states"))?;
+    let found = rows
+        .iter()
+        .map(|row| {
+            let stored = read(row)?;
+            Ok((StatePosition { to: stored.state.window.to, key: column(row, "key")? }, stored))
+        })
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    Ok(cursor::page(found, request))
+}
+
+pub(super) async fn revisions(pool: &SqlitePool, key: Uuid) -> Result<Vec<StoredState>, StoreError> {
+    let mut sql = QueryBuilder::new("SELECT ");
+    sql.push(COLUMNS).push(" FROM probity_state WHERE key = ").push_bind(key);
+    sql.push(" UNION ALL SELECT ").push(COLUMNS).push(" FROM probity_state_revision WHERE key = ").push_bind(key);
+    sql.push(" ORDER BY revision");
+    let rows = sql.build().fetch_all(pool).await.map_err(during("read the revisions of a state"))?;
+    rows.iter().map(read).collect()
+}
+
+fn read(row: &SqliteRow) -> Result<StoredState, StoreError> {
+    let instant = |name| stored::read_instant("instant of a state", column(row, name)?);
+    let state = State {
+        agreement: column(row, "agreement")?,
+        kind: stored::read_kind(column(row, "kind")?)?,
+        of: column(row, "of_id")?,
+        scope: stored::read_json("scope", column(row, "scope")?)?,
+        window: Window {
+            from: instant("window_from")?,
+            to: instant("window_to")?,
+            from_local: column(row, "window_from_local")?,
+            to_local: column(row, "window_to_local")?,
+        },
+        verdict: column::<Option<&str>, _>(row, "verdict")?.map(stored::read_verdict).transpose()?,
+        value: column(row, "value")?,
+        values: stored::read_json("metric values", column(row, "metric_values")?)?,
+        reason: column(row, "reason")?,
+        coverage: column::<Option<&str>, _>(row, "coverage")?
+            .map(|text| stored::read_json("coverage", text))
+            .transpose()?,
+        evidence: stored::read_json("evidence", column(row, "evidence")?)?,
+        provisional: column(row, "provisional")?,
+        agreement_version: column(row, "agreement_version")?,
+        run: super::history::read_run_id(column(row, "run")?)?,
+    };
+    Ok(StoredState { state, revision: column(row, "revision")?, recorded_at: instant("recorded_at")? })
+}

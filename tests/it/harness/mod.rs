@@ -1,0 +1,3 @@
+//! What tests share: services they start.
+
+pub mod postgres;

@@ -1,0 +1,121 @@
+//! A private Postgres for tests: made with Debian's `initdb`, reached by a Unix socket, gone with the test process.
+//!
+//! `PROBITY_TEST_POSTGRES_URL` names a server to use instead (its user must be allowed to create databases and
+//! roles). Every test gets a database of its own.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+
+use sqlx::{Connection, PgConnection};
+
+/// Runs the server until its standard input closes, which it does when the test process ends, however it ends.
+/// `$1` programs, `$2` folder, `$3` fsync.
+const KEEPER: &str = r#"
+set -e
+cd "$2"
+trap '"$1/pg_ctl" -D "$2/data" -m immediate -w stop >/dev/null 2>&1; rm -rf "$2"' EXIT
+"$1/initdb" -D data -U postgres -A trust -E UTF8 --locale=C --no-sync >initdb.log 2>&1 || { cat initdb.log >&2; exit 1; }
+"$1/pg_ctl" -D data -w -l server.log -o "-c listen_addresses='' -k '$2' -c fsync=$3 -c full_page_writes=$3 -c max_connections=200" start >start.log 2>&1 || { cat start.log server.log >&2; exit 1; }
+echo ready
+cat >/dev/null
+"#;
+
+/// A running server. Stops when dropped, or when the process that holds it is gone.
+pub struct Server {
+    url: String,
+    /// Held open: its end is the keeper's sign to stop.
+    _stdin: Option<ChildStdin>,
+    _keeper: Option<Child>,
+}
+
+impl Server {
+    /// Starts a server of one's own. `durable`: with fsync, for tests that kill things.
+    pub fn start(durable: bool) -> Server {
+        let programs = programs();
+        let user = unprivileged_user();
+        let folder = std::env::temp_dir().join(format!("probity-pg-{}", uuid::Uuid::new_v4().simple()));
+        std::fs::create_dir(&folder).expect("a folder for Postgres in the temporary folder");
+        let mut command = Command::new("sh");
+        command.args(["-c", KEEPER, "sh"]).arg(programs).arg(&folder).arg(if durable { "on" } else { "off" });
+        if let Some((uid, gid)) = user {
+            std::os::unix::fs::chown(&folder, Some(uid), Some(gid)).expect("give the folder to the user of Postgres");
+            command.uid(uid).gid(gid);
+        }
+        // In a group of its own, so that Ctrl-C at the tests leaves it alive to clean up.
+        let mut keeper = command
+            .process_group(0)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("sh runs");
+        let mut line = String::new();
+        BufReader::new(keeper.stdout.take().expect("stdout is piped")).read_line(&mut line).expect("text from sh");
+        assert_eq!(line, "ready\n", "Postgres did not start; its messages stand above");
+        let url = format!("postgres://postgres@localhost/postgres?host={}", folder.display());
+        Server { url, _stdin: keeper.stdin.take(), _keeper: Some(keeper) }
+    }
+
+    /// Creates an empty database; answers its address.
+    pub async fn database(&self) -> String {
+        let name = format!("probity_test_{}", uuid::Uuid::new_v4().simple());
+        let mut connection = PgConnection::connect(&self.url).await.expect("the test server answers");
+        let create = format!("CREATE DATABASE {name}");
+        sqlx::query(sqlx::AssertSqlSafe(create)).execute(&mut connection).await.expect("a database is created");
+        connection.close().await.expect("goodbye");
+        with_database(&self.url, &name)
+    }
+}
+
+/// An empty database on the server that all tests of this process share.
+pub async fn database() -> String {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(shared_server).database().await
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests have no config")]
+fn shared_server() -> Server {
+    match std::env::var("PROBITY_TEST_POSTGRES_URL") {
+        Ok(url) => Server { url, _stdin: None, _keeper: None },
+        Err(_) => Server::start(false),
+    }
+}
+
+/// The address with another database in its path.
+pub fn with_database(url: &str, name: &str) -> String {
+    let mut url = url::Url::parse(url).expect("PROBITY_TEST_POSTGRES_URL is postgres://user:password@host/database");
+    url.set_path(name);
+    url.into()
+}
+
+/// The folder with `initdb`; the newest of several.
+fn programs() -> PathBuf {
+    let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
+    let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path());
+    installed
+        .filter(|path| path.join("bin/initdb").exists())
+        .max_by_key(|path| version(path))
+        .map(|path| path.join("bin"))
+        .expect(
+            "no Postgres programs under /usr/lib/postgresql: `apt-get install postgresql` (Debian), or name a server \
+             in PROBITY_TEST_POSTGRES_URL",
+        )
+}
+
+/// `initdb` refuses root: then the user that Debian's package made, or nobody.
+fn unprivileged_user() -> Option<(u32, u32)> {
+    use std::os::unix::fs::MetadataExt;
+    if std::fs::metadata("/proc/self").expect("/proc is mounted").uid() != 0 {
+        return None;
+    }
+    let passwd = std::fs::read_to_string("/etc/passwd").expect("/etc/passwd");
+    let ids = |name: &str| {
+        let line = passwd.lines().find(|line| line.split(':').next() == Some(name))?;
+        let mut fields = line.split(':').skip(2).map(str::parse);
+        Some((fields.next()?.ok()?, fields.next()?.ok()?))
+    };
+    Some(ids("postgres").or_else(|| ids("nobody")).expect("a user postgres or nobody in /etc/passwd"))
+}

@@ -1,0 +1,1 @@
+//! What only the databases show: views, roles, transactions, migrations.

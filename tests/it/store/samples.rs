@@ -1,0 +1,97 @@
+//! States, runs and commits to store.
+
+use jiff::{Timestamp, ToSpan};
+use probity::model::RunId;
+use probity::model::run::{RunRecord, RunState, TraceStep, Trigger};
+use probity::model::state::{Coverage, Evidence, Scope, State, StateKind, Verdict, Window};
+use probity::store::{AuditEntry, Commit};
+use serde_json::json;
+
+pub fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+pub fn scope(members: &[(&str, &str)]) -> Scope {
+    Scope(members.iter().map(|(name, member)| ((*name).to_owned(), (*member).to_owned())).collect())
+}
+
+/// The `n`th hour of 2026.
+pub fn hour(n: i64) -> Window {
+    let from = at("2026-01-01T00:00:00Z") + n.hours();
+    let to = from + 1.hour();
+    Window { from, to, from_local: format!("{from}[UTC]"), to_local: format!("{to}[UTC]") }
+}
+
+/// A verdict on `fast` in the `n`th hour for team blue, with everything filled in.
+pub fn guarantee(n: i64, run: RunId) -> State {
+    State {
+        agreement: "sla".into(),
+        kind: StateKind::Guarantee,
+        of: "fast".into(),
+        scope: scope(&[("team", "blue"), ("région", "l'été \"ici\"")]),
+        window: hour(n),
+        verdict: Some(Verdict::Violated),
+        value: Some(0.1 + 0.2),
+        values: [("p99".to_owned(), Some(0.1 + 0.2)), ("lost".to_owned(), None)].into(),
+        reason: "p99 = 0.30000000000000004, and lost is missing".into(),
+        coverage: Some(Coverage { seen: 9, expected: 12 }),
+        evidence: vec![Evidence {
+            metric: "p99".into(),
+            source: "http://collector/p99".into(),
+            collected_at: at("2026-01-02T03:04:05.678901Z"),
+            data: json!({"z": [1, 2.5, -1e-7, null], "a": {"text": "täglich\n\"x\"\\u0000"}, "big": u64::MAX}),
+        }],
+        provisional: false,
+        agreement_version: "5e884898".into(),
+        run,
+    }
+}
+
+/// The value of `p99` in the `n`th hour.
+pub fn metric(n: i64, run: RunId) -> State {
+    State { kind: StateKind::Metric, of: "p99".into(), verdict: None, coverage: None, ..guarantee(n, run) }
+}
+
+pub fn run_of(subject: &str, id: RunId) -> RunRecord {
+    RunRecord {
+        id,
+        subject: subject.into(),
+        trigger: Trigger::Cron { schedule: subject.into(), due_at: at("2026-01-01T01:00:00Z") },
+        state: RunState::Done,
+        started_at: at("2026-01-01T01:00:00.000001Z"),
+        ended_at: Some(at("2026-01-01T01:00:02Z")),
+        version: "5e884898".into(),
+        hops: 3,
+        error: None,
+        trace: vec![TraceStep {
+            at_us: 17,
+            node: "p99".into(),
+            node_type: "metric".into(),
+            name: String::new(),
+            emitted: 1,
+            note: Some("asked".into()),
+        }],
+        trace_dropped: 2,
+    }
+}
+
+pub fn audit(subject: &str) -> AuditEntry {
+    AuditEntry {
+        at: at("2026-01-01T01:00:02Z"),
+        actor: "schedule".into(),
+        action: "evaluate".into(),
+        subject: subject.into(),
+        detail: json!({"windows": 1}),
+    }
+}
+
+/// An evaluation of `sla` with these states.
+pub fn commit(run: RunId, states: Vec<State>) -> Commit {
+    Commit {
+        run: run_of("sla", run),
+        states,
+        audit: audit("sla"),
+        claim: None,
+        recorded_at: at("2026-01-01T01:00:02.5Z"),
+    }
+}
