@@ -19,6 +19,7 @@
 pub mod model;
 
 pub mod cron;
+pub mod expr;
 
 pub mod flow;
 

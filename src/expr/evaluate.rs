@@ -1,0 +1,347 @@
+//! Three-valued evaluation of an objective (Kleene's logic): true, false, or undecided with reasons.
+
+use std::borrow::Cow;
+
+use super::lex;
+use super::print::{metrics, number_text, symbol, write, write_text};
+use crate::model::objective::{BinaryOp, Expr, Function, Objective, UnaryOp};
+
+/// What is known of a metric.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Operand<'a> {
+    Number(f64),
+    Bool(bool),
+    Text(&'a str),
+    /// No value, and why, as the rest of a sentence that starts with the metric's name:
+    /// `the collector returned no value`. Empty: no reason is known.
+    Missing(&'a str),
+}
+
+/// What an objective comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// `None`: undecided, for the reasons in `missing`.
+    pub truth: Option<bool>,
+    /// The measured side of a comparison that stands at the top: its left side, or its right side when the left one
+    /// names no metric (`95 <= A`). 1 or 0 for any other objective that is decided.
+    pub value: Option<f64>,
+    /// The objective with values in place of metrics; `?` where one has no value.
+    pub substituted: String,
+    /// What had no value, one sentence fragment each, in order of appearance. May be non-empty although the
+    /// objective is decided.
+    pub missing: Vec<String>,
+}
+
+impl Outcome {
+    /// One sentence: `PASS_RATE >= 95: 91.5 >= 95 is false`, or why it is undecided.
+    pub fn sentence(&self, objective: &Objective) -> String {
+        let text = objective.text.trim();
+        let because = self.missing.join("; ");
+        match self.truth {
+            Some(truth) if because.is_empty() => format!("{text}: {} is {truth}", self.substituted),
+            Some(truth) => format!("{text}: {} is {truth} in any case, although {because}", self.substituted),
+            None => format!("{text}: {} cannot be decided: {because}", self.substituted),
+        }
+    }
+}
+
+/// Evaluates an objective; `lookup` says what is known of a metric.
+pub fn evaluate<'a>(objective: &'a Objective, lookup: &dyn Fn(&str) -> Operand<'a>) -> Outcome {
+    let mut evaluation = Evaluation { lookup, missing: Vec::new() };
+    let (truth, value) = evaluation.top(&objective.expr);
+    let mut substituted = String::with_capacity(objective.text.len() + 16);
+    write(&objective.expr, &mut substituted, &|name, out| match lookup(name) {
+        Operand::Number(n) if n.is_finite() => out.push_str(ryu_js::Buffer::new().format(n)),
+        Operand::Bool(b) => out.push_str(if b { "true" } else { "false" }),
+        Operand::Text(t) if !t.is_empty() => write_text(t, out),
+        _ => out.push('?'),
+    });
+    Outcome { truth, value, substituted, missing: evaluation.missing }
+}
+
+/// A value in the middle of an evaluation. `Unknown`'s reasons are in [`Evaluation::missing`].
+#[derive(Clone, Debug, PartialEq)]
+enum Operated<'a> {
+    Unknown,
+    Number(f64),
+    Bool(bool),
+    Text(Cow<'a, str>),
+}
+
+use Operated::{Bool, Number, Text, Unknown};
+
+impl Operated<'_> {
+    fn describe(&self) -> String {
+        match self {
+            Unknown => "?".into(),
+            Number(n) => number_text(*n),
+            Bool(b) => b.to_string(),
+            Text(t) => format!("'{t}'"),
+        }
+    }
+
+    /// As a number: truth values are 1 and 0 and numeric text is its number, as in JavaScript.
+    fn number(&self) -> Option<f64> {
+        match self {
+            Number(n) => Some(*n),
+            Bool(b) => Some(f64::from(u8::from(*b))),
+            Text(t) => numeric(t),
+            Unknown => None,
+        }
+    }
+}
+
+/// The number a text spells in decimal notation, blanks around it allowed.
+pub(crate) fn numeric(text: &str) -> Option<f64> {
+    let trimmed = text.trim();
+    let digits = trimmed.strip_prefix(['-', '+']).unwrap_or(trimmed);
+    // `parse` also reads "inf" and "NaN", which are no numbers here.
+    if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') || digits.starts_with(lex::starts_name) {
+        return None;
+    }
+    trimmed.parse().ok().filter(|n: &f64| n.is_finite())
+}
+
+struct Evaluation<'l, 'a> {
+    lookup: &'l dyn Fn(&str) -> Operand<'a>,
+    missing: Vec<String>,
+}
+
+impl<'a> Evaluation<'_, 'a> {
+    fn top(&mut self, expr: &'a Expr) -> (Option<bool>, Option<f64>) {
+        let (result, value) = match expr {
+            Expr::Binary(op, left, right) if is_comparison(*op) => {
+                let (l, r) = (self.value(left), self.value(right));
+                let measured = if metrics(left).is_empty() && !metrics(right).is_empty() { &r } else { &l };
+                let value = measured.number();
+                (self.compare(*op, l, r), value)
+            }
+            _ => {
+                let result = self.value(expr);
+                let value = match &result {
+                    Bool(b) => Some(f64::from(u8::from(*b))),
+                    Number(n) => Some(*n),
+                    _ => None,
+                };
+                (result, value)
+            }
+        };
+        match self.condition(result, "the objective") {
+            Bool(truth) => (Some(truth), value),
+            _ => (None, value),
+        }
+    }
+
+    fn unknown(&mut self, reason: String) -> Operated<'a> {
+        if !self.missing.contains(&reason) {
+            self.missing.push(reason);
+        }
+        Unknown
+    }
+
+    fn value(&mut self, expr: &'a Expr) -> Operated<'a> {
+        match expr {
+            Expr::Number(n) => Number(*n),
+            Expr::Text(t) => Text(Cow::Borrowed(t)),
+            Expr::Bool(b) => Bool(*b),
+            Expr::Null => self.unknown("null has no value".into()),
+            Expr::Metric(name) => self.metric(name),
+            Expr::Unary(UnaryOp::Not, inner) => {
+                let inner = self.value(inner);
+                match self.condition(inner, "what is negated") {
+                    Bool(b) => Bool(!b),
+                    _ => Unknown,
+                }
+            }
+            Expr::Unary(UnaryOp::Negate, inner) => {
+                let inner = self.value(inner);
+                self.arithmetic_operand(inner, "-").map_or(Unknown, |n| Number(-n))
+            }
+            Expr::Binary(op @ (BinaryOp::And | BinaryOp::Or), left, right) => self.logic(*op, left, right),
+            Expr::Binary(op, left, right) => {
+                let (l, r) = (self.value(left), self.value(right));
+                if is_comparison(*op) { self.compare(*op, l, r) } else { self.compute(*op, l, r) }
+            }
+            Expr::Call(function, arguments) => self.call(*function, arguments),
+        }
+    }
+
+    fn metric(&mut self, name: &str) -> Operated<'a> {
+        match (self.lookup)(name) {
+            Operand::Number(n) if n.is_finite() => Number(n),
+            Operand::Number(n) if n.is_nan() => self.unknown(format!("{name} is not a number (NaN)")),
+            Operand::Number(_) => self.unknown(format!("{name} is infinite")),
+            Operand::Bool(b) => Bool(b),
+            Operand::Text("") => self.unknown(format!("{name} is an empty text")),
+            Operand::Text(t) => Text(Cow::Borrowed(t)),
+            Operand::Missing("") => self.unknown(format!("{name} has no value")),
+            Operand::Missing(reason) => self.unknown(format!("{name} has no value: {reason}")),
+        }
+    }
+
+    /// Both sides are evaluated, so that the reasons of both are known; one decided side may be enough.
+    fn logic(&mut self, op: BinaryOp, left: &'a Expr, right: &'a Expr) -> Operated<'a> {
+        let side = format!("a side of `{}`", symbol(op));
+        let left = self.value(left);
+        let left = self.condition(left, &side);
+        let right = self.value(right);
+        let right = self.condition(right, &side);
+        let deciding = op == BinaryOp::Or;
+        match (left, right) {
+            (Bool(l), _) if l == deciding => Bool(deciding),
+            (_, Bool(r)) if r == deciding => Bool(deciding),
+            (Bool(_), Bool(_)) => Bool(!deciding),
+            _ => Unknown,
+        }
+    }
+
+    /// Only true and false are conditions; there is no truthiness.
+    fn condition(&mut self, value: Operated<'a>, what: &str) -> Operated<'a> {
+        match value {
+            Bool(_) | Unknown => value,
+            other => self.unknown(format!("{what} is {}, which is neither true nor false", other.describe())),
+        }
+    }
+
+    fn compare(&mut self, op: BinaryOp, left: Operated<'a>, right: Operated<'a>) -> Operated<'a> {
+        use std::cmp::Ordering::{Equal, Greater, Less};
+        let order = match (&left, &right) {
+            (Unknown, _) | (_, Unknown) => return Unknown,
+            (Text(l), Text(r)) => Some(l.cmp(r)),
+            (l, r) => match (l.number(), r.number()) {
+                // -0 equals 0, and neither can be NaN.
+                (Some(l), Some(r)) => l.partial_cmp(&r),
+                _ => None,
+            },
+        };
+        let Some(order) = order else {
+            let (left, right) = (left.describe(), right.describe());
+            return self.unknown(format!("{left} {} {right} compares different kinds of values", symbol(op)));
+        };
+        Bool(match op {
+            BinaryOp::Equal => order == Equal,
+            BinaryOp::NotEqual => order != Equal,
+            BinaryOp::Less => order == Less,
+            BinaryOp::LessOrEqual => order != Greater,
+            BinaryOp::Greater => order == Greater,
+            _ => order != Less,
+        })
+    }
+
+    fn arithmetic_operand(&mut self, value: Operated<'a>, operation: &str) -> Option<f64> {
+        if value == Unknown {
+            return None;
+        }
+        let number = value.number();
+        if number.is_none() {
+            self.unknown(format!("{} is not a number, as `{operation}` needs", value.describe()));
+        }
+        number
+    }
+
+    fn compute(&mut self, op: BinaryOp, left: Operated<'a>, right: Operated<'a>) -> Operated<'a> {
+        let (l, r) = (self.arithmetic_operand(left, symbol(op)), self.arithmetic_operand(right, symbol(op)));
+        let (Some(l), Some(r)) = (l, r) else { return Unknown };
+        let result = match op {
+            BinaryOp::Add => l + r,
+            BinaryOp::Subtract => l - r,
+            BinaryOp::Multiply => l * r,
+            BinaryOp::Divide | BinaryOp::Remainder if r == 0.0 => {
+                let (left, right) = (number_text(l), number_text(r));
+                return self.unknown(format!("{left} {} {right} divides by zero", symbol(op)));
+            }
+            BinaryOp::Divide => l / r,
+            _ => l % r,
+        };
+        self.finite(result, || format!("{} {} {}", number_text(l), symbol(op), number_text(r)))
+    }
+
+    fn finite(&mut self, result: f64, operation: impl FnOnce() -> String) -> Operated<'a> {
+        if result.is_finite() { Number(result) } else { self.unknown(format!("{} is too large", operation())) }
+    }
+
+    fn call(&mut self, function: Function, arguments: &'a [Expr]) -> Operated<'a> {
+        match function {
+            Function::Count => {
+                let known = arguments.iter().filter(|a| self.quietly(a) != Unknown).count();
+                Number(known as f64)
+            }
+            Function::Exists => Bool(arguments.first().is_some_and(|a| self.quietly(a) != Unknown)),
+            Function::Coalesce => {
+                let before = self.missing.len();
+                for argument in arguments {
+                    let value = self.value(argument);
+                    if value != Unknown {
+                        self.missing.truncate(before);
+                        return value;
+                    }
+                }
+                Unknown
+            }
+            Function::If => self.choose(arguments),
+            _ => self.aggregate(function, arguments),
+        }
+    }
+
+    /// Evaluates without keeping reasons: for functions that look at the absence itself.
+    fn quietly(&mut self, expr: &'a Expr) -> Operated<'a> {
+        let before = self.missing.len();
+        let value = self.value(expr);
+        self.missing.truncate(before);
+        value
+    }
+
+    /// `if(c, a, b)`. Undecided when `c` is, even if both ends agree.
+    fn choose(&mut self, arguments: &'a [Expr]) -> Operated<'a> {
+        let [condition, then, otherwise] = arguments else { return Unknown };
+        let condition = self.value(condition);
+        match self.condition(condition, "the condition of `if`") {
+            Bool(true) => self.value(then),
+            Bool(false) => self.value(otherwise),
+            _ => Unknown,
+        }
+    }
+
+    /// Functions of numbers; one argument without a value leaves the result without one.
+    fn aggregate(&mut self, function: Function, arguments: &'a [Expr]) -> Operated<'a> {
+        let name = super::parse::FUNCTIONS.iter().find(|f| f.1 == function).map_or("", |f| f.0);
+        let mut numbers = Vec::with_capacity(arguments.len());
+        for argument in arguments {
+            let value = self.value(argument);
+            numbers.extend(self.arithmetic_operand(value, name));
+        }
+        if numbers.len() < arguments.len() {
+            return Unknown;
+        }
+        let sum = || numbers.iter().sum::<f64>();
+        let first = numbers.first().copied().unwrap_or(0.0);
+        let result = match function {
+            Function::Min => numbers.iter().copied().fold(f64::INFINITY, f64::min),
+            Function::Max => numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            Function::Abs => first.abs(),
+            Function::Floor => first.floor(),
+            Function::Ceil => first.ceil(),
+            Function::Round => round(first, numbers.get(1).copied().unwrap_or(0.0)),
+            Function::Avg => sum() / numbers.len() as f64,
+            _ => sum(),
+        };
+        self.finite(result, || format!("{name}(…)"))
+    }
+}
+
+fn is_comparison(op: BinaryOp) -> bool {
+    matches!(super::parse::strength(op), 4 | 5)
+}
+
+/// Rounds to `digits` decimals (0 to 15, whole); halves upward, as JavaScript's `Math.round`.
+fn round(n: f64, digits: f64) -> f64 {
+    let scale = 10f64.powi(digits.clamp(0.0, 15.0) as i32);
+    let scaled = n * scale;
+    if !scaled.is_finite() {
+        return n;
+    }
+    let floor = scaled.floor();
+    // Not floor(x + 0.5): that is 1 for the largest number below 0.5.
+    let rounded = if scaled - floor >= 0.5 { floor + 1.0 } else { floor };
+    rounded / scale
+}

@@ -1,0 +1,25 @@
+//! Floor 1: the objective language: text to syntax tree, and its three-valued evaluation.
+//!
+//! | | |
+//! |---|---|
+//! | compare | `== != === !== < <= > >=` (no chains: `1 < A < 5` is refused) |
+//! | compute | `+ - * / %`, unary `-` and `+` |
+//! | decide | `and or not`, also `&& \|\| !`; `!` binds tightly as in JavaScript, `not` looser than comparisons |
+//! | values | numbers, `'text'` or `"text"`, `true`, `false`, `null`, metric names (JavaScript identifiers) |
+//! | functions | `min max abs round floor ceil sum avg count exists coalesce if` |
+//!
+//! Whatever has no value (a missing metric, `null`, `NaN`, an empty text, a division by zero) makes what is computed
+//! from it undecided, with a reason; `false and ?` is still false and `true or ?` still true (Kleene's logic).
+//! Only `exists`, `count` and `coalesce` look at the absence itself.
+
+mod evaluate;
+mod lex;
+mod parse;
+mod print;
+
+pub use evaluate::{Operand, Outcome, evaluate};
+pub use parse::{DEPTH_MAX, ExprError, LENGTH_MAX, parse};
+pub use print::{is_identifier, metrics, number_text, print};
+
+#[cfg(test)]
+mod tests;

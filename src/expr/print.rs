@@ -1,0 +1,130 @@
+//! A syntax tree as text: what `parse` reads back as the same tree.
+
+use super::lex::{continues_name, starts_name};
+use super::parse::{FUNCTIONS, strength};
+use crate::model::objective::{BinaryOp, Expr, UnaryOp};
+
+/// The expression in its canonical spelling.
+pub fn print(expr: &Expr) -> String {
+    let mut out = String::new();
+    write(expr, &mut out, &|name, out| out.push_str(name));
+    out
+}
+
+/// A number as JavaScript writes it: shortest text that reads back as the same number.
+pub fn number_text(n: f64) -> String {
+    ryu_js::Buffer::new().format(n).to_owned()
+}
+
+/// Whether a metric's name can stand in an objective.
+pub fn is_identifier(name: &str) -> bool {
+    const RESERVED: &[&str] = &["and", "or", "not", "true", "false", "null", "undefined"];
+    name.starts_with(starts_name) && name.chars().all(continues_name) && !RESERVED.contains(&name)
+}
+
+/// The metrics an expression names, each once, in order of appearance.
+pub fn metrics(expr: &Expr) -> Vec<&str> {
+    fn walk<'e>(expr: &'e Expr, found: &mut Vec<&'e str>) {
+        match expr {
+            Expr::Metric(name) if !found.contains(&name.as_str()) => found.push(name),
+            Expr::Unary(_, inner) => walk(inner, found),
+            Expr::Binary(_, left, right) => {
+                walk(left, found);
+                walk(right, found);
+            }
+            Expr::Call(_, arguments) => arguments.iter().for_each(|a| walk(a, found)),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    walk(expr, &mut found);
+    found
+}
+
+pub(super) fn symbol(op: BinaryOp) -> &'static str {
+    match op {
+        BinaryOp::Or => "or",
+        BinaryOp::And => "and",
+        BinaryOp::Equal => "==",
+        BinaryOp::NotEqual => "!=",
+        BinaryOp::Less => "<",
+        BinaryOp::LessOrEqual => "<=",
+        BinaryOp::Greater => ">",
+        BinaryOp::GreaterOrEqual => ">=",
+        BinaryOp::Add => "+",
+        BinaryOp::Subtract => "-",
+        BinaryOp::Multiply => "*",
+        BinaryOp::Divide => "/",
+        BinaryOp::Remainder => "%",
+    }
+}
+
+/// Writes `expr`, metrics by `metric`.
+pub(super) fn write(expr: &Expr, out: &mut String, metric: &dyn Fn(&str, &mut String)) {
+    match expr {
+        Expr::Number(n) => out.push_str(ryu_js::Buffer::new().format(*n)),
+        Expr::Text(text) => write_text(text, out),
+        Expr::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
+        Expr::Null => out.push_str("null"),
+        Expr::Metric(name) => metric(name, out),
+        Expr::Unary(op, inner) => {
+            out.push(match op {
+                UnaryOp::Not => '!',
+                UnaryOp::Negate => '-',
+            });
+            write_part(inner, out, metric, matches!(**inner, Expr::Binary(..)));
+        }
+        Expr::Binary(op, left, right) => {
+            let own = strength(*op);
+            let compares = matches!(own, 4 | 5);
+            // Left-associative; comparisons of one strength do not chain, so they keep their parentheses.
+            let weaker = |side: &Expr, right: bool| match side {
+                Expr::Binary(inner, ..) => strength(*inner) < own || (strength(*inner) == own && (right || compares)),
+                _ => false,
+            };
+            write_part(left, out, metric, weaker(left, false));
+            out.push(' ');
+            out.push_str(symbol(*op));
+            out.push(' ');
+            write_part(right, out, metric, weaker(right, true));
+        }
+        Expr::Call(function, arguments) => {
+            let name = FUNCTIONS.iter().find(|f| f.1 == *function).map_or("", |f| f.0);
+            out.push_str(name);
+            out.push('(');
+            for (i, argument) in arguments.iter().enumerate() {
+                if i > 0 {
+                    out.push_str(", ");
+                }
+                write(argument, out, metric);
+            }
+            out.push(')');
+        }
+    }
+}
+
+fn write_part(expr: &Expr, out: &mut String, metric: &dyn Fn(&str, &mut String), parentheses: bool) {
+    if parentheses {
+        out.push('(');
+    }
+    write(expr, out, metric);
+    if parentheses {
+        out.push(')');
+    }
+}
+
+pub(super) fn write_text(text: &str, out: &mut String) {
+    out.push('\'');
+    for c in text.chars() {
+        match c {
+            '\'' | '\\' => {
+                out.push('\\');
+                out.push(c);
+            }
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            _ => out.push(c),
+        }
+    }
+    out.push('\'');
+}
