@@ -21,6 +21,7 @@ pub mod model;
 pub mod cron;
 pub mod expr;
 
+pub mod agreement;
 pub mod flow;
 
 pub mod clock;

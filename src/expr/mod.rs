@@ -17,9 +17,10 @@ mod lex;
 mod parse;
 mod print;
 
+pub(crate) use evaluate::numeric;
 pub use evaluate::{Operand, Outcome, evaluate};
 pub use parse::{DEPTH_MAX, ExprError, LENGTH_MAX, parse};
-pub use print::{is_identifier, metrics, number_text, print};
+pub use print::{compares_null, is_identifier, may_be_condition, metrics, number_text, print};
 
 #[cfg(test)]
 mod tests;

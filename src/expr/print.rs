@@ -2,7 +2,7 @@
 
 use super::lex::{continues_name, starts_name};
 use super::parse::{FUNCTIONS, strength};
-use crate::model::objective::{BinaryOp, Expr, UnaryOp};
+use crate::model::objective::{BinaryOp, Expr, Function, UnaryOp};
 
 /// The expression in its canonical spelling.
 pub fn print(expr: &Expr) -> String {
@@ -39,6 +39,32 @@ pub fn metrics(expr: &Expr) -> Vec<&str> {
     let mut found = Vec::new();
     walk(expr, &mut found);
     found
+}
+
+/// Whether the expression can be true or false at all: a comparison, a condition, or a metric or function that may
+/// give one; not a number or a text.
+pub fn may_be_condition(expr: &Expr) -> bool {
+    match expr {
+        Expr::Bool(_) | Expr::Metric(_) | Expr::Unary(UnaryOp::Not, _) => true,
+        Expr::Binary(op, ..) => strength(*op) <= 5,
+        Expr::Call(Function::Exists, _) => true,
+        Expr::Call(Function::If, arguments) => arguments.iter().skip(1).any(may_be_condition),
+        Expr::Call(Function::Coalesce, arguments) => arguments.iter().any(may_be_condition),
+        _ => false,
+    }
+}
+
+/// Whether something is compared with the word `null`, which is never decided.
+pub fn compares_null(expr: &Expr) -> bool {
+    match expr {
+        Expr::Binary(op, left, right) => {
+            let compares = matches!(strength(*op), 4 | 5);
+            (compares && (**left == Expr::Null || **right == Expr::Null)) || compares_null(left) || compares_null(right)
+        }
+        Expr::Unary(_, inner) => compares_null(inner),
+        Expr::Call(_, arguments) => arguments.iter().any(compares_null),
+        _ => false,
+    }
 }
 
 pub(super) fn symbol(op: BinaryOp) -> &'static str {

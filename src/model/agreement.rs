@@ -115,6 +115,7 @@ pub enum Period {
     Weekly,
     Biweekly,
     Monthly,
+    Bimonthly,
     Quarterly,
     Yearly,
 }

@@ -1,0 +1,316 @@
+//! Samples to states: what a guarantee's verdict is in each scope of a window, and why; and the metrics' own values.
+//!
+//! Nothing missing is ever taken for zero or for success. A scope whose sample is missing is undecided with a
+//! reason, unless the objective is decided by what is there; two samples for one scope are as good as none.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Timestamp;
+
+use super::queries::{Collected, Query};
+use crate::expr::{self, Operand};
+use crate::model::RunId;
+use crate::model::agreement::{Agreement, Guarantee, Term};
+use crate::model::state::{Coverage, Evidence, Sample, SampleValue, Scope, State, StateKind, Verdict, Window};
+
+/// Judges one term of a guarantee in one window: a state for each concrete scope that `collected` knows, or one with
+/// the term's own scope when it has no `*` or nothing is known of its members. `run` is the evaluation; a window
+/// that ends after `now` gives provisional states.
+///
+/// Linear in the samples given. Empty when the guarantee has no such term.
+pub fn guarantee_states(
+    agreement: &Agreement,
+    guarantee: &Guarantee,
+    term: usize,
+    window: &Window,
+    collected: &Collected<'_>,
+    run: RunId,
+    now: Timestamp,
+) -> Vec<State> {
+    let Some(term) = guarantee.terms.get(term) else { return Vec::new() };
+    let metrics: Vec<Column<'_>> = term.with.iter().map(|(id, _)| Column::new(id, term, window, collected)).collect();
+    let used = expr::metrics(&term.objective.expr);
+    let frame = |scope: &Scope| State {
+        agreement: agreement.id.clone(),
+        kind: StateKind::Guarantee,
+        of: guarantee.id.clone(),
+        scope: scope.clone(),
+        window: window.clone(),
+        verdict: None,
+        value: None,
+        values: BTreeMap::new(),
+        reason: String::new(),
+        coverage: None,
+        evidence: Vec::new(),
+        provisional: window.to > now,
+        agreement_version: agreement.hash.clone(),
+        run,
+    };
+    rows(term, &metrics)
+        .into_iter()
+        .map(|(scope, cells)| {
+            let mut state = frame(scope);
+            judge(&mut state, term, &metrics, &cells, &used);
+            state
+        })
+        .collect()
+}
+
+/// One metric of a term, with what was collected for it.
+struct Column<'a> {
+    id: &'a str,
+    /// Of this window and within the term's scope.
+    samples: Vec<&'a Sample>,
+    /// What is said of a scope that has no sample.
+    absence: String,
+}
+
+impl<'a> Column<'a> {
+    fn new(id: &'a str, term: &Term, window: &Window, collected: &Collected<'a>) -> Self {
+        let (samples, absence) = match collected.get(id) {
+            None => (Vec::new(), "it was not collected".to_owned()),
+            Some(Err(reason)) => (Vec::new(), (*reason).to_owned()),
+            Some(Ok(all)) => {
+                let fits = |s: &&Sample| {
+                    (s.window.from, s.window.to) == (window.from, window.to) && term.scope.covers(&s.scope)
+                };
+                let samples: Vec<&Sample> = all.iter().filter(fits).collect();
+                let absence = absence(all, window, samples.len());
+                (samples, absence)
+            }
+        };
+        Column { id, samples, absence }
+    }
+}
+
+/// Why a scope has no sample although the source answered.
+fn absence(all: &[Sample], window: &Window, fitting: usize) -> String {
+    if all.is_empty() {
+        return "the collector returned no computation".into();
+    }
+    if fitting > 0 {
+        return "the collector returned no computation for this scope".into();
+    }
+    match all.iter().find(|s| (s.window.from, s.window.to) != (window.from, window.to)) {
+        Some(other) => format!(
+            "the collector answered for the period {} to {} instead of this window",
+            other.window.from_local, other.window.to_local
+        ),
+        None => format!("the collector answered for other scopes only, such as {}", all[0].scope.canonical()),
+    }
+}
+
+/// What a scope has of one metric.
+#[derive(Clone, Copy)]
+enum Cell<'a> {
+    None,
+    One(&'a Sample),
+    /// More than one computation, and their number.
+    Many(&'a Sample, usize),
+}
+
+impl<'a> Cell<'a> {
+    fn add(&mut self, sample: &'a Sample) {
+        *self = match *self {
+            Cell::None => Cell::One(sample),
+            Cell::One(first) => Cell::Many(first, 2),
+            Cell::Many(first, n) => Cell::Many(first, n + 1),
+        };
+    }
+}
+
+/// The scopes to judge, sorted, each with a cell for every metric: a hash join over the scopes of all metrics.
+fn rows<'a>(term: &'a Term, metrics: &[Column<'a>]) -> Vec<(&'a Scope, Vec<Cell<'a>>)> {
+    let mut places: HashMap<&Scope, usize> = HashMap::new();
+    let mut rows: Vec<(&Scope, Vec<Cell<'_>>)> = Vec::new();
+    for (m, column) in metrics.iter().enumerate() {
+        for sample in &column.samples {
+            let place = *places.entry(&sample.scope).or_insert_with(|| {
+                rows.push((&sample.scope, vec![Cell::None; metrics.len()]));
+                rows.len() - 1
+            });
+            rows[place].1[m].add(sample);
+        }
+    }
+    if rows.is_empty() {
+        rows.push((&term.scope, vec![Cell::None; metrics.len()]));
+    }
+    rows.sort_unstable_by_key(|(scope, _)| *scope);
+    rows
+}
+
+/// What a cell gives to the objective, and why it may give nothing.
+fn operand<'a>(column: &'a Column<'_>, cell: Cell<'a>, ambiguous: &'a str) -> Operand<'a> {
+    match cell {
+        Cell::None => Operand::Missing(&column.absence),
+        Cell::Many(..) => Operand::Missing(ambiguous),
+        Cell::One(sample) if is_empty_population(sample) => Operand::Missing("its population is empty"),
+        Cell::One(sample) => match &sample.value {
+            SampleValue::Bool(b) => Operand::Bool(*b),
+            SampleValue::Number(n) => Operand::Number(*n),
+            SampleValue::Text(text) => Operand::Text(text),
+            SampleValue::Missing { missing } => Operand::Missing(missing),
+        },
+    }
+}
+
+/// The source says that nothing was there to be seen.
+fn is_empty_population(sample: &Sample) -> bool {
+    sample.coverage.is_some_and(|c| c.expected == 0)
+}
+
+fn judge(state: &mut State, term: &Term, metrics: &[Column<'_>], cells: &[Cell<'_>], used: &[&str]) {
+    let ambiguous: Vec<String> = cells.iter().map(ambiguity).collect();
+    let operands: Vec<Operand<'_>> =
+        metrics.iter().zip(cells).zip(&ambiguous).map(|((column, cell), text)| operand(column, *cell, text)).collect();
+    let place = |name: &str| metrics.iter().position(|column| column.id == name);
+    let outcome = expr::evaluate(&term.objective, &|name| {
+        place(name).map_or(Operand::Missing("it is not in the term's `with`"), |m| operands[m])
+    });
+    state.value = outcome.value;
+    state.reason = outcome.sentence(&term.objective);
+    let empty = |name: &&str| place(name).is_some_and(|m| matches!(cells[m], Cell::One(s) if is_empty_population(s)));
+    let without_value = |name: &&str| place(name).is_none_or(|m| matches!(operands[m], Operand::Missing(_)));
+    let all_empty = !used.is_empty() && used.iter().all(empty);
+    // Undecided only because populations are empty: there was nothing to keep the promise about.
+    let only_empty = outcome.truth.is_none()
+        && used.iter().any(empty)
+        && used.iter().all(|name| empty(name) || !without_value(name));
+    state.verdict = Some(match outcome.truth {
+        _ if all_empty || only_empty => {
+            state.value = None;
+            state.reason = not_applicable(term, used.iter().filter(|n| empty(n)).copied());
+            Verdict::NotApplicable
+        }
+        Some(true) => Verdict::Fulfilled,
+        Some(false) => Verdict::Violated,
+        None => Verdict::Unknown,
+    });
+    gather(state, metrics, cells, &operands);
+}
+
+fn not_applicable<'a>(term: &Term, metrics: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = metrics.collect();
+    format!("{}: nothing to judge, the population of {} is empty", term.objective.text.trim(), names.join(" and "))
+}
+
+fn ambiguity(cell: &Cell<'_>) -> String {
+    match cell {
+        Cell::Many(_, n) => format!("the collector returned {n} computations for this scope and window"),
+        _ => String::new(),
+    }
+}
+
+/// Values, coverage and evidence, in `with` order.
+fn gather(state: &mut State, metrics: &[Column<'_>], cells: &[Cell<'_>], operands: &[Operand<'_>]) {
+    let mut evidence = 0;
+    for ((column, cell), operand) in metrics.iter().zip(cells).zip(operands) {
+        let value = match operand {
+            Operand::Number(n) => Some(*n).filter(|n| n.is_finite()),
+            Operand::Bool(b) => Some(f64::from(u8::from(*b))),
+            Operand::Text(_) | Operand::Missing(_) => None,
+        };
+        state.values.insert(column.id.to_owned(), value);
+        if let Cell::One(sample) = cell {
+            state.coverage = add(state.coverage, sample.coverage);
+            evidence += sample.evidence.len();
+        } else if let Cell::Many(..) = cell {
+            evidence += all_evidence(column, &state.scope).count();
+        }
+    }
+    state.evidence = Vec::with_capacity(evidence);
+    for (column, cell) in metrics.iter().zip(cells) {
+        match cell {
+            Cell::None => {}
+            Cell::One(sample) => state.evidence.extend(sample.evidence.iter().cloned()),
+            Cell::Many(..) => {
+                let found: Vec<Evidence> = all_evidence(column, &state.scope).cloned().collect();
+                state.evidence.extend(found);
+            }
+        }
+    }
+}
+
+fn all_evidence<'a>(column: &'a Column<'_>, scope: &'a Scope) -> impl Iterator<Item = &'a Evidence> {
+    column.samples.iter().filter(move |s| s.scope == *scope).flat_map(|s| &s.evidence)
+}
+
+/// Counts of all metrics that say them, added up.
+fn add(a: Option<Coverage>, b: Option<Coverage>) -> Option<Coverage> {
+    match (a, b) {
+        (Some(a), Some(b)) => {
+            Some(Coverage { seen: a.seen.saturating_add(b.seen), expected: a.expected.saturating_add(b.expected) })
+        }
+        (one, other) => one.or(other),
+    }
+}
+
+/// The states of a metric itself, from the answer to one query: one for each scope and period answered, or one
+/// without value in the query's own scope and window that says what failed.
+pub fn metric_states(
+    agreement: &Agreement,
+    query: &Query,
+    answer: &Result<Vec<Sample>, String>,
+    run: RunId,
+    now: Timestamp,
+) -> Vec<State> {
+    let frame = |scope: &Scope, window: &Window, reason: String| State {
+        agreement: agreement.id.clone(),
+        kind: StateKind::Metric,
+        of: query.state_name.clone(),
+        scope: scope.clone(),
+        window: window.clone(),
+        verdict: None,
+        value: None,
+        values: BTreeMap::new(),
+        reason,
+        coverage: None,
+        evidence: Vec::new(),
+        provisional: window.to > now,
+        agreement_version: agreement.hash.clone(),
+        run,
+    };
+    let nothing =
+        |reason: &str| vec![frame(&query.scope, &query.window, format!("{} has no value: {reason}", query.metric))];
+    let samples = match answer {
+        Err(reason) => return nothing(reason),
+        Ok(samples) if samples.is_empty() => return nothing("the collector returned no computation"),
+        Ok(samples) => samples,
+    };
+    let mut places: HashMap<(&Scope, Timestamp, Timestamp), usize> = HashMap::with_capacity(samples.len());
+    let mut states: Vec<(State, usize)> = Vec::with_capacity(samples.len());
+    for sample in samples {
+        let place = *places.entry((&sample.scope, sample.window.from, sample.window.to)).or_insert_with(|| {
+            states.push((frame(&sample.scope, &sample.window, String::new()), 0));
+            states.len() - 1
+        });
+        let (state, computations) = &mut states[place];
+        *computations += 1;
+        state.evidence.extend(sample.evidence.iter().cloned());
+        if *computations == 1 {
+            measured(state, query, sample);
+        } else {
+            state.value = None;
+            state.coverage = None;
+            state.values.insert(query.metric.clone(), None);
+            state.reason = format!(
+                "{} has no value: the collector returned {computations} computations for this scope and window",
+                query.metric
+            );
+        }
+    }
+    states.into_iter().map(|(state, _)| state).collect()
+}
+
+fn measured(state: &mut State, query: &Query, sample: &Sample) {
+    let metric = &query.metric;
+    (state.value, state.reason) = match &sample.value {
+        _ if is_empty_population(sample) => (None, format!("{metric} has no value: its population is empty")),
+        SampleValue::Number(n) => (Some(*n), format!("{metric} is {}", expr::number_text(*n))),
+        SampleValue::Bool(b) => (Some(f64::from(u8::from(*b))), format!("{metric} is {b}")),
+        SampleValue::Text(text) => (None, format!("{metric} is '{text}'")),
+        SampleValue::Missing { missing } => (None, format!("{metric} has no value: {missing}")),
+    };
+    state.coverage = sample.coverage;
+    state.values.insert(metric.clone(), state.value);
+}

@@ -1,0 +1,23 @@
+//! Floor 2: agreements, purely: load and check the document, cut time into windows, say what must be collected,
+//! read what was collected, judge it.
+//!
+//! One evaluation is: [`load`] → [`windows`] per term → [`queries::plan`] → (collect, elsewhere) →
+//! [`collected::samples`] → [`evaluate::guarantee_states`] and [`evaluate::metric_states`].
+
+pub mod collected;
+pub mod evaluate;
+pub mod load;
+pub mod queries;
+pub mod windows;
+
+mod collector;
+mod document;
+mod metrics;
+mod terms;
+mod time;
+
+pub use load::{load, load_value};
+pub use windows::{Calendar, TooManyWindows, WINDOWS_MAX};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! Agreements by example (`tests/cases/agreement`) and by property.
