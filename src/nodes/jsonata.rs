@@ -1,0 +1,542 @@
+//! JSONata as Node-RED offers it: compiled at deploy, evaluated against the message, with Node-RED's functions.
+//!
+//! `jsonata-core` works on values of its own, so messages are converted at the border. Only the message
+//! properties an expression can read are converted (see [`Reads`]); what is merely counted is not copied.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use jsonata_core::ast::{AstNode, PathStep, Stage};
+use jsonata_core::evaluator::{Context, Evaluator, EvaluatorError, EvaluatorOptions};
+use jsonata_core::value::{JMap, JValue};
+
+use super::moment;
+use crate::model::flow::PlanNode;
+use crate::model::path::Path;
+use crate::model::value::date_to_iso;
+use crate::model::{Msg, Object, Value};
+use crate::runtime::context::Level;
+use crate::runtime::{Cx, NodeError, Services};
+
+/// An evaluation is ended after this long, milliseconds.
+const EVAL_MS_MAX: u64 = 2_000;
+/// Nested calls of one evaluation.
+const EVAL_DEPTH_MAX: usize = 2_000;
+/// Items of a sequence an expression may build.
+const SEQUENCE_LEN_MAX: usize = 1_000_000;
+/// Nesting of a value handed to or taken from an expression.
+const VALUE_DEPTH_MAX: usize = 512;
+
+/// A compiled expression.
+#[derive(Debug)]
+pub struct Jsonata {
+    ast: AstNode,
+    reads: Reads,
+    /// Node-RED's old mode: a text with the word `msg` sees `{msg: …}` instead of the message.
+    legacy: bool,
+    calls: Calls,
+}
+
+/// Which of the functions that need the node's surroundings an expression names.
+#[derive(Debug, Default)]
+struct Calls {
+    context: bool,
+    env: bool,
+    clone: bool,
+    moment: bool,
+    time: bool,
+}
+
+impl Jsonata {
+    /// Compiles; the error is the parser's message.
+    pub fn compile(text: &str) -> Result<Jsonata, String> {
+        let ast = jsonata_core::parser::parse(text).map_err(|e| e.to_string())?;
+        let mut reads = Reads::default();
+        reads.visit(&ast, true);
+        let legacy = names_msg(text);
+        // `$eval` may call anything.
+        let calls = |name: &str| text.contains(name) || text.contains("$eval");
+        Ok(Jsonata {
+            calls: Calls {
+                context: calls("flowContext") || calls("globalContext"),
+                env: calls("$env"),
+                clone: calls("$clone"),
+                moment: calls("$moment"),
+                time: calls("$now") || calls("$millis"),
+            },
+            ast,
+            reads,
+            legacy,
+        })
+    }
+
+    /// Evaluates against the message. No result is `Undefined`; a result that is a function, too.
+    pub fn eval(&self, msg: &Msg, cx: &Cx<'_>) -> Result<Value, NodeError> {
+        self.eval_with(msg, cx, &[])
+    }
+
+    /// Evaluates with variables, for example `("I", index)` for `$I`.
+    pub fn eval_with(&self, msg: &Msg, cx: &Cx<'_>, variables: &[(&str, Value)]) -> Result<Value, NodeError> {
+        let mut context = Context::new();
+        for (name, value) in variables {
+            context.bind((*name).to_string(), to_jsonata(value, 0)?);
+        }
+        let options = EvaluatorOptions {
+            timeout_ms: Some(EVAL_MS_MAX),
+            max_stack_depth: Some(EVAL_DEPTH_MAX),
+            max_sequence_length: Some(SEQUENCE_LEN_MAX),
+            cancel: None,
+        };
+        let mut evaluator = Evaluator::with_options(context, options);
+        self.register(&mut evaluator, cx)?;
+        let input = self.input(msg.object())?;
+        let result = evaluator.evaluate(&self.ast, &input).map_err(node_error)?;
+        from_jsonata(&result, 0)
+    }
+
+    fn input(&self, msg: &Object) -> Result<JValue, NodeError> {
+        if self.legacy {
+            let whole = convert_object(msg, 0)?;
+            return Ok(JValue::object(IndexMap::from([("msg".to_string(), whole)])));
+        }
+        if self.reads.whole {
+            return convert_object(msg, 0);
+        }
+        let mut map = IndexMap::new();
+        for name in &self.reads.names {
+            match msg.get(name) {
+                None | Some(Value::Undefined) => {}
+                Some(value) => {
+                    map.insert(name.clone(), to_jsonata(value, 1)?);
+                }
+            }
+        }
+        for name in self.reads.counted.difference(&self.reads.names) {
+            match msg.get(name) {
+                None | Some(Value::Undefined) => {}
+                Some(value) => {
+                    map.insert(name.clone(), outline(value)?);
+                }
+            }
+        }
+        Ok(JValue::object(map))
+    }
+
+    fn register(&self, evaluator: &mut Evaluator, cx: &Cx<'_>) -> Result<(), NodeError> {
+        if self.calls.context || self.calls.env {
+            let around = Rc::new(Surroundings::of(cx));
+            for (name, level) in [("flowContext", Level::Flow), ("globalContext", Level::Global)] {
+                let around = around.clone();
+                let read = move |args: &[JValue]| around.context(level, args);
+                evaluator.register_fn(name, read).map_err(node_error)?;
+            }
+            let env = move |args: &[JValue]| around.env(args);
+            evaluator.register_fn("env", env).map_err(node_error)?;
+        }
+        let now = cx.now().as_millisecond();
+        if self.calls.clone {
+            let copy = |args: &[JValue]| Ok(args.first().cloned().unwrap_or(JValue::Undefined));
+            evaluator.register_fn("clone", copy).map_err(node_error)?;
+        }
+        if self.calls.moment {
+            evaluator.register_fn("moment", move |args: &[JValue]| moment_call(args, now)).map_err(node_error)?;
+        }
+        if self.calls.time {
+            evaluator
+                .register_fn_override("millis", move |_: &[JValue]| Ok(JValue::Number(now as f64)))
+                .map_err(node_error)?;
+            evaluator.register_fn_override("now", move |args: &[JValue]| now_call(args, now)).map_err(node_error)?;
+        }
+        Ok(())
+    }
+}
+
+/// `$now(picture?, timezone?)` at the engine's time.
+fn now_call(args: &[JValue], now: i64) -> Result<JValue, EvaluatorError> {
+    if args.first().is_none_or(|a| a.is_undefined()) {
+        return Ok(JValue::string(date_to_iso(now as f64)));
+    }
+    let mut context = Context::new();
+    for (name, i) in [("picture", 0), ("zone", 1)] {
+        context.bind(name.into(), args.get(i).cloned().unwrap_or(JValue::Undefined));
+    }
+    let text = format!("$fromMillis({now}, $picture, $zone)");
+    let ast = jsonata_core::parser::parse(&text).map_err(|e| EvaluatorError::EvaluationError(e.to_string()))?;
+    Evaluator::with_context(context).evaluate(&ast, &JValue::Null)
+}
+
+/// `$moment(time?, format?)`: the instant as ISO text, or formatted. Moment's own methods are not offered.
+fn moment_call(args: &[JValue], now: i64) -> Result<JValue, EvaluatorError> {
+    let ms = match args.first() {
+        None | Some(JValue::Undefined) => now as f64,
+        Some(JValue::Number(n)) => *n,
+        Some(other) => other.as_str().and_then(moment::parse_iso).unwrap_or(f64::NAN),
+    };
+    Ok(JValue::string(date_to_iso(ms)))
+}
+
+fn node_error(error: EvaluatorError) -> NodeError {
+    match error.code() {
+        Some(code) => NodeError::with_code(error.message().to_string(), code.to_string()),
+        None => NodeError::new(error.message().to_string()),
+    }
+}
+
+/// True when the text contains `msg` as a word of its own: Node-RED's test for its old mode
+/// (`/(^|[^a-zA-Z0-9_'".])msg([^a-zA-Z0-9_'"]|$)/`).
+fn names_msg(text: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '\'' | '"');
+    text.match_indices("msg").any(|(at, found)| {
+        let before = text[..at].chars().next_back();
+        let after = text[at + found.len()..].chars().next();
+        before.is_none_or(|c| !word(c) && c != '.') && after.is_none_or(|c| !word(c))
+    })
+}
+
+/// What `$flowContext`, `$globalContext` and `$env` look into.
+struct Surroundings {
+    services: Arc<Services>,
+    node: PlanNode,
+}
+
+impl Surroundings {
+    fn of(cx: &Cx<'_>) -> Self {
+        let node = cx.node();
+        let node = PlanNode {
+            id: node.id.clone(),
+            node_type: node.node_type.clone(),
+            name: node.name.clone(),
+            flow: node.flow,
+            context: node.context.clone(),
+            parents: node.parents.clone(),
+            config: Arc::default(),
+            env: node.env.clone(),
+            wires: Vec::new(),
+            catch: Vec::new(),
+            status: Vec::new(),
+            links: Vec::new(),
+            entry: node.entry,
+        };
+        Surroundings { services: cx.services().clone(), node }
+    }
+
+    fn context(&self, level: Level, args: &[JValue]) -> Result<JValue, EvaluatorError> {
+        let Some(key) = args.first().and_then(JValue::as_str) else { return Ok(JValue::Undefined) };
+        let path = Path::parse(key).map_err(|e| EvaluatorError::EvaluationError(e.to_string()))?;
+        let value = self.services.context.get(&self.node, level, &path, None);
+        to_jsonata(&value, 0).map_err(|e| EvaluatorError::EvaluationError(e.message))
+    }
+
+    fn env(&self, args: &[JValue]) -> Result<JValue, EvaluatorError> {
+        let name = args.first().and_then(JValue::as_str).unwrap_or_default();
+        let value = super::typed::env_of(&self.node, &self.services, name);
+        match value {
+            Value::Undefined => Ok(JValue::string("")),
+            value => to_jsonata(&value, 0).map_err(|e| EvaluatorError::EvaluationError(e.message)),
+        }
+    }
+}
+
+/// The message properties an expression can read. Errs on the side of too many: names are collected wherever
+/// they stand, string literals (as in `$lookup`) among them.
+#[derive(Debug, Default)]
+struct Reads {
+    names: BTreeSet<String>,
+    /// Names that stand directly inside `$count(…)` or `$exists(…)`, which look at no contents.
+    counted: BTreeSet<String>,
+    /// The message as a whole can be read: by `$`, `$$`, `*`, `**`, `%`, or by a function that takes its context.
+    whole: bool,
+}
+
+impl Reads {
+    /// `rooted`: the node is evaluated with the message itself as context.
+    fn visit(&mut self, node: &AstNode, rooted: bool) {
+        use AstNode as A;
+        match node {
+            A::String(name) | A::Name(name) => {
+                self.names.insert(name.clone());
+            }
+            A::Number(_) | A::Boolean(_) | A::Null | A::Undefined | A::Placeholder | A::Regex { .. } => {}
+            A::Variable(name) => self.whole |= name == "$" || (rooted && name.is_empty()),
+            A::ParentVariable(_) | A::Parent(_) => self.whole = true,
+            A::Wildcard | A::Descendant => self.whole |= rooted,
+            A::Path { steps } => {
+                for (i, step) in steps.iter().enumerate() {
+                    self.visit_step(step, rooted && i == 0);
+                }
+            }
+            A::Binary { lhs, rhs, .. } => {
+                self.visit(lhs, rooted);
+                self.visit(rhs, rooted);
+            }
+            A::Unary { operand, .. } => self.visit(operand, rooted),
+            A::Function { name, args, .. } => self.visit_call(name, args, rooted),
+            A::Call { procedure, args } => {
+                self.visit(procedure, rooted);
+                self.visit_all(args, rooted);
+            }
+            A::Lambda { body, signature, .. } => {
+                self.whole |= signature.as_ref().is_some_and(|s| s.contains('-'));
+                self.visit(body, rooted);
+            }
+            A::Array(items) | A::Block(items) | A::ArrayGroup(items) => self.visit_all(items, rooted),
+            A::Object(pairs) => self.visit_pairs(pairs, rooted),
+            A::ObjectTransform { input, pattern } => {
+                self.visit(input, rooted);
+                self.visit_pairs(pattern, rooted);
+            }
+            A::Conditional { condition, then_branch, else_branch } => {
+                self.visit(condition, rooted);
+                self.visit(then_branch, rooted);
+                if let Some(node) = else_branch {
+                    self.visit(node, rooted);
+                }
+            }
+            A::FunctionApplication(inner) => self.visit(inner, rooted),
+            A::Sort { input, terms } => {
+                self.visit(input, rooted);
+                for (term, _) in terms {
+                    self.visit(term, false);
+                }
+            }
+            A::Transform { location, update, delete } => {
+                self.visit(location, rooted);
+                self.visit(update, rooted);
+                if let Some(node) = delete {
+                    self.visit(node, rooted);
+                }
+            }
+        }
+    }
+
+    fn visit_step(&mut self, step: &PathStep, rooted: bool) {
+        self.visit(&step.node, rooted);
+        for stage in &step.stages {
+            if let Stage::Filter(filter) = stage {
+                self.visit(filter, false);
+            }
+        }
+    }
+
+    fn visit_call(&mut self, name: &str, args: &[AstNode], rooted: bool) {
+        self.whole |= match name {
+            "eval" => true,
+            // Functions that take an object as context when an argument is missing.
+            "boolean" | "not" | "string" | "keys" | "spread" | "clone" => args.is_empty(),
+            "each" | "sift" | "lookup" => args.len() < 2,
+            _ => false,
+        };
+        if let ("count" | "exists", [only]) = (name, args)
+            && rooted
+            && let Some(name) = single_name(only)
+        {
+            self.counted.insert(name.to_string());
+            return;
+        }
+        self.visit_all(args, rooted);
+    }
+
+    fn visit_all(&mut self, nodes: &[AstNode], rooted: bool) {
+        for node in nodes {
+            self.visit(node, rooted);
+        }
+    }
+
+    fn visit_pairs(&mut self, pairs: &[(AstNode, AstNode)], rooted: bool) {
+        for (key, value) in pairs {
+            self.visit(key, rooted);
+            self.visit(value, rooted);
+        }
+    }
+}
+
+fn single_name(node: &AstNode) -> Option<&str> {
+    match node {
+        AstNode::Name(name) => Some(name),
+        AstNode::Path { steps } => match steps.as_slice() {
+            [step] if step.stages.is_empty() => single_name(&step.node),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn too_deep() -> NodeError {
+    NodeError::new(format!("a value is nested deeper than {VALUE_DEPTH_MAX} levels"))
+}
+
+/// A value as JSONata sees it. Dates are ISO text, buffers `{type:"Buffer",data:[…]}`.
+fn to_jsonata(value: &Value, depth: usize) -> Result<JValue, NodeError> {
+    if depth > VALUE_DEPTH_MAX {
+        return Err(too_deep());
+    }
+    Ok(match value {
+        Value::Undefined => JValue::Undefined,
+        Value::Null => JValue::Null,
+        Value::Bool(b) => JValue::Bool(*b),
+        Value::Number(n) => JValue::Number(*n),
+        Value::String(s) => JValue::string(s.as_str()),
+        Value::Date(ms) => JValue::string(date_to_iso(*ms)),
+        Value::Bytes(bytes) => {
+            let data = bytes.iter().map(|b| JValue::Number(f64::from(*b))).collect();
+            JValue::object(IndexMap::from([
+                ("type".to_string(), JValue::string("Buffer")),
+                ("data".to_string(), JValue::array(data)),
+            ]))
+        }
+        Value::Error(e) => JValue::object(IndexMap::from([
+            ("name".to_string(), JValue::string(e.name.as_str())),
+            ("message".to_string(), JValue::string(e.message.as_str())),
+        ])),
+        Value::Array(items) => {
+            let items: Result<Vec<_>, _> = items.iter().map(|v| to_jsonata(v, depth + 1)).collect();
+            JValue::array(items?)
+        }
+        Value::Object(object) => convert_object(object, depth)?,
+        Value::Handle(handle) => match handle.object() {
+            Some(object) => convert_object(&object, depth)?,
+            None => JValue::Null,
+        },
+    })
+}
+
+fn convert_object(object: &Object, depth: usize) -> Result<JValue, NodeError> {
+    let mut map = IndexMap::with_capacity(object.len());
+    for (key, value) in object.iter() {
+        if !value.is_undefined() {
+            map.insert(key.to_string(), to_jsonata(value, depth + 1)?);
+        }
+    }
+    Ok(JValue::object(map))
+}
+
+/// A value for expressions that only count it: objects inside an array lose their contents.
+fn outline(value: &Value) -> Result<JValue, NodeError> {
+    let Value::Array(items) = value else { return to_jsonata(value, 1) };
+    let empty = JValue::Object(Rc::new(JMap::default()));
+    let items: Result<Vec<_>, _> = items
+        .iter()
+        .map(|item| match item {
+            Value::Object(_) => Ok(empty.clone()),
+            other => to_jsonata(other, 2),
+        })
+        .collect();
+    Ok(JValue::array(items?))
+}
+
+fn from_jsonata(value: &JValue, depth: usize) -> Result<Value, NodeError> {
+    if depth > VALUE_DEPTH_MAX {
+        return Err(too_deep());
+    }
+    Ok(match value {
+        JValue::Null => Value::Null,
+        JValue::Bool(b) => Value::Bool(*b),
+        JValue::Number(n) => Value::Number(*n),
+        JValue::String(s) => Value::from(&**s),
+        JValue::Array(items) => {
+            let items: Result<Vec<_>, _> = items.iter().map(|v| from_jsonata(v, depth + 1)).collect();
+            Value::array(items?)
+        }
+        JValue::Object(map) => {
+            let mut object = Object::with_capacity(map.len());
+            for (key, value) in map.iter() {
+                object.insert(key.as_str(), from_jsonata(value, depth + 1)?);
+            }
+            buffer_of(&object).unwrap_or_else(|| object.into())
+        }
+        _ => Value::Undefined,
+    })
+}
+
+/// The buffer that `{type:"Buffer",data:[…]}` stands for.
+fn buffer_of(object: &Object) -> Option<Value> {
+    if object.len() != 2 || object.get("type")?.as_str() != Some("Buffer") {
+        return None;
+    }
+    let bytes: Option<Vec<u8>> = object
+        .get("data")?
+        .as_array()?
+        .iter()
+        .map(|v| v.as_f64().filter(|n| n.fract() == 0.0 && (0.0..256.0).contains(n)).map(|n| n as u8))
+        .collect();
+    Some(Value::Bytes(Arc::new(bytes?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nodes::testbed::json;
+    use crate::nodes::typed::probe::bed;
+
+    const MSG: &str = r#"{"payload":[{"id":1,"ok":true},{"id":2,"ok":false}],"topic":"t","n":3,"msg":"own"}"#;
+
+    fn eval(text: &str) -> Value {
+        let bed = bed(text, "jsonata");
+        bed.set_global("g", json(r#"{"k":[1,2]}"#));
+        bed.payload(MSG)
+    }
+
+    #[test]
+    fn expressions_see_the_message_and_node_reds_functions() {
+        for (text, expected) in [
+            ("payload[ok].id", "1"),
+            ("$count(payload)", "2"),
+            ("$string($count(payload))", "\"2\""),
+            ("$sum(payload.id) / 2", "1.5"),
+            ("$lookup($, 'topic')", "\"t\""),
+            ("$lookup('topic')", "\"t\""),
+            ("$count($keys())", "4"),
+            ("$$.topic", "\"t\""),
+            ("payload.($$.n + id)", "[4,5]"),
+            ("payload[$$.n = 3].id", "[1,2]"),
+            ("$flowContext('g.k[1]')", "2"),
+            ("$globalContext('g').k", "[1,2]"),
+            ("$env('HERE')", "\"tab-env\""),
+            ("$env('NONE')", "\"\""),
+            ("$clone(payload)[1].id", "2"),
+            ("$millis()", "1772366645067"),
+            ("$now()", "\"2026-03-01T12:04:05.067Z\""),
+            ("$now('[Y0001]/[M01]')", "\"2026/03\""),
+            ("$moment()", "\"2026-03-01T12:04:05.067Z\""),
+            ("$eval('payload.id')", "[1,2]"),
+            ("msg.topic & msg.n", "\"t3\""),
+            ("{'a': topic, 'b': nothing}", "{\"a\":\"t\"}"),
+        ] {
+            assert_eq!(eval(text).to_json(), expected, "{text}");
+        }
+        assert_eq!(eval("nothing.here"), Value::Undefined);
+    }
+
+    #[test]
+    fn only_what_can_be_read_is_converted() {
+        let reads = |text: &str| Jsonata::compile(text).unwrap().reads;
+        assert!(!reads("payload.x[$ > 3]").whole);
+        assert!(reads("$").whole && reads("*").whole && reads("payload.%").whole && reads("$keys()").whole);
+        let counted = reads("$string($count(payload))");
+        assert!(counted.names.is_empty() && counted.counted.contains("payload") && !counted.whole);
+    }
+
+    #[test]
+    fn buffers_pass_through() {
+        let mut msg = Msg::new();
+        msg.set("b", Value::Bytes(Arc::new(vec![1, 2])));
+        let out = bed("b", "jsonata").send_msgs(vec![msg]);
+        assert_eq!(out[0].1.payload(), &Value::Bytes(Arc::new(vec![1, 2])));
+    }
+
+    #[test]
+    fn what_never_ends_or_grows_too_large_is_an_error() {
+        let endless = bed("($f := function($x) { $f($x + 1) + 1 }; $f(0))", "jsonata");
+        assert!(endless.error(MSG).contains("D1011"));
+        assert!(bed("[1..2000000]", "jsonata").error(MSG).contains("D2015"));
+        assert!(bed("topic - 1", "jsonata").error(MSG).contains("T2001"));
+    }
+
+    #[test]
+    fn the_word_msg_turns_the_old_mode_on() {
+        assert!(names_msg("msg.payload") && names_msg("$string(msg)") && names_msg("1 + msg"));
+        assert!(!names_msg("payload.msg") && !names_msg("'msg'") && !names_msg("msgs") && !names_msg("_msgid"));
+    }
+}
