@@ -203,23 +203,7 @@ struct Surroundings {
 
 impl Surroundings {
     fn of(cx: &Cx<'_>) -> Self {
-        let node = cx.node();
-        let node = PlanNode {
-            id: node.id.clone(),
-            node_type: node.node_type.clone(),
-            name: node.name.clone(),
-            flow: node.flow,
-            context: node.context.clone(),
-            parents: node.parents.clone(),
-            config: Arc::default(),
-            env: node.env.clone(),
-            wires: Vec::new(),
-            catch: Vec::new(),
-            status: Vec::new(),
-            links: Vec::new(),
-            entry: node.entry,
-        };
-        Surroundings { services: cx.services().clone(), node }
+        Surroundings { services: cx.services().clone(), node: cx.node().clone() }
     }
 
     fn context(&self, level: Level, args: &[JValue]) -> Result<JValue, EvaluatorError> {

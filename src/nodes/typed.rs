@@ -248,22 +248,9 @@ pub fn env_text(node: &PlanNode, services: &Services, text: &str) -> Value {
 
 /// An environment variable as a node sees it; `Undefined` when nobody sets it.
 pub fn env_of(node: &PlanNode, services: &Services, name: &str) -> Value {
-    match name {
-        "NR_NODE_NAME" => Value::String(node.name.clone()),
-        "NR_NODE_ID" => Value::String(node.id.clone()),
-        "NR_NODE_PATH" => {
-            let mut path = String::new();
-            for part in node.parents.iter().rev().chain([&node.context, &node.id]) {
-                path.push_str(part);
-                path.push('/');
-            }
-            path.pop();
-            path.into()
-        }
-        _ => match node.env.get(name) {
-            Some(value) => value.clone(),
-            None => (services.env)(name).map(Value::from).unwrap_or_default(),
-        },
+    match node.env.get(name) {
+        Some(value) => value.clone(),
+        None => (services.env)(name).map(Value::from).unwrap_or_default(),
     }
 }
 
