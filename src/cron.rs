@@ -1,3 +1,0 @@
-//! placeholder until the real one lands
-#[derive(Clone, Debug, PartialEq)]
-pub struct Cron;
