@@ -1,4 +1,3 @@
 //! The one integration test binary.
 
-mod harness;
-mod store;
+mod tidy;
