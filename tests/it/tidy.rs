@@ -256,12 +256,30 @@ fn sources() -> Vec<Source> {
     let read_source = |path: String| {
         let text = read(&path);
         let code = scan::without_comments_and_literals(&text);
-        let all_tests = path.ends_with("/tests.rs") || path.contains("/tests/");
-        let product = if all_tests { String::new() } else { scan::without_tests(&code) };
+        let product = scan::without_tests(&code);
         let module = path["src/".len()..].split(['/', '.']).next().unwrap_or_default().to_string();
         Source { path, module, text, code, product }
     };
-    files(&["src"]).into_iter().filter(|p| p.ends_with(".rs")).map(read_source).collect()
+    let paths = files(&["src"]).into_iter().filter(|p| p.ends_with(".rs"));
+    let mut sources: Vec<Source> = paths.map(read_source).collect();
+    let tests: Vec<String> =
+        sources.iter().flat_map(|s| scan::test_modules(&s.code).into_iter().map(|m| beside(&s.path, &m))).collect();
+    for source in &mut sources {
+        let stem = source.path.trim_end_matches("/mod.rs").trim_end_matches(".rs");
+        if tests.iter().any(|t| stem == t || stem.starts_with(&format!("{t}/"))) {
+            source.product.clear();
+        }
+    }
+    sources
+}
+
+/// Where the module `name` declared in the file `path` lives, without `.rs`.
+fn beside(path: &str, name: &str) -> String {
+    let (folder, file) = path.rsplit_once('/').expect("a path below src");
+    match file {
+        "mod.rs" | "lib.rs" | "main.rs" => format!("{folder}/{name}"),
+        _ => format!("{}/{name}", path.trim_end_matches(".rs")),
+    }
 }
 
 /// The table in the crate's documentation: module → floor.

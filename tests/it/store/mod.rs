@@ -2,7 +2,7 @@
 
 mod databases;
 mod promises;
-mod samples;
+pub mod samples;
 
 use std::sync::Arc;
 

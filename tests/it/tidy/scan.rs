@@ -2,6 +2,8 @@
 //!
 //! All functions keep byte offsets: what is blanked becomes spaces, so that a finding has its line.
 
+const MARK: &str = "#[cfg(test)]";
+
 /// Blanks comments, string and character literals.
 pub fn without_comments_and_literals(text: &str) -> String {
     blank(text, &spans(text).iter().map(|s| (s.from, s.to)).collect::<Vec<_>>())
@@ -9,7 +11,6 @@ pub fn without_comments_and_literals(text: &str) -> String {
 
 /// Blanks items under `#[cfg(test)]`; takes text whose comments and literals are blanked.
 pub fn without_tests(code: &str) -> String {
-    const MARK: &str = "#[cfg(test)]";
     let mut gone = Vec::new();
     let mut at = 0;
     while let Some(found) = code[at..].find(MARK) {
@@ -19,6 +20,12 @@ pub fn without_tests(code: &str) -> String {
         at = to;
     }
     blank(code, &gone)
+}
+
+/// Modules in files of their own that exist for tests only: `#[cfg(test)] mod testbed;`.
+pub fn test_modules(code: &str) -> Vec<String> {
+    let marks = code.match_indices(MARK).map(|(at, _)| &code[at + MARK.len()..]);
+    marks.filter_map(|rest| Some(identifier(rest[..rest.find([';', '{'])?].split_once("mod ")?.1))).collect()
 }
 
 /// String literals of the code that is left in `product`, with their offsets.

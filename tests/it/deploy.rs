@@ -1,0 +1,17 @@
+//! `deploy/`: the compose file by the real Docker Compose, the roles by the real init script, and every query of the
+//! dashboard on a real Postgres as Grafana's read-only user. No container engine is needed.
+
+mod compose;
+mod dashboard;
+mod macros;
+
+use std::path::PathBuf;
+
+/// Below the repository's root.
+fn file(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(file(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
