@@ -5,14 +5,31 @@ pub mod moment;
 #[cfg(test)]
 pub mod testbed;
 pub mod typed;
+pub mod catch;
+pub mod comment;
+mod http_headers;
+pub mod http_in;
+pub mod http_response;
+pub mod junction;
+#[cfg(test)]
+mod rig;
+pub mod status;
+pub mod subflow;
 
 use crate::runtime::{Catalogue, NodeType};
 
 /// Every builtin node type, in palette order.
 const TYPES: &[NodeType] = &[
     // common
+    catch::TYPE,
+    status::TYPE,
+    comment::TYPE,
+    junction::TYPE,
+    subflow::TYPE,
     // function
     // network
+    http_in::TYPE,
+    http_response::TYPE,
     // sequence
     // parser
     // compliance

@@ -30,12 +30,13 @@ impl Catalogue {
         Catalogue { types: types.iter().map(|t| (t.spec.node_type, *t)).collect() }
     }
 
+    /// A type by its name. A spec whose name ends in `:` is that of every type with this prefix (`subflow:<id>`).
     pub fn get(&self, node_type: &str) -> Option<&NodeType> {
-        self.types.get(node_type)
+        self.types.get(node_type).or_else(|| self.types.get(&node_type[..=node_type.find(':')?]))
     }
 
     pub fn spec(&self, node_type: &str) -> Option<&'static NodeSpec> {
-        self.types.get(node_type).map(|t| t.spec)
+        self.get(node_type).map(|t| t.spec)
     }
 
     /// In alphabetical order.

@@ -1,0 +1,320 @@
+//! Floor 3: the HTTP client that nodes and collectors use: allow-list, timeouts, size cap, redirects checked.
+//!
+//! Clients are built on first use: a process that calls nobody pays nothing. Plain HTTP needs no certificates; the
+//! system's are read when the first `https` URL is called.
+
+mod error;
+mod resolve;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, LOCATION, SET_COOKIE, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method};
+use reqwest::Client;
+use reqwest::cookie::{CookieStore, Jar};
+use tokio::sync::Semaphore;
+use url::Url;
+
+use crate::model::Diagnostic;
+pub use error::NetError;
+use resolve::CheckedResolver;
+use rules::Rules;
+
+/// Bounds and rules of outgoing connections.
+#[derive(Clone, Debug)]
+pub struct NetOptions {
+    /// Which hosts may be called. Empty: all but link-local and cloud metadata addresses. Otherwise only what an
+    /// entry names:
+    ///
+    /// | form | example | allows |
+    /// |---|---|---|
+    /// | `*` | `*` | what an empty list allows |
+    /// | name | `api.example.org` | that name, any port |
+    /// | name:port | `api.example.org:8443` | that name on that port |
+    /// | `*.suffix` | `*.example.org` | every name below the suffix (not the suffix itself), any port |
+    /// | `*.suffix:port` | `*.example.org:443` | the same on one port |
+    /// | address | `10.1.2.3`, `::1` | that address, also when a name resolves to it |
+    /// | address:port | `10.1.2.3:80`, `[::1]:80` | that address on that port |
+    /// | network | `10.0.0.0/8`, `fd00::/8` | every address in it |
+    ///
+    /// Link-local and metadata addresses (`169.254.0.0/16`, `fe80::/10`, `fd00:ec2::254`, `fd20:ce::254`,
+    /// `100.100.100.200`, `168.63.129.16`, `192.0.0.192`) are reached only by an entry that names the address.
+    pub allow: Vec<String>,
+    /// Time to open a connection, milliseconds.
+    pub connect_ms_max: u64,
+    /// Time of a request from first to last byte, redirects included, milliseconds.
+    pub request_ms_max: u64,
+    /// Size of an answer's body, bytes.
+    pub response_bytes_max: usize,
+    /// Redirects followed for one request.
+    pub redirects_max: u32,
+    /// Requests open at once; more wait for a place within their own time.
+    pub requests_max: usize,
+}
+
+impl Default for NetOptions {
+    fn default() -> Self {
+        NetOptions {
+            allow: Vec::new(),
+            connect_ms_max: 2_000,
+            request_ms_max: 120_000,
+            response_bytes_max: 64 << 20,
+            redirects_max: 21,
+            requests_max: 256,
+        }
+    }
+}
+
+/// One call to make.
+#[derive(Clone, Debug)]
+pub struct NetRequest {
+    pub method: Method,
+    /// `http` or `https`. User and password in it are not sent; give an `authorization` header.
+    pub url: Url,
+    /// `content-length` and `transfer-encoding` are ours to say and are left out.
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// Cookies to begin with, as `name=value`; those set on the way are sent on, by the rules for cookies.
+    pub cookies: Vec<String>,
+    /// Whole time; [`NetOptions::request_ms_max`] when `None`.
+    pub timeout: Option<Duration>,
+    /// Redirects to follow; [`NetOptions::redirects_max`] when `None`; with 0 the redirect is the answer.
+    pub redirects_max: Option<u32>,
+    /// Largest body to accept; [`NetOptions::response_bytes_max`] when `None`.
+    pub response_bytes_max: Option<usize>,
+}
+
+impl NetRequest {
+    pub fn new(method: Method, url: Url) -> NetRequest {
+        NetRequest {
+            method,
+            url,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            cookies: Vec::new(),
+            timeout: None,
+            redirects_max: None,
+            response_bytes_max: None,
+        }
+    }
+}
+
+/// A whole answer, whatever its status.
+#[derive(Clone, Debug)]
+pub struct NetResponse {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// Where the answer came from, after redirects.
+    pub url: Url,
+    /// Redirects followed, in order.
+    pub redirects: Vec<Redirect>,
+}
+
+/// A redirect that was followed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Redirect {
+    /// The `location` header as received.
+    pub location: String,
+    /// Its `set-cookie` headers.
+    pub set_cookies: Vec<String>,
+}
+
+/// Makes outgoing calls under one set of rules.
+pub struct Net {
+    options: NetOptions,
+    rules: Arc<Rules>,
+    plain: OnceLock<Client>,
+    tls: OnceLock<Client>,
+    places: Semaphore,
+}
+
+impl std::fmt::Debug for Net {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Net").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl Default for Net {
+    fn default() -> Self {
+        Net::new(NetOptions::default()).expect("the defaults have no rule that could be wrong")
+    }
+}
+
+impl Net {
+    /// Reads the rules; every entry of `allow` that is none is reported.
+    pub fn new(options: NetOptions) -> Result<Net, Vec<Diagnostic>> {
+        let rules = Arc::new(Rules::parse(&options.allow)?);
+        let places = Semaphore::new(options.requests_max.clamp(1, Semaphore::MAX_PERMITS));
+        Ok(Net { options, rules, plain: OnceLock::new(), tls: OnceLock::new(), places })
+    }
+
+    pub fn options(&self) -> &NetOptions {
+        &self.options
+    }
+
+    /// Makes a call and reads the whole answer. Every connection, also after a redirect, is held to the rules with
+    /// the addresses it really goes to.
+    pub async fn request(&self, request: NetRequest) -> Result<NetResponse, NetError> {
+        let limit = request.timeout.unwrap_or(Duration::from_millis(self.options.request_ms_max));
+        let host = error::authority(&request.url);
+        match tokio::time::timeout(limit, self.exchange(request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(NetError::new("ETIMEDOUT", format!("no answer from {host} within {} ms", limit.as_millis()))),
+        }
+    }
+
+    async fn exchange(&self, mut request: NetRequest) -> Result<NetResponse, NetError> {
+        let _place = self.places.acquire().await.expect("never closed");
+        let follow = request.redirects_max.unwrap_or(self.options.redirects_max);
+        let jar = Jar::default();
+        for cookie in &request.cookies {
+            jar.add_cookie_str(cookie, &request.url);
+        }
+        for name in [CONTENT_LENGTH, TRANSFER_ENCODING] {
+            request.headers.remove(name);
+        }
+        let mut redirects = Vec::new();
+        loop {
+            // Errors at both ends: a URL with a password must not be sent on, nor shown.
+            let _ = request.url.set_username("").and_then(|()| request.url.set_password(None));
+            let answer = self.send(&request, &jar).await?;
+            jar.set_cookies(&mut answer.headers().get_all(SET_COOKIE).iter(), &request.url);
+            match target(&answer, &request.url).filter(|_| follow > 0) {
+                None => return self.read(answer, &request, redirects).await,
+                Some(_) if redirects.len() >= follow as usize => {
+                    return Err(NetError::new("ERR_TOO_MANY_REDIRECTS", format!("Redirected {follow} times. Aborting.")));
+                }
+                Some(to) => {
+                    redirects.push(Redirect {
+                        location: text(answer.headers().get(LOCATION)),
+                        set_cookies: answer.headers().get_all(SET_COOKIE).iter().map(|v| text(Some(v))).collect(),
+                    });
+                    redirect(&mut request, answer.status().as_u16(), to);
+                }
+            }
+        }
+    }
+
+    /// One hop.
+    async fn send(&self, request: &NetRequest, jar: &Jar) -> Result<reqwest::Response, NetError> {
+        self.rules.check(&request.url).await?;
+        let client = self.client(&request.url)?;
+        let mut headers = request.headers.clone();
+        if let Some(cookies) = jar.cookies(&request.url) {
+            headers.insert(COOKIE, cookies);
+        }
+        let hop = client.request(request.method.clone(), request.url.clone()).headers(headers);
+        let hop = if request.body.is_empty() { hop } else { hop.body(request.body.clone()) };
+        let limit = self.options.connect_ms_max;
+        hop.send().await.map_err(|e| NetError::of(&e, &request.url, limit))
+    }
+
+    async fn read(
+        &self,
+        mut answer: reqwest::Response,
+        request: &NetRequest,
+        redirects: Vec<Redirect>,
+    ) -> Result<NetResponse, NetError> {
+        let max = request.response_bytes_max.unwrap_or(self.options.response_bytes_max);
+        let too_large = || {
+            let host = error::authority(&request.url);
+            NetError::new("EMSGSIZE", format!("the answer of {host} is larger than {max} bytes (response_bytes_max)"))
+        };
+        if answer.content_length().is_some_and(|n| n > max as u64) && request.method != Method::HEAD {
+            return Err(too_large());
+        }
+        let mut body = BytesMut::new();
+        let limit = self.options.connect_ms_max;
+        while let Some(chunk) = answer.chunk().await.map_err(|e| NetError::of(&e, &request.url, limit))? {
+            if body.len() + chunk.len() > max {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let (status, headers) = (answer.status().as_u16(), std::mem::take(answer.headers_mut()));
+        Ok(NetResponse { status, headers, body: body.freeze(), url: request.url.clone(), redirects })
+    }
+
+    fn client(&self, url: &Url) -> Result<&Client, NetError> {
+        match url.scheme() {
+            "http" => get_or_try_init(&self.plain, || self.build(false)),
+            "https" => get_or_try_init(&self.tls, || self.build(true)),
+            other => Err(NetError::new("ERR_INVALID_PROTOCOL", format!("cannot call {other}: URLs; use http or https"))),
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place that makes HTTP clients")]
+    fn build(&self, tls: bool) -> Result<Client, NetError> {
+        // An error means that a provider was chosen before; it will do.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let builder = Client::builder()
+            .user_agent(concat!("probity/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Duration::from_millis(self.options.connect_ms_max))
+            .pool_max_idle_per_host(32)
+            .redirect(reqwest::redirect::Policy::none())
+            // The body is given as it came, as Node-RED gives it.
+            .no_gzip()
+            .no_proxy()
+            .dns_resolver(Arc::new(CheckedResolver { rules: self.rules.clone() }));
+        // Without `https` no certificates are read, which takes time and memory.
+        let builder = if tls { builder } else { builder.tls_backend_preconfigured(no_certificates()).http1_only() };
+        builder.build().map_err(|e| {
+            let why = error::root_cause(&e);
+            let message = format!("cannot set up TLS: {why}; install the ca-certificates package or set SSL_CERT_FILE");
+            NetError::new("ERR_TLS_SETUP", message)
+        })
+    }
+}
+
+/// A TLS configuration that trusts nobody, for the client that never uses it.
+fn no_certificates() -> rustls::ClientConfig {
+    rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
+}
+
+fn get_or_try_init(
+    cell: &OnceLock<Client>,
+    make: impl FnOnce() -> Result<Client, NetError>,
+) -> Result<&Client, NetError> {
+    match cell.get() {
+        Some(client) => Ok(client),
+        None => {
+            let client = make()?;
+            Ok(cell.get_or_init(|| client))
+        }
+    }
+}
+
+fn text(value: Option<&HeaderValue>) -> String {
+    value.map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned()).unwrap_or_default()
+}
+
+/// Where a redirect leads; `None` when the answer is none.
+fn target(answer: &reqwest::Response, url: &Url) -> Option<Url> {
+    matches!(answer.status().as_u16(), 300 | 301 | 302 | 303 | 304 | 307 | 308)
+        .then(|| answer.headers().get(LOCATION))
+        .flatten()
+        .and_then(|location| url.join(&String::from_utf8_lossy(location.as_bytes())).ok())
+        .filter(|to| matches!(to.scheme(), "http" | "https"))
+}
+
+/// Turns the request to its next hop: all but 307 and 308 become GET without a body (HEAD stays HEAD), and what was
+/// meant for one host is not told to another.
+fn redirect(request: &mut NetRequest, status: u16, to: Url) {
+    if !matches!(status, 307 | 308) && request.method != Method::HEAD {
+        request.method = Method::GET;
+        request.body = Bytes::new();
+        request.headers.remove(CONTENT_TYPE);
+    }
+    if to.origin() != request.url.origin() {
+        for name in [AUTHORIZATION, COOKIE, HOST] {
+            request.headers.remove(name);
+        }
+    }
+    request.url = to;
+}
