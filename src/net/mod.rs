@@ -13,7 +13,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, LOCATION, SET_COOKIE, TRANSFER_ENCODING};
+use http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, LOCATION, SET_COOKIE, TRANSFER_ENCODING,
+};
 use http::{HeaderMap, HeaderValue, Method};
 use reqwest::Client;
 use reqwest::cookie::{CookieStore, Jar};
@@ -188,7 +190,10 @@ impl Net {
             match target(&answer, &request.url).filter(|_| follow > 0) {
                 None => return self.read(answer, &request, redirects).await,
                 Some(_) if redirects.len() >= follow as usize => {
-                    return Err(NetError::new("ERR_TOO_MANY_REDIRECTS", format!("Redirected {follow} times. Aborting.")));
+                    return Err(NetError::new(
+                        "ERR_TOO_MANY_REDIRECTS",
+                        format!("Redirected {follow} times. Aborting."),
+                    ));
                 }
                 Some(to) => {
                     redirects.push(Redirect {
@@ -245,7 +250,9 @@ impl Net {
         match url.scheme() {
             "http" => get_or_try_init(&self.plain, || self.build(false)),
             "https" => get_or_try_init(&self.tls, || self.build(true)),
-            other => Err(NetError::new("ERR_INVALID_PROTOCOL", format!("cannot call {other}: URLs; use http or https"))),
+            other => {
+                Err(NetError::new("ERR_INVALID_PROTOCOL", format!("cannot call {other}: URLs; use http or https")))
+            }
         }
     }
 

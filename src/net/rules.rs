@@ -88,7 +88,11 @@ impl Rules {
         if is_guarded(ip) {
             return Err(self.refused(ip.to_string(), GUARDED_WHY, ip.to_string()));
         }
-        if self.allows_all() { Ok(()) } else { Err(self.refused(ip.to_string(), "net.allow does not name it", ip.to_string())) }
+        if self.allows_all() {
+            Ok(())
+        } else {
+            Err(self.refused(ip.to_string(), "net.allow does not name it", ip.to_string()))
+        }
     }
 
     /// Those of a name's addresses that may be connected to; an error when that leaves none.
@@ -228,7 +232,8 @@ mod tests {
             Host::Ipv4(ip) => rules.check_address(ip.into(), port).is_ok(),
             Host::Ipv6(ip) => rules.check_address(ip.into(), port).is_ok(),
             Host::Domain(name) => {
-                let found: Vec<SocketAddr> = resolved.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 0)).collect();
+                let found: Vec<SocketAddr> =
+                    resolved.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 0)).collect();
                 let asked = rules.allows_name(name, port) || found.iter().any(|a| rules.names_address(a.ip(), port));
                 asked && rules.admitted(name, found).is_ok()
             }

@@ -37,10 +37,13 @@ async fn echo(request: Request) -> impl IntoResponse {
 fn site() -> Router {
     Router::new()
         .route("/echo", any(echo))
-        .route("/to/{status}", any(|axum::extract::Path(status): axum::extract::Path<u16>| async move {
-            let status = StatusCode::from_u16(status).unwrap();
-            (status, [("location", "/echo"), ("set-cookie", "seen=1")])
-        }))
+        .route(
+            "/to/{status}",
+            any(|axum::extract::Path(status): axum::extract::Path<u16>| async move {
+                let status = StatusCode::from_u16(status).unwrap();
+                (status, [("location", "/echo"), ("set-cookie", "seen=1; Path=/")])
+            }),
+        )
         .route("/loop", get(|| async { (StatusCode::FOUND, [("location", "/loop")]) }))
         .route("/metadata", get(|| async { (StatusCode::FOUND, [("location", "http://169.254.169.254/latest")]) }))
         .route("/silent", get(|| std::future::pending::<()>()))
@@ -67,7 +70,10 @@ async fn redirects_are_followed_with_cookies_and_the_right_method() {
         let answer = net.request(request).await.unwrap();
         assert_eq!(body(&answer), line);
         assert_eq!(answer.url.path(), "/echo");
-        assert_eq!(answer.redirects, [Redirect { location: "/echo".into(), set_cookies: vec!["seen=1".into()] }]);
+        assert_eq!(
+            answer.redirects,
+            [Redirect { location: "/echo".into(), set_cookies: vec!["seen=1; Path=/".into()] }]
+        );
     }
 }
 
@@ -83,7 +89,8 @@ async fn a_redirect_may_be_the_answer() {
 async fn another_host_is_not_told_the_credentials() {
     let there = serve(site()).await;
     let target = format!("{there}/echo");
-    let here = serve(Router::new().route("/", get(|| async move { (StatusCode::FOUND, [("location", target)]) }))).await;
+    let here =
+        serve(Router::new().route("/", get(|| async move { (StatusCode::FOUND, [("location", target)]) }))).await;
     let mut request = get_url(&here);
     request.headers.insert(AUTHORIZATION, HeaderValue::from_static("t"));
     assert_eq!(body(&Net::default().request(request).await.unwrap()), "GET /echo auth= cookie= body=");

@@ -92,7 +92,6 @@ impl Node for HttpIn {
 #[cfg(test)]
 mod tests {
     use super::super::rig::{Rig, node};
-    use super::*;
 
     #[test]
     fn the_url_gets_its_slash_and_the_method_its_case() {

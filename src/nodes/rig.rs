@@ -23,6 +23,7 @@ pub(super) fn node(id: &str, node_type: &str, config: &str, wires: &[&[u32]]) ->
         node_type: node_type.into(),
         name: config.get("name").and_then(|n| n.as_str()).map(ArcStr::from).unwrap_or_default(),
         flow: 0,
+        instance: None,
         context: "tab".into(),
         parents: Default::default(),
         config: Arc::new(config),
@@ -152,4 +153,3 @@ impl Rig {
         self.settle().await;
     }
 }
-

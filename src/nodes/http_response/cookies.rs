@@ -46,13 +46,7 @@ fn is_attribute(text: &str) -> bool {
     text.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b';')
 }
 
-fn serialise(
-    name: &ArcStr,
-    value: &Value,
-    options: &Object,
-    clear: bool,
-    now: Timestamp,
-) -> Result<String, NodeError> {
+fn serialise(name: &ArcStr, value: &Value, options: &Object, clear: bool, now: Timestamp) -> Result<String, NodeError> {
     if !is_token(name) {
         return Err(bad(name, "is no cookie name"));
     }

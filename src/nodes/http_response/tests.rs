@@ -97,8 +97,7 @@ async fn cookies_are_set_and_cleared() {
             "d":{"value":null,"path":"/q"},"e":{"value":"a=b","encode":false}}}"#,
     )
     .await;
-    let cookies: Vec<&str> =
-        reply.headers.iter().filter(|(n, _)| n == "set-cookie").map(|(_, v)| v.as_str()).collect();
+    let cookies: Vec<&str> = reply.headers.iter().filter(|(n, _)| n == "set-cookie").map(|(_, v)| v.as_str()).collect();
     assert_eq!(
         cookies,
         [
