@@ -1,20 +1,20 @@
 //! Floor 7: the builtin nodes, one file each. Adding one is its file and its line in `TYPES`.
 
-pub mod jsonata;
-pub mod moment;
-#[cfg(test)]
-pub mod testbed;
-pub mod typed;
 pub mod catch;
 pub mod comment;
 mod http_headers;
 pub mod http_in;
 pub mod http_response;
+pub mod jsonata;
 pub mod junction;
+pub mod moment;
 #[cfg(test)]
 mod rig;
 pub mod status;
 pub mod subflow;
+#[cfg(test)]
+pub mod testbed;
+pub mod typed;
 
 use crate::runtime::{Catalogue, NodeType};
 
