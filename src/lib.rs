@@ -32,3 +32,5 @@ pub mod store;
 pub mod runtime;
 
 pub mod nodes;
+
+pub mod api;

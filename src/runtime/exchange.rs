@@ -15,12 +15,16 @@ use crate::model::{Object, Value};
 pub struct Request {
     /// Upper-case.
     pub method: ArcStr,
-    /// Path and query as received.
+    /// Path and query below `httpNodeRoot`.
     pub url: ArcStr,
+    /// Path and query as received, when that is more than `url`.
+    pub original_url: Option<ArcStr>,
     pub headers: HeaderMap,
     /// Route parameters in route order.
     pub params: Vec<(ArcStr, ArcStr)>,
     pub body: Value,
+    /// What was uploaded, for entries with `upload`; else `Undefined`.
+    pub files: Value,
     /// Address of the peer.
     pub ip: ArcStr,
     object: OnceLock<Arc<Object>>,
@@ -38,9 +42,11 @@ impl Request {
         Request {
             method: method.into(),
             url: url.into(),
+            original_url: None,
             headers,
             params,
             body,
+            files: Value::Undefined,
             ip: ip.into(),
             object: OnceLock::new(),
         }
@@ -65,16 +71,19 @@ impl Request {
         let cookies = self.headers.get(http::header::COOKIE).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let host = self.headers.get(http::header::HOST).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let hostname = host.rsplit_once(':').map_or(host, |(name, _)| name);
-        let mut object = Object::with_capacity(11);
+        let mut object = Object::with_capacity(12);
         object.insert("method", self.method.clone());
         object.insert("url", self.url.clone());
-        object.insert("originalUrl", self.url.clone());
+        object.insert("originalUrl", self.original_url.as_ref().unwrap_or(&self.url).clone());
         object.insert("path", path);
         object.insert("headers", headers);
         object.insert("params", self.params.iter().map(|(k, v)| (k.clone(), v.clone())).collect::<Object>());
         object.insert("query", self.query());
         object.insert("cookies", parse_cookies(cookies));
         object.insert("body", self.body.clone());
+        if !self.files.is_undefined() {
+            object.insert("files", self.files.clone());
+        }
         object.insert("ip", self.ip.clone());
         object.insert("hostname", hostname);
         object

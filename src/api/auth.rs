@@ -1,0 +1,288 @@
+//! Who may call: users with bcrypt hashes (Basic) and API tokens (Bearer). Hashing runs off the event loop, what was
+//! verified is remembered for a while, and guessing is slowed down.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Mutex;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, header};
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+
+/// Users and tokens.
+#[derive(Clone, Debug, Default)]
+pub struct AuthOptions {
+    /// Name → bcrypt hash (`$2a`, `$2b` or `$2y`).
+    pub users: BTreeMap<String, String>,
+    /// Name → SHA-256 of the token, hex.
+    pub tokens: BTreeMap<String, String>,
+    /// Users who may call flow endpoints. Empty: flow endpoints need no login.
+    pub flow_users: Vec<String>,
+    /// Host names this server answers to besides loopback ones, when nobody needs to log in.
+    pub hosts: Vec<String>,
+}
+
+impl AuthOptions {
+    /// True when nobody is configured: whoever reaches the port may do everything.
+    pub fn is_open(&self) -> bool {
+        self.users.is_empty() && self.tokens.is_empty()
+    }
+
+    /// Everything wrong with these options.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (name, hash) in &self.users {
+            let known = ["$2a$", "$2b$", "$2y$"].iter().any(|p| hash.starts_with(p));
+            if !known || hash.parse::<bcrypt::HashParts>().is_err() {
+                problems.push(format!(
+                    "auth.users.{name}: not a bcrypt hash; expected $2a$, $2b$ or $2y$ with 60 characters, \
+                     as `htpasswd -nbB {name} <password>` prints"
+                ));
+            }
+            if name.contains(':') {
+                problems.push(format!("auth.users.{name}: a name cannot contain ':'"));
+            }
+        }
+        for (name, hash) in &self.tokens {
+            if hex::decode(hash).map_or(0, |h| h.len()) != 32 {
+                problems.push(format!(
+                    "auth.tokens.{name}: expected the SHA-256 of the token as 64 hex digits, \
+                     as `printf %s \"$TOKEN\" | sha256sum` prints"
+                ));
+            }
+        }
+        for name in &self.flow_users {
+            if !self.users.contains_key(name) {
+                problems.push(format!("auth.flow_users: no user \"{name}\" in auth.users"));
+            }
+        }
+        problems
+    }
+}
+
+/// Refuses to be reachable from elsewhere while nobody needs to log in. The error prints the lines that would
+/// allow it.
+pub fn check_exposure(listen: SocketAddr, auth: &AuthOptions) -> Result<(), String> {
+    if !auth.is_open() || listen.ip().to_canonical().is_loopback() {
+        return Ok(());
+    }
+    Err(format!(
+        "refusing to listen on {listen}: no users are configured, so only loopback addresses are allowed\n\
+         to allow it, put a user into the configuration file (the hash comes from `htpasswd -nbB admin <password>`):\n\n\
+         [auth]\nusers = {{ admin = \"$2y$10$…\" }}\n"
+    ))
+}
+
+/// Who made a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// User or token name; `anonymous` when nobody needs to log in.
+    pub name: String,
+    /// Authenticated by a token, which no browser sends by itself.
+    pub by_token: bool,
+}
+
+/// Why a call was not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Denied {
+    NoCredentials,
+    WrongCredentials,
+    /// Too many failures from this address; wait this many seconds.
+    TooManyFailures { retry_s: i64 },
+}
+
+/// Failures from one address within [`FAILURE_WINDOW`] before further tries are refused unseen.
+const FAILURES_MAX: u32 = 10;
+const FAILURE_WINDOW: SignedDuration = SignedDuration::from_secs(60);
+/// How long a verified password is believed without hashing it again.
+const VERIFIED_FOR: SignedDuration = SignedDuration::from_secs(300);
+/// Entries kept in either table.
+const ENTRIES_MAX: usize = 10_000;
+/// Verified for unknown names, so that they take as long as known ones; whether it fits never matters.
+const NOBODY: &str = "$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy";
+
+pub(super) struct Auth {
+    options: AuthOptions,
+    /// Keys the table of verified credentials, so that it is no table of password hashes.
+    salt: [u8; 32],
+    verified: Mutex<HashMap<[u8; 32], Timestamp>>,
+    failures: Mutex<HashMap<IpAddr, (Timestamp, u32)>>,
+    /// Hashes computed at once: bcrypt is made to be slow, and others want the cores too.
+    hashing: Semaphore,
+}
+
+impl Auth {
+    pub(super) fn new(options: AuthOptions) -> Auth {
+        let mut salt = [0; 32];
+        salt[..16].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+        salt[16..].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+        Auth { options, salt, verified: Mutex::default(), failures: Mutex::default(), hashing: Semaphore::new(2) }
+    }
+
+    pub(super) fn options(&self) -> &AuthOptions {
+        &self.options
+    }
+
+    /// Who calls, by the `Authorization` header.
+    pub(super) async fn check(&self, headers: &HeaderMap, ip: IpAddr, now: Timestamp) -> Result<Caller, Denied> {
+        let given = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let (scheme, secret) = given.split_once(' ').unwrap_or((given, ""));
+        let caller = if scheme.eq_ignore_ascii_case("basic") {
+            self.check_basic(secret.trim(), ip, now).await?
+        } else if scheme.eq_ignore_ascii_case("bearer") {
+            self.not_too_many(ip, now)?;
+            self.token_name(secret.trim()).map(|name| Caller { name, by_token: true })
+        } else {
+            return Err(Denied::NoCredentials);
+        };
+        caller.ok_or_else(|| {
+            self.failed(ip, now);
+            Denied::WrongCredentials
+        })
+    }
+
+    fn token_name(&self, token: &str) -> Option<String> {
+        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        let equal = |hash: &String| {
+            hex::decode(hash).is_ok_and(|h| {
+                h.len() == digest.len() && h.iter().zip(&digest).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
+            })
+        };
+        self.options.tokens.iter().find(|(_, hash)| equal(hash)).map(|(name, _)| name.clone())
+    }
+
+    async fn check_basic(&self, secret: &str, ip: IpAddr, now: Timestamp) -> Result<Option<Caller>, Denied> {
+        let pair = STANDARD.decode(secret).ok().and_then(|b| String::from_utf8(b).ok()).unwrap_or_default();
+        let Some((name, password)) = pair.split_once(':') else { return Ok(None) };
+        let caller = Caller { name: name.to_string(), by_token: false };
+        let key = self.key(name, password);
+        if self.is_verified(&key, now) {
+            return Ok(Some(caller));
+        }
+        self.not_too_many(ip, now)?;
+        let known = self.options.users.get(name).cloned();
+        let hash = known.clone().unwrap_or_else(|| NOBODY.to_string());
+        let password = password.to_string();
+        let _turn = self.hashing.acquire().await.expect("this semaphore is never closed");
+        let verified = tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash).unwrap_or(false)).await;
+        if known.is_none() || !verified.unwrap_or(false) {
+            return Ok(None);
+        }
+        let mut table = self.verified.lock().unwrap_or_else(|p| p.into_inner());
+        if table.len() >= ENTRIES_MAX {
+            table.clear();
+        }
+        table.insert(key, now + VERIFIED_FOR);
+        Ok(Some(caller))
+    }
+
+    fn key(&self, name: &str, password: &str) -> [u8; 32] {
+        // Both are hashed first, so that no two pairs give the same text.
+        let mut hasher = Sha256::new();
+        hasher.update(self.salt);
+        hasher.update(Sha256::digest(name.as_bytes()));
+        hasher.update(Sha256::digest(password.as_bytes()));
+        hasher.finalize().into()
+    }
+
+    fn is_verified(&self, key: &[u8; 32], now: Timestamp) -> bool {
+        let table = self.verified.lock().unwrap_or_else(|p| p.into_inner());
+        table.get(key).is_some_and(|until| *until > now)
+    }
+
+    fn not_too_many(&self, ip: IpAddr, now: Timestamp) -> Result<(), Denied> {
+        let failures = self.failures.lock().unwrap_or_else(|p| p.into_inner());
+        match failures.get(&ip) {
+            Some((since, n)) if *n >= FAILURES_MAX && now < *since + FAILURE_WINDOW => {
+                Err(Denied::TooManyFailures { retry_s: (*since + FAILURE_WINDOW).duration_since(now).as_secs().max(1) })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn failed(&self, ip: IpAddr, now: Timestamp) {
+        let mut failures = self.failures.lock().unwrap_or_else(|p| p.into_inner());
+        if failures.len() >= ENTRIES_MAX {
+            failures.retain(|_, (since, _)| now < *since + FAILURE_WINDOW);
+        }
+        let entry = failures.entry(ip).or_insert((now, 0));
+        if now >= entry.0 + FAILURE_WINDOW {
+            *entry = (now, 0);
+        }
+        entry.1 += 1;
+        tracing::warn!(%ip, failures = entry.1, "a login failed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn auth() -> Auth {
+        let users = [("ana".to_string(), bcrypt::hash("secret", 4).unwrap())].into();
+        let tokens = [("ci".to_string(), hex::encode(Sha256::digest(b"t0ken")))].into();
+        Auth::new(AuthOptions { users, tokens, ..AuthOptions::default() })
+    }
+
+    fn header(text: &str) -> HeaderMap {
+        HeaderMap::from_iter([(header::AUTHORIZATION, text.parse().unwrap())])
+    }
+
+    fn basic(pair: &str) -> HeaderMap {
+        header(&format!("Basic {}", STANDARD.encode(pair)))
+    }
+
+    #[tokio::test]
+    async fn users_and_tokens_are_let_in_and_others_are_not() {
+        let auth = auth();
+        let (ip, now) = ("10.0.0.1".parse().unwrap(), Timestamp::UNIX_EPOCH);
+        let name = |r: Result<Caller, Denied>| r.map(|c| c.name);
+        assert_eq!(name(auth.check(&basic("ana:secret"), ip, now).await), Ok("ana".into()));
+        assert_eq!(name(auth.check(&header("Bearer t0ken"), ip, now).await), Ok("ci".into()));
+        assert_eq!(name(auth.check(&basic("ana:wrong"), ip, now).await), Err(Denied::WrongCredentials));
+        assert_eq!(name(auth.check(&basic("bob:secret"), ip, now).await), Err(Denied::WrongCredentials));
+        assert_eq!(name(auth.check(&header("Bearer x"), ip, now).await), Err(Denied::WrongCredentials));
+        assert_eq!(name(auth.check(&HeaderMap::new(), ip, now).await), Err(Denied::NoCredentials));
+        assert_eq!(name(auth.check(&header("Basic !"), ip, now).await), Err(Denied::WrongCredentials));
+    }
+
+    #[tokio::test]
+    async fn guessing_is_slowed_down_but_not_for_who_is_known() {
+        let auth = auth();
+        let (ip, now) = ("10.0.0.1".parse().unwrap(), Timestamp::UNIX_EPOCH);
+        auth.check(&basic("ana:secret"), ip, now).await.unwrap();
+        for _ in 0..FAILURES_MAX {
+            assert_eq!(auth.check(&header("Bearer x"), ip, now).await, Err(Denied::WrongCredentials));
+        }
+        assert_eq!(auth.check(&basic("ana:other"), ip, now).await, Err(Denied::TooManyFailures { retry_s: 60 }));
+        assert!(auth.check(&basic("ana:secret"), ip, now).await.is_ok());
+        assert!(auth.check(&header("Bearer t0ken"), "10.0.0.2".parse().unwrap(), now).await.is_ok());
+        assert!(auth.check(&header("Bearer t0ken"), ip, now + FAILURE_WINDOW).await.is_ok());
+    }
+
+    #[test]
+    fn only_loopback_without_users() {
+        let open = AuthOptions::default();
+        assert!(check_exposure("127.0.0.1:1880".parse().unwrap(), &open).is_ok());
+        assert!(check_exposure("[::1]:1880".parse().unwrap(), &open).is_ok());
+        let refusal = check_exposure("0.0.0.0:1880".parse().unwrap(), &open).unwrap_err();
+        assert!(refusal.contains("[auth]\nusers = {"), "{refusal}");
+        let users = AuthOptions { users: [("a".into(), "h".into())].into(), ..AuthOptions::default() };
+        assert!(check_exposure("0.0.0.0:1880".parse().unwrap(), &users).is_ok());
+    }
+
+    #[test]
+    fn broken_options_are_all_named() {
+        let options = AuthOptions {
+            users: [("ana".into(), "plain".into())].into(),
+            tokens: [("ci".into(), "abc".into())].into(),
+            flow_users: vec!["bob".into()],
+            hosts: vec![],
+        };
+        assert_eq!(options.problems().len(), 3);
+        assert!(auth().options().problems().is_empty());
+    }
+}

@@ -1,0 +1,344 @@
+//! Request bodies: read within a size and a time, then understood as Node-RED's `http in` does (`body-parser`
+//! for JSON and forms, `multer` for uploads, `raw-body` for the rest).
+
+use std::io::Read;
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body_util::BodyExt;
+
+use super::error::ApiError;
+use super::serve::Incoming;
+use super::{Api, ApiOptions};
+use crate::model::{Object, Value};
+use crate::runtime::exchange::parse_query;
+use crate::runtime::routes::Route;
+
+/// Why a body was not taken.
+#[derive(Debug)]
+pub(super) enum Refused {
+    TooLarge { limit: usize },
+    TooSlow { ms: u64 },
+    Broken { error: String },
+    Malformed { what: &'static str, error: String },
+    Unsupported { what: String },
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let error = match self {
+            Refused::TooLarge { limit } => {
+                ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", format!("the body is over {limit} bytes"))
+                    .hint("the operator can raise http.body_bytes_max")
+            }
+            Refused::TooSlow { ms } => ApiError::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "body_too_slow",
+                format!("the body did not arrive within {ms} ms"),
+            ),
+            Refused::Broken { error } => ApiError::bad_request(format!("the body broke off: {error}")),
+            Refused::Malformed { what, error } => {
+                ApiError::new(StatusCode::BAD_REQUEST, "malformed_body", format!("the body is not valid {what}: {error}"))
+            }
+            Refused::Unsupported { what } => {
+                ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_body", what)
+            }
+        };
+        let cut_off = matches!(error.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT);
+        let mut response = error.into_response();
+        if cut_off {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// Reads a body to its end, undoing `content-encoding`.
+pub(super) async fn read<B: Incoming>(body: B, headers: &HeaderMap, api: &Api) -> Result<Bytes, Refused> {
+    let limit = api.options.body_bytes_max;
+    let reading = collect(body, headers, limit);
+    tokio::pin!(reading);
+    // Small bodies mostly came with their headers: no timer for them.
+    let bytes = match futures_util::poll!(&mut reading) {
+        std::task::Poll::Ready(bytes) => bytes?,
+        std::task::Poll::Pending => tokio::select! {
+            bytes = reading => bytes?,
+            () = api.clock().sleep(Duration::from_millis(api.options.body_ms_max)) => {
+                return Err(Refused::TooSlow { ms: api.options.body_ms_max });
+            }
+        },
+    };
+    match headers.get(header::CONTENT_ENCODING) {
+        None => Ok(bytes),
+        Some(encoding) => inflate(bytes, encoding, limit),
+    }
+}
+
+async fn collect<B: Incoming>(mut body: B, headers: &HeaderMap, limit: usize) -> Result<Bytes, Refused> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    if body.size_hint().lower() > limit as u64 {
+        if !headers.contains_key(header::EXPECT) {
+            discard(body, limit).await;
+        }
+        return Err(Refused::TooLarge { limit });
+    }
+    let first = next(&mut body).await?.unwrap_or_default();
+    if first.len() > limit {
+        return Err(Refused::TooLarge { limit });
+    }
+    if body.is_end_stream() {
+        return Ok(first);
+    }
+    let expected = usize::try_from(body.size_hint().lower()).unwrap_or(limit).min(limit);
+    let mut all = BytesMut::with_capacity(first.len() + expected);
+    all.extend_from_slice(&first);
+    while let Some(more) = next(&mut body).await? {
+        if all.len() + more.len() > limit {
+            discard(body, limit).await;
+            return Err(Refused::TooLarge { limit });
+        }
+        all.extend_from_slice(&more);
+    }
+    Ok(all.freeze())
+}
+
+async fn next<B: Incoming>(body: &mut B) -> Result<Option<Bytes>, Refused> {
+    loop {
+        match body.frame().await {
+            None => return Ok(None),
+            Some(Err(error)) => return Err(Refused::Broken { error: error.to_string() }),
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}
+
+/// Lets a caller finish sending (up to four times the limit): one that is cut off in the middle sees a broken
+/// connection instead of the answer.
+async fn discard<B: Incoming>(mut body: B, limit: usize) {
+    let mut left = limit.saturating_mul(4);
+    while let Ok(Some(data)) = next(&mut body).await {
+        match left.checked_sub(data.len()) {
+            Some(rest) => left = rest,
+            None => return,
+        }
+    }
+}
+
+fn inflate(bytes: Bytes, encoding: &HeaderValue, limit: usize) -> Result<Bytes, Refused> {
+    let encoding = encoding.to_str().unwrap_or_default().trim().to_ascii_lowercase();
+    let mut out = Vec::new();
+    let most = limit as u64 + 1;
+    let inflated = match encoding.as_str() {
+        "" | "identity" => return Ok(bytes),
+        "gzip" | "x-gzip" => flate2::read::MultiGzDecoder::new(&bytes[..]).take(most).read_to_end(&mut out),
+        "deflate" => flate2::read::ZlibDecoder::new(&bytes[..]).take(most).read_to_end(&mut out),
+        other => {
+            let what = format!("content-encoding {other} is not understood; expected gzip, deflate or identity");
+            return Err(Refused::Unsupported { what });
+        }
+    };
+    match inflated {
+        Err(error) => Err(Refused::Malformed { what: "compressed data", error: error.to_string() }),
+        Ok(n) if n > limit => Err(Refused::TooLarge { limit }),
+        Ok(_) => Ok(out.into()),
+    }
+}
+
+/// A body as a flow gets it: `msg.req.body` and, for uploads, `msg.req.files`.
+#[derive(Debug, PartialEq)]
+pub(super) struct Parsed {
+    pub(super) body: Value,
+    pub(super) files: Value,
+}
+
+impl From<Value> for Parsed {
+    fn from(body: Value) -> Self {
+        Parsed { body, files: Value::Undefined }
+    }
+}
+
+/// Understands a body by its content type.
+pub(super) async fn parse(
+    bytes: Bytes,
+    headers: &HeaderMap,
+    route: &Route,
+    options: &ApiOptions,
+) -> Result<Parsed, Refused> {
+    if route.skip_body_parsing {
+        return Ok(Value::Bytes(bytes.to_vec().into()).into());
+    }
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let media = content_type.split(';').next().unwrap_or_default().trim();
+    // A caller that announces a body, even an empty one, has it parsed; `body-parser` looks at these two.
+    let announced = headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING);
+    if announced && media.eq_ignore_ascii_case("application/json") {
+        return json(&bytes).map(Parsed::from);
+    }
+    if announced && media.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Ok(form(&bytes).into());
+    }
+    if route.upload && media.eq_ignore_ascii_case("multipart/form-data") {
+        return upload(bytes, content_type, options).await;
+    }
+    Ok(raw(bytes, media).into())
+}
+
+/// JSON as `body-parser` takes it in its strict mode: an object or an array; nothing is `{}`.
+fn json(bytes: &[u8]) -> Result<Value, Refused> {
+    let malformed = |error: String| Refused::Malformed { what: "JSON", error };
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    match bytes.iter().find(|b| !b" \t\r\n".contains(b)) {
+        Some(b'{' | b'[') => Value::from_json_slice(bytes).map_err(|e| malformed(e.to_string())),
+        None if bytes.is_empty() => Ok(Object::new().into()),
+        _ => Err(malformed("expected an object or an array".into())),
+    }
+}
+
+fn form(bytes: &[u8]) -> Value {
+    parse_query(&String::from_utf8_lossy(bytes))
+}
+
+/// Everything else: text for what is text, bytes for what is not, by Node-RED's rules.
+fn raw(bytes: Bytes, media: &str) -> Value {
+    let media = media.to_ascii_lowercase();
+    let (kind, subtype) = media.split_once('/').unwrap_or(("text", ""));
+    let is_text = match kind {
+        "text" => true,
+        _ if subtype == "xml" || subtype.ends_with("+xml") => true,
+        "application" => subtype != "octet-stream",
+        _ => false,
+    };
+    if is_text {
+        Value::from(String::from_utf8_lossy(&bytes).as_ref())
+    } else {
+        Value::Bytes(bytes.to_vec().into())
+    }
+}
+
+/// `multipart/form-data`: fields to the body, files to `files`, as `multer`'s memory storage gives them.
+async fn upload(bytes: Bytes, content_type: &str, options: &ApiOptions) -> Result<Parsed, Refused> {
+    let malformed = |error: multer::Error| Refused::Malformed { what: "multipart/form-data", error: error.to_string() };
+    let boundary = multer::parse_boundary(content_type).map_err(malformed)?;
+    let whole = multer::SizeLimit::new().whole_stream(options.body_bytes_max as u64);
+    let constraints = multer::Constraints::new().size_limit(whole);
+    let stream = stream::iter([Ok::<_, std::convert::Infallible>(bytes)]);
+    let mut parts = multer::Multipart::with_constraints(stream, boundary, constraints);
+    let mut fields = Object::new();
+    let mut files = Vec::new();
+    while let Some(part) = parts.next_field().await.map_err(malformed)? {
+        let name = part.name().unwrap_or_default().to_string();
+        let Some(file_name) = part.file_name().map(str::to_string) else {
+            let text = part.text().await.map_err(malformed)?;
+            add_field(&mut fields, name, text.into());
+            continue;
+        };
+        let media = part.content_type().map_or("application/octet-stream".to_string(), |m| m.to_string());
+        let encoding = part.headers().get("content-transfer-encoding").and_then(|v| v.to_str().ok());
+        let encoding = encoding.unwrap_or("7bit").to_string();
+        let data = part.bytes().await.map_err(malformed)?;
+        let mut file = Object::with_capacity(6);
+        file.insert("fieldname", name);
+        file.insert("originalname", file_name);
+        file.insert("encoding", encoding);
+        file.insert("mimetype", media);
+        file.insert("size", data.len());
+        file.insert("buffer", Value::Bytes(data.to_vec().into()));
+        files.push(Value::from(file));
+    }
+    Ok(Parsed { body: fields.into(), files: files.into() })
+}
+
+/// A repeated field becomes an array.
+fn add_field(fields: &mut Object, name: String, value: Value) {
+    match fields.get_mut(&name) {
+        None => {
+            fields.insert(name, value);
+        }
+        Some(Value::Array(items)) => std::sync::Arc::make_mut(items).push(value),
+        Some(first) => *first = Value::array(vec![std::mem::take(first), value]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(upload: bool, skip_body_parsing: bool) -> Route {
+        Route { method: "post".into(), url: "/x".into(), node: 0, upload, skip_body_parsing }
+    }
+
+    async fn parsed(content_type: Option<&str>, body: &[u8], route: &Route) -> Result<Parsed, Refused> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_LENGTH, body.len().into());
+        if let Some(text) = content_type {
+            headers.insert(header::CONTENT_TYPE, text.parse().unwrap());
+        }
+        parse(Bytes::copy_from_slice(body), &headers, route, &ApiOptions::default()).await
+    }
+
+    #[tokio::test]
+    async fn bodies_are_read_by_type() {
+        let bytes = |b: &[u8]| Value::Bytes(b.to_vec().into());
+        for (content_type, body, expected) in [
+            (Some("application/json"), &b"{\"a\":1}"[..], Value::from_json("{\"a\":1}").unwrap()),
+            (Some("Application/JSON; charset=utf-8"), b" [1]", Value::from_json("[1]").unwrap()),
+            (Some("application/json"), b"", Object::new().into()),
+            (Some("application/x-www-form-urlencoded"), b"a=1&b=x+y", Value::from_json(r#"{"a":"1","b":"x y"}"#).unwrap()),
+            (Some("text/csv"), b"a,b", Value::from("a,b")),
+            (Some("application/vnd.api+json"), b"{}", Value::from("{}")),
+            (Some("image/svg+xml"), b"<svg/>", Value::from("<svg/>")),
+            (Some("application/octet-stream"), b"\xff\x00", bytes(b"\xff\x00")),
+            (Some("image/png"), b"png", bytes(b"png")),
+            (None, b"hello", Value::from("hello")),
+            (None, b"", Value::from("")),
+        ] {
+            let got = parsed(content_type, body, &route(false, false)).await.unwrap();
+            assert_eq!(got, expected.into(), "{content_type:?}");
+        }
+        let raw = parsed(Some("application/json"), b"{}", &route(false, true)).await.unwrap();
+        assert_eq!(raw, bytes(b"{}").into());
+    }
+
+    #[tokio::test]
+    async fn json_that_is_no_document_or_too_deep_is_refused() {
+        let deep = "[".repeat(100_000);
+        for body in ["1", "\"x\"", "{", "  ", deep.as_str()] {
+            let refused = parsed(Some("application/json"), body.as_bytes(), &route(false, false)).await.unwrap_err();
+            assert_eq!(refused.into_response().status(), 400, "{}", &body[..body.len().min(9)]);
+        }
+    }
+
+    #[tokio::test]
+    async fn uploads_give_fields_and_files() {
+        let body = "--X\r\nContent-Disposition: form-data; name=\"team\"\r\n\r\na\r\n\
+            --X\r\nContent-Disposition: form-data; name=\"f\"; filename=\"r.csv\"\r\nContent-Type: text/csv\r\n\r\n1,2\r\n--X--\r\n";
+        let got =
+            parsed(Some("multipart/form-data; boundary=X"), body.as_bytes(), &route(true, false)).await.unwrap();
+        assert_eq!(got.body.to_json(), r#"{"team":"a"}"#);
+        let file = got.files.get("0");
+        assert_eq!(file.get("originalname"), Value::from("r.csv"));
+        assert_eq!(file.get("mimetype"), Value::from("text/csv"));
+        assert_eq!(file.get("buffer"), Value::Bytes(b"1,2".to_vec().into()));
+    }
+
+    #[test]
+    fn compressed_bodies_are_inflated_within_the_limit() {
+        use std::io::Write;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(&[b'a'; 1000]).unwrap();
+        let zipped = Bytes::from(encoder.finish().unwrap());
+        let gzip = HeaderValue::from_static("gzip");
+        assert_eq!(inflate(zipped.clone(), &gzip, 1000).unwrap().len(), 1000);
+        assert!(matches!(inflate(zipped.clone(), &gzip, 999), Err(Refused::TooLarge { .. })));
+        assert!(matches!(inflate(zipped, &HeaderValue::from_static("br"), 999), Err(Refused::Unsupported { .. })));
+    }
+}

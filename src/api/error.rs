@@ -1,0 +1,80 @@
+//! How the API says that it cannot: one JSON shape, a stable code, what to do; never what broke inside.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde_json::json;
+
+use crate::model::RunId;
+use crate::runtime::engine::Busy;
+use crate::store::StoreError;
+
+/// An answer that is not what was asked for. `{"error": code, "message": …, "hint": …, "id": …}`.
+#[derive(Debug)]
+pub struct ApiError {
+    pub status: StatusCode,
+    /// Stable snake-case code that programs may test.
+    pub error: &'static str,
+    pub message: String,
+    pub hint: Option<String>,
+    /// Names the log line of an internal failure.
+    pub id: Option<RunId>,
+}
+
+impl ApiError {
+    pub fn new(status: StatusCode, error: &'static str, message: impl Into<String>) -> Self {
+        ApiError { status, error, message: message.into(), hint: None, id: None }
+    }
+
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Something of ours broke: the log gets the details, the caller an id to find them by.
+    pub fn internal(what: &str, error: &dyn std::fmt::Display) -> Self {
+        let id = RunId::fresh();
+        tracing::error!(%id, %error, "{what}");
+        let mut answer = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", format!("{what} failed"))
+            .hint(format!("the server's log has the details under id {id}"));
+        answer.id = Some(id);
+        answer
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        ApiError::internal("reading from the store", &error)
+    }
+}
+
+impl From<Busy> for ApiError {
+    fn from(busy: Busy) -> Self {
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", busy.to_string()).hint("try again in a second")
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut body = json!({ "error": self.error, "message": self.message });
+        if let Some(hint) = self.hint {
+            body["hint"] = hint.into();
+        }
+        if let Some(id) = self.id {
+            body["id"] = id.to_string().into();
+        }
+        let mut response = (self.status, Json(body)).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(http::header::RETRY_AFTER, http::HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

@@ -1,0 +1,176 @@
+//! `/metrics`, in the Prometheus text format.
+//!
+//! | metric | what |
+//! |---|---|
+//! | `probity_runs_total{state}` | ended runs |
+//! | `probity_runs_open` | runs open now |
+//! | `probity_hops_total` | messages delivered to nodes in ended runs |
+//! | `probity_http_requests_total{handler,status}` | answers by status class; `handler` is `flow` or `own` |
+//! | `probity_http_request_duration_seconds{handler}` | time from call to answer |
+//! | `probity_verdicts_stored_total{verdict}` | verdicts stored, revisions included |
+//! | `probity_schedule_lag_seconds` | how late the last firing was |
+//! | `probity_history_dropped_total` | runs lost to the history because the store was too slow |
+//! | `probity_history_sampled_out_total` | successful HTTP runs left out of the history on purpose |
+//! | `probity_store_commit_failures_total` | evaluations that could not be stored |
+//! | `process_resident_memory_bytes` | memory held |
+//! | `process_start_time_seconds` | start, seconds since the Unix epoch |
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{StatusCode, header};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::error::ApiError;
+use super::openapi::{Endpoint, Media, ok};
+use super::{Api, Parts};
+use crate::runtime::Engine;
+
+/// Counters of the floors below, read when somebody asks for them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Observed {
+    pub verdicts_fulfilled: u64,
+    pub verdicts_violated: u64,
+    pub verdicts_unknown: u64,
+    pub verdicts_not_applicable: u64,
+    pub commit_failures: u64,
+    /// How late the last firing of a schedule was, seconds; `None` before the first.
+    pub schedule_lag_s: Option<f64>,
+}
+
+pub(super) const ENDPOINTS: &[Endpoint] = &[Endpoint {
+    method: "get",
+    path: "/metrics",
+    tag: "service",
+    summary: "Counters for Prometheus",
+    query: &[],
+    body: None,
+    answers: &[ok("text exposition format", Media::Metrics)],
+    login: true,
+    route: || get(show),
+}];
+
+/// What the HTTP server counts itself.
+pub(super) struct Metrics {
+    registry: Registry,
+    handlers: [Handler; 2],
+    started_at_s: f64,
+}
+
+/// One side of the server. Counters are held here, for a family's lookup would cost more than counting.
+struct Handler {
+    by_class: [Counter; 5],
+    duration: Histogram,
+}
+
+/// 100 µs to 10 s.
+const DURATION_BUCKETS_S: [f64; 12] = [1e-4, 2.5e-4, 1e-3, 2.5e-3, 1e-2, 2.5e-2, 0.1, 0.25, 1.0, 2.5, 5.0, 10.0];
+
+type Labels = Vec<(&'static str, &'static str)>;
+
+impl Metrics {
+    pub(super) fn new(parts: &Parts) -> Metrics {
+        let mut registry = Registry::default();
+        let requests = Family::<Labels, Counter>::default();
+        let durations =
+            Family::<Labels, Histogram>::new_with_constructor(|| Histogram::new(DURATION_BUCKETS_S.iter().copied()));
+        registry.register("probity_http_requests", "Answers by status class", requests.clone());
+        let help = "Time from call to answer";
+        registry.register_with_unit("probity_http_request_duration", help, Unit::Seconds, durations.clone());
+        let handlers = ["flow", "own"].map(|handler| Handler {
+            by_class: ["1xx", "2xx", "3xx", "4xx", "5xx"]
+                .map(|class| requests.get_or_create(&vec![("handler", handler), ("status", class)]).clone()),
+            duration: durations.get_or_create(&vec![("handler", handler)]).clone(),
+        });
+        let started_at_s = parts.engine.services.clock.now_ms() / 1000.0;
+        Metrics { registry, handlers, started_at_s }
+    }
+
+    pub(super) fn http(&self, own: bool, status: StatusCode, took: Duration) {
+        let handler = &self.handlers[usize::from(own)];
+        let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
+        handler.by_class[class].inc();
+        handler.duration.observe(took.as_secs_f64());
+    }
+}
+
+async fn show(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
+    let mut text = String::new();
+    let rest = snapshot(&api.engine, (api.observed)(), api.metrics.started_at_s);
+    // Both are whole documents, each ended by "# EOF"; one end is enough.
+    encode(&mut text, &rest).map_err(|e| ApiError::internal("writing the metrics", &e))?;
+    text.truncate(text.trim_end().trim_end_matches("# EOF").len());
+    encode(&mut text, &api.metrics.registry).map_err(|e| ApiError::internal("writing the metrics", &e))?;
+    let media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, media)], text).into_response())
+}
+
+/// The numbers others keep, as they stand now.
+fn snapshot(engine: &Engine, observed: Observed, started_at_s: f64) -> Registry {
+    let mut registry = Registry::default();
+    let history = &engine.services.history;
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    labelled(
+        &mut registry,
+        ("probity_runs", "Ended runs", "state"),
+        &[("done", read(&history.done)), ("failed", read(&history.failed)), ("stopped", read(&history.stopped))],
+    );
+    labelled(
+        &mut registry,
+        ("probity_verdicts_stored", "Verdicts stored, revisions included", "verdict"),
+        &[
+            ("fulfilled", observed.verdicts_fulfilled),
+            ("violated", observed.verdicts_violated),
+            ("unknown", observed.verdicts_unknown),
+            ("not-applicable", observed.verdicts_not_applicable),
+        ],
+    );
+    for (name, help, value) in [
+        ("probity_hops", "Messages delivered to nodes in ended runs", read(&history.hops)),
+        ("probity_history_dropped", "Runs lost to the history because the store was too slow", read(&history.dropped)),
+        ("probity_history_sampled_out", "Successful HTTP runs left out of the history", read(&history.sampled_out)),
+        ("probity_store_commit_failures", "Evaluations that could not be stored", observed.commit_failures),
+    ] {
+        let counter = Counter::<u64>::default();
+        counter.inc_by(value);
+        registry.register(name, help, counter);
+    }
+    let mut gauge = |name: &str, help: &str, value: f64| {
+        let gauge = Gauge::<f64, AtomicU64>::default();
+        gauge.set(value);
+        registry.register(name, help, gauge);
+    };
+    gauge("probity_runs_open", "Runs open now", engine.open_runs() as f64);
+    if let Some(lag) = observed.schedule_lag_s {
+        gauge("probity_schedule_lag_seconds", "How late the last firing was", lag);
+    }
+    if let Some(bytes) = resident_bytes() {
+        gauge("process_resident_memory_bytes", "Memory held", bytes as f64);
+    }
+    gauge("process_start_time_seconds", "Start, seconds since the Unix epoch", started_at_s);
+    registry
+}
+
+fn labelled(registry: &mut Registry, (name, help, label): (&str, &str, &'static str), values: &[(&'static str, u64)]) {
+    let family = Family::<Labels, Counter>::default();
+    for (value, count) in values {
+        family.get_or_create(&vec![(label, *value)]).inc_by(*count);
+    }
+    registry.register(name, help, family);
+}
+
+/// Resident memory of this process; `None` where the system has no `/proc`.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kb| kb * 1024)
+}

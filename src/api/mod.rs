@@ -1,0 +1,178 @@
+//! Floor 10: HTTP. Flow endpoints (`hooks`), the API under `/probity/v1`, the pages under `/probity/`, health and
+//! metrics. Every path of ours is one [`openapi::Endpoint`] in the file of its resource, and `endpoints` lists
+//! them all: the router and the OpenAPI document are made from that list.
+
+pub mod auth;
+pub mod error;
+pub mod openapi;
+pub mod serve;
+
+mod agreements;
+mod audit;
+mod body;
+mod flows;
+mod guard;
+mod health;
+mod hooks;
+mod metrics;
+mod nodes;
+mod pages;
+mod query;
+mod runs;
+mod schedules;
+mod schemas;
+mod states;
+mod verdicts;
+
+use std::sync::Arc;
+
+use axum::Router;
+use jiff::Timestamp;
+
+pub use auth::{AuthOptions, check_exposure};
+pub use error::ApiError;
+pub use metrics::Observed;
+pub use serve::serve;
+
+use crate::clock::Clock;
+use crate::model::Diagnostic;
+use crate::model::agreement::Agreement;
+use crate::runtime::Engine;
+use crate::runtime::services::EvaluateAgreement;
+use crate::store::Store;
+use auth::Auth;
+use metrics::Metrics;
+use openapi::Endpoint;
+
+/// Bounds and rules of the HTTP server; defaults are those of `config.default.toml`.
+#[derive(Clone, Debug)]
+pub struct ApiOptions {
+    /// Flow endpoints live below this path.
+    pub node_root: String,
+    /// Larger request bodies get 413, bytes.
+    pub body_bytes_max: usize,
+    /// A client that has not sent its headers by then is cut off, milliseconds. Also how long an idle connection
+    /// is kept.
+    pub header_ms_max: u64,
+    /// A client that has not sent its body by then is answered 408 and cut off, milliseconds.
+    pub body_ms_max: u64,
+    /// Connections open at once; further ones wait.
+    pub connections_max: usize,
+    /// `/health/ready` waits this long for each dependency, milliseconds.
+    pub ready_ms_max: u64,
+    /// When stopping, open connections get this long to end, milliseconds.
+    pub drain_ms_max: u64,
+    pub auth: AuthOptions,
+}
+
+impl Default for ApiOptions {
+    fn default() -> Self {
+        ApiOptions {
+            node_root: "/".into(),
+            body_bytes_max: 5_000_000,
+            header_ms_max: 10_000,
+            body_ms_max: 30_000,
+            connections_max: 10_000,
+            ready_ms_max: 2_000,
+            drain_ms_max: 10_000,
+            auth: AuthOptions::default(),
+        }
+    }
+}
+
+/// The agreements that are loaded, and what is wrong with those that are not.
+#[derive(Clone, Debug, Default)]
+pub struct LoadedAgreements {
+    /// In alphabetical order of their ids.
+    pub agreements: Vec<Arc<Agreement>>,
+    /// Of all documents, usable or not; `file` equals [`Agreement::source`].
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// A schedule as the API shows it.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct ScheduleView {
+    pub id: String,
+    /// `agreement` or `flow`.
+    pub kind: &'static str,
+    /// Agreement id or flow id.
+    pub subject: String,
+    /// Cron text, or what stands for it (`window ends`).
+    pub cron: String,
+    pub time_zone: String,
+    pub catch_up: crate::model::agreement::CatchUp,
+    /// The next firing; `None` when there is none any more.
+    pub next_due: Option<Timestamp>,
+}
+
+/// What the application gives the API.
+pub struct Parts {
+    pub engine: Arc<Engine>,
+    pub store: Arc<dyn Store>,
+    pub evaluate: Arc<dyn EvaluateAgreement>,
+    /// The agreements loaded now.
+    pub agreements: Box<dyn Fn() -> LoadedAgreements + Send + Sync>,
+    /// The schedules in force now.
+    pub schedules: Box<dyn Fn() -> Vec<ScheduleView> + Send + Sync>,
+    /// Counters of the floors below, for `/metrics`.
+    pub observed: Box<dyn Fn() -> Observed + Send + Sync>,
+    pub options: ApiOptions,
+}
+
+/// The HTTP side of one process.
+pub struct Api {
+    parts: Parts,
+    /// Normalised: empty for `/`, else with a leading and without a trailing slash.
+    node_root: String,
+    auth: Auth,
+    metrics: Metrics,
+}
+
+impl std::ops::Deref for Api {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
+
+impl Api {
+    pub fn new(parts: Parts) -> Arc<Api> {
+        let root = parts.options.node_root.trim_matches('/');
+        Arc::new(Api {
+            node_root: if root.is_empty() { String::new() } else { format!("/{root}") },
+            auth: Auth::new(parts.options.auth.clone()),
+            metrics: Metrics::new(&parts),
+            parts,
+        })
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.parts.engine.services.clock
+    }
+}
+
+/// Every path of ours.
+pub fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
+    [
+        runs::ENDPOINTS,
+        flows::ENDPOINTS,
+        agreements::ENDPOINTS,
+        states::ENDPOINTS,
+        verdicts::ENDPOINTS,
+        schedules::ENDPOINTS,
+        nodes::ENDPOINTS,
+        audit::ENDPOINTS,
+        openapi::ENDPOINTS,
+        health::ENDPOINTS,
+        metrics::ENDPOINTS,
+        pages::ENDPOINTS,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// Our own paths as a router: no login, no flow endpoints (see [`serve()`] for the whole).
+pub fn router(api: Arc<Api>) -> Router {
+    let router = endpoints().fold(Router::new(), |router, endpoint| router.route(endpoint.path, (endpoint.route)()));
+    router.fallback(guard::unknown_path).method_not_allowed_fallback(guard::unknown_method).with_state(api)
+}

@@ -1,0 +1,31 @@
+//! `/probity/v1/nodes`: the node types flows may use.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::routing::get;
+use serde_json::{Value, json};
+
+use super::Api;
+use super::error::ApiError;
+use super::openapi::{BAD_REQUEST, Endpoint, Media, ok};
+use super::query::Query;
+
+pub(super) const ENDPOINTS: &[Endpoint] = &[Endpoint {
+    method: "get",
+    path: "/probity/v1/nodes",
+    tag: "flows",
+    summary: "The node types this server knows, with their properties",
+    query: &[],
+    body: None,
+    answers: &[ok("all of them", Media::List("NodeType")), BAD_REQUEST],
+    login: true,
+    route: || get(list),
+}];
+
+async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Json<Value>, ApiError> {
+    Query::read(query.as_deref(), &[])?;
+    let items: Vec<_> = api.engine.catalogue.iter().map(|t| t.spec).collect();
+    Ok(Json(json!({ "items": items, "next": null })))
+}

@@ -1,0 +1,136 @@
+//! Runs: the list, and the page of one with its trace.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
+use maud::{Markup, html};
+
+use super::layout::{self, PageError, Section, address, instant, page, run_state};
+use crate::api::Api;
+use crate::api::query::Query;
+use crate::api::runs::{self, QUERY};
+use crate::model::run::{RunRecord, RunState, TraceStep, Trigger};
+
+pub(super) async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Response, PageError> {
+    let query = Query::read(query.as_deref(), QUERY)?;
+    let runs = runs::page(&api, &query).await?;
+    let given: Vec<(&str, &str)> = ["subject", "state", "trigger", "limit"]
+        .into_iter()
+        .filter_map(|name| Some((name, query.text(name)?)))
+        .collect();
+    let states = [RunState::Done, RunState::Failed, RunState::Stopped];
+    let body = html! {
+        h1 { "Runs" }
+        p .filters {
+            a href="/probity/runs" aria-current=[query.text("state").is_none().then_some("true")] { "all" }
+            @for state in states {
+                @let on = query.text("state") == Some(state.as_str());
+                " " a href=(address("/probity/runs", &[("state", state.as_str())])) aria-current=[on.then_some("true")] { (state.as_str()) }
+            }
+        }
+        @if runs.items.is_empty() { p .empty { "No run fits." } }
+        ul .rows {
+            @for run in &runs.items {
+                li {
+                    a href=(format!("/probity/runs/{}", run.id)) {
+                        span .row-head { strong { (trigger_text(&run.trigger)) } (run_state(run.state)) }
+                        span .quiet { (run.subject) " · " (instant(run.started_at)) (took(run)) }
+                    }
+                }
+            }
+        }
+        (layout::more("/probity/runs", &given, runs.next.as_deref()))
+    };
+    Ok(page(Section::Runs, "Runs", &[], body))
+}
+
+pub(super) async fn show(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<Response, PageError> {
+    let run = runs::find(&api, &id).await?;
+    let body = html! {
+        h1 { "Run " (run_state(run.state)) }
+        p .reason { (trigger_text(&run.trigger)) }
+        @if let Some(error) = &run.error {
+            p .failure {
+                strong { "Failed" }
+                @if !error.node.is_empty() { " at " code { (error.node_type) " " (error.node) } }
+                ": " (error.message)
+            }
+        }
+        section .card {
+            dl {
+                dt { "Of" } dd { (subject(&api, &run)) }
+                dt { "Started" } dd { (instant(run.started_at)) (took(&run)) }
+                dt { "Steps" } dd { (run.hops) }
+                dt { "Version" } dd { code { (run.version.get(..12).unwrap_or(&run.version)) } }
+                dt { "Id" } dd { code { (run.id) } }
+            }
+        }
+        section .card id="trace" {
+            h2 { "Trace" }
+            (trace(&run))
+        }
+    };
+    let trail = [("/probity/runs".to_string(), "Runs".to_string())];
+    Ok(page(Section::Runs, "Run", &trail, body))
+}
+
+/// The flow or agreement that ran, with a link when it is still there.
+fn subject(api: &Api, run: &RunRecord) -> Markup {
+    let is_agreement = (api.agreements)().agreements.iter().any(|a| a.id == run.subject);
+    html! {
+        @if is_agreement {
+            a href=(format!("/probity/agreements/{}", layout::segment(&run.subject))) { (run.subject) }
+        } @else { (run.subject) }
+    }
+}
+
+fn trace(run: &RunRecord) -> Markup {
+    html! {
+        @if run.trace.is_empty() { p .empty { "No step was kept." } }
+        ol .trace {
+            @for step in &run.trace { (step_row(step)) }
+        }
+        @if run.trace_dropped > 0 { p .quiet { (run.trace_dropped) " further steps were not kept." } }
+    }
+}
+
+fn step_row(step: &TraceStep) -> Markup {
+    html! {
+        li {
+            span .at { (micros(step.at_us)) }
+            span .step {
+                strong { (step.node_type) }
+                " " @if step.name.is_empty() { code { (step.node) } } @else { (step.name) }
+                @if step.emitted > 0 { span .quiet { " → " (step.emitted) } }
+                @if let Some(note) = &step.note { br; (note) }
+            }
+        }
+    }
+}
+
+fn micros(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} µs"),
+        1_000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),
+        _ => format!("{:.2} s", us as f64 / 1e6),
+    }
+}
+
+fn took(run: &RunRecord) -> String {
+    let Some(ended) = run.ended_at else { return String::new() };
+    let us = ended.duration_since(run.started_at).as_micros();
+    format!(", took {}", micros(u64::try_from(us).unwrap_or(0)))
+}
+
+fn trigger_text(trigger: &Trigger) -> String {
+    match trigger {
+        Trigger::Http { method, path } => format!("{method} {path}"),
+        Trigger::Cron { schedule, due_at } => format!("schedule {schedule}, due {due_at}"),
+        Trigger::Inject { node } => format!("inject {node}"),
+        Trigger::Event { node } => format!("event at {node}"),
+        Trigger::Manual { by } => format!("asked for by {by}"),
+        Trigger::Metric { evaluation } => format!("metric for evaluation {evaluation}"),
+        Trigger::Linked { run } => format!("went on from run {run}"),
+    }
+}

@@ -1,0 +1,187 @@
+//! Verdicts: the table of many, and the page of one with its reason, values, evidence and revisions.
+
+use std::sync::Arc;
+
+use axum::extract::{RawQuery, State};
+use axum::response::Response;
+use maud::{Markup, html};
+
+use super::bars::{badge, verdict_address};
+use super::layout::{self, PageError, Section, instant, number, page, scope_text, segment, window_text};
+use crate::api::Api;
+use crate::api::error::ApiError;
+use crate::api::openapi::{AFTER, Kind, LIMIT, Parameter};
+use crate::api::query::Query;
+use crate::api::states::VERDICTS;
+use crate::model::state::{self, Evidence, StateKind, StoredState};
+use crate::store::StateQuery;
+
+pub(super) const LIST_QUERY: &[Parameter] = &[
+    LIMIT,
+    AFTER,
+    Parameter::new("agreement", Kind::Text, "only of this agreement"),
+    Parameter::new("guarantee", Kind::Text, "only of this guarantee"),
+    Parameter::new("verdict", Kind::OneOf(VERDICTS), "only this verdict"),
+];
+
+pub(super) const QUERY: &[Parameter] = &[
+    Parameter::new("agreement", Kind::Text, "the agreement's id"),
+    Parameter::new("guarantee", Kind::Text, "the guarantee's id"),
+    Parameter::new("scope", Kind::Scope, "the scope"),
+    Parameter::new("from", Kind::Instant, "the window's start"),
+    Parameter::new("to", Kind::Instant, "the window's end"),
+];
+
+pub(super) async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Response, PageError> {
+    let query = Query::read(query.as_deref(), LIST_QUERY)?;
+    let filter = StateQuery {
+        agreement: query.owned("agreement"),
+        kind: Some(StateKind::Guarantee),
+        of: query.owned("guarantee"),
+        verdict: query.word("verdict", &VERDICTS.join(", "), state::Verdict::parse)?,
+        ..StateQuery::default()
+    };
+    let verdicts = api.store.states(&filter, &query.page()?).await.map_err(ApiError::from)?;
+    let given: Vec<(&str, &str)> = ["agreement", "guarantee", "verdict", "limit"]
+        .into_iter()
+        .filter_map(|name| Some((name, query.text(name)?)))
+        .collect();
+    let body = html! {
+        h1 { "Verdicts" }
+        (filters(&query))
+        @if verdicts.items.is_empty() { p .empty { "No verdict fits." } }
+        ul .rows {
+            @for stored in &verdicts.items {
+                @let state = &stored.state;
+                li {
+                    a href=(verdict_address(state)) {
+                        span .row-head {
+                            strong { (state.of) }
+                            (badge(state.verdict, state.provisional))
+                        }
+                        span .quiet { (state.agreement) " · " (scope_text(&state.scope)) }
+                        br; span .quiet { (window_text(&state.window)) }
+                    }
+                }
+            }
+        }
+        (layout::more("/probity/verdicts", &given, verdicts.next.as_deref()))
+    };
+    Ok(page(Section::Verdicts, "Verdicts", &[], body))
+}
+
+/// A form whose answer is this page again.
+fn filters(query: &Query) -> Markup {
+    html! {
+        form .filters method="get" action="/probity/verdicts" {
+            label { "Agreement " input name="agreement" value=(query.text("agreement").unwrap_or_default()); }
+            label { "Guarantee " input name="guarantee" value=(query.text("guarantee").unwrap_or_default()); }
+            label { "Verdict "
+                select name="verdict" {
+                    option value="" { "any" }
+                    @for word in VERDICTS {
+                        option value=(word) selected[query.text("verdict") == Some(word)] { (word) }
+                    }
+                }
+            }
+            button type="submit" { "Show" }
+        }
+    }
+}
+
+pub(super) async fn show(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Response, PageError> {
+    let query = Query::read(query.as_deref(), QUERY)?;
+    let missing = |name: &str| ApiError::bad_request(format!("query parameter \"{name}\" is missing"));
+    let agreement = query.text("agreement").ok_or_else(|| missing("agreement"))?;
+    let guarantee = query.text("guarantee").ok_or_else(|| missing("guarantee"))?;
+    let scope = query.scope("scope")?.ok_or_else(|| missing("scope"))?;
+    let from = query.instant("from")?.ok_or_else(|| missing("from"))?;
+    let to = query.instant("to")?.ok_or_else(|| missing("to"))?;
+    let revisions = api.store.revisions(agreement, StateKind::Guarantee, guarantee, &scope, from, to).await;
+    let revisions = revisions.map_err(ApiError::from)?;
+    let Some(stored) = revisions.last() else {
+        return Err(ApiError::not_found("no verdict was stored for this guarantee, scope and window").into());
+    };
+    let up = format!("/probity/agreements/{}", segment(agreement));
+    let trail = [
+        ("/probity/".to_string(), "Agreements".to_string()),
+        (up.clone(), agreement.to_string()),
+        (format!("{up}#{}", segment(guarantee)), guarantee.to_string()),
+    ];
+    Ok(page(Section::Verdicts, guarantee, &trail, one(stored, &revisions)))
+}
+
+fn one(stored: &StoredState, revisions: &[StoredState]) -> Markup {
+    let state = &stored.state;
+    html! {
+        h1 { (state.of) " " (badge(state.verdict, state.provisional)) }
+        p .reason { (state.reason) }
+        section .card {
+            dl {
+                dt { "Window" } dd { (window_text(&state.window)) }
+                dt { "Scope" } dd { (scope_text(&state.scope)) }
+                dt { "Value" } dd { (value(state.value)) }
+                @for (metric, n) in &state.values { dt { (metric) } dd { (value(*n)) } }
+                dt { "Coverage" } dd { (coverage(state.coverage)) }
+                dt { "Run" } dd { a #run href=(format!("/probity/runs/{}", state.run)) { (state.run) } }
+                dt { "Recorded" } dd { (instant(stored.recorded_at)) ", revision " (stored.revision) }
+                dt { "Agreement" } dd { (state.agreement) " at " code { (short(&state.agreement_version)) } }
+            }
+        }
+        section .card id="evidence" {
+            h2 { "Evidence" }
+            @if state.evidence.is_empty() { p .empty { "The source gave none." } }
+            @for (i, piece) in state.evidence.iter().enumerate() { (evidence(piece, i == 0)) }
+        }
+        @if revisions.len() > 1 { (history(revisions)) }
+    }
+}
+
+fn value(n: Option<f64>) -> Markup {
+    html! { @match n { Some(n) => { (number(n)) }, None => span .quiet { "missing" } } }
+}
+
+fn coverage(coverage: Option<state::Coverage>) -> Markup {
+    html! {
+        @match coverage {
+            Some(c) => {
+                (c.seen) " of " (c.expected)
+                @if let Some(ratio) = c.ratio() { " (" (number((ratio * 1000.0).round() / 10.0)) " %)" }
+            },
+            None => span .quiet { "not told by the source" },
+        }
+    }
+}
+
+fn evidence(piece: &Evidence, open: bool) -> Markup {
+    let text = serde_json::to_string_pretty(&piece.data).unwrap_or_default();
+    html! {
+        details open[open] {
+            summary { strong { (piece.metric) } " " span .quiet { (instant(piece.collected_at)) } }
+            p .quiet { "from " (piece.source) }
+            pre tabindex="0" { (text) }
+        }
+    }
+}
+
+fn history(revisions: &[StoredState]) -> Markup {
+    html! {
+        section .card {
+            h2 { "Revisions" }
+            ol .rows {
+                @for stored in revisions.iter().rev() {
+                    li {
+                        span .row-head { strong { "Revision " (stored.revision) } (badge(stored.state.verdict, stored.state.provisional)) }
+                        span .quiet { (instant(stored.recorded_at)) " · " a href=(format!("/probity/runs/{}", stored.state.run)) { "run" } }
+                        br; (stored.state.reason)
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The first digits of a hash: enough to tell two apart.
+fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}

@@ -1,0 +1,157 @@
+//! `/probity/v1/runs`: what has run, with its trace. The store's history and the runs still in memory are one list:
+//! a busy endpoint's runs are not all written, and none is written at once.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, RawQuery, State};
+use axum::routing::get;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::Api;
+use super::error::ApiError;
+use super::openapi::{AFTER, BAD_REQUEST, Endpoint, Kind, LIMIT, Media, NOT_FOUND, Parameter, ok};
+use super::query::Query;
+use crate::model::RunId;
+use crate::model::run::{RunRecord, RunState};
+use crate::store::{Page, PageRequest, RunQuery, trigger_kind};
+
+pub(super) const QUERY: &[Parameter] = &[
+    LIMIT,
+    AFTER,
+    Parameter::new("subject", Kind::Text, "only of this flow or agreement"),
+    Parameter::new("state", Kind::OneOf(STATES), "only in this state"),
+    Parameter::new("trigger", Kind::OneOf(TRIGGERS), "only started this way"),
+];
+
+const STATES: &[&str] = &["running", "done", "failed", "stopped"];
+const TRIGGERS: &[&str] = &["http", "cron", "inject", "event", "manual", "metric", "linked"];
+
+pub(super) const ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
+        method: "get",
+        path: "/probity/v1/runs",
+        tag: "runs",
+        summary: "Runs of flows and evaluations, newest first, without their traces",
+        query: QUERY,
+        body: None,
+        answers: &[ok("a page of runs", Media::List("Run")), BAD_REQUEST],
+        login: true,
+        route: || get(list),
+    },
+    Endpoint {
+        method: "get",
+        path: "/probity/v1/runs/{id}",
+        tag: "runs",
+        summary: "One run with its trace",
+        query: &[],
+        body: None,
+        answers: &[ok("the run", Media::Json("Run")), BAD_REQUEST, NOT_FOUND],
+        login: true,
+        route: || get(one),
+    },
+];
+
+async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Json<Page<RunRecord>>, ApiError> {
+    Ok(Json(page(&api, &Query::read(query.as_deref(), QUERY)?).await?))
+}
+
+async fn one(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<Json<RunRecord>, ApiError> {
+    find(&api, &id).await.map(Json)
+}
+
+/// A run by its id, from memory or from the store.
+pub(super) async fn find(api: &Api, id: &str) -> Result<RunRecord, ApiError> {
+    let run: RunId = id
+        .parse()
+        .map_err(|_| ApiError::bad_request(format!("\"{id}\" is no run id")).hint("a run id is a UUID"))?;
+    if let Some(ended) = api.engine.services.history.find(run) {
+        return Ok(ended.to_record());
+    }
+    let stored = api.store.run(run).await?;
+    stored.ok_or_else(|| {
+        ApiError::not_found(format!("no run has the id {run}"))
+            .hint("it may be open still, or was one of many successful calls of which only a sample is kept")
+    })
+}
+
+/// Where a list goes on: below this run, in the store's page that starts after this cursor.
+struct Position {
+    below: RunId,
+    store_after: Option<String>,
+}
+
+impl Position {
+    fn write(&self) -> String {
+        URL_SAFE_NO_PAD.encode(format!("{} {}", self.below, self.store_after.as_deref().unwrap_or_default()))
+    }
+
+    fn read(text: &str) -> Option<Position> {
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        let (below, store_after) = text.split_once(' ')?;
+        let store_after = (!store_after.is_empty()).then(|| store_after.to_string());
+        Some(Position { below: RunId::from_str(below).ok()?, store_after })
+    }
+}
+
+/// A page of the merged list. Run ids sort by time, and both sources are read from the same place downwards.
+pub(super) async fn page(api: &Api, query: &Query) -> Result<Page<RunRecord>, ApiError> {
+    let limit = query.page()?.limit;
+    let filter = RunQuery {
+        subject: query.owned("subject"),
+        state: query.word("state", &STATES.join(", "), RunState::parse)?,
+        trigger: query.word("trigger", &TRIGGERS.join(", "), |t| TRIGGERS.contains(&t).then(|| t.to_string()))?,
+    };
+    let from = query.word("after", "`next` of an earlier answer", Position::read)?;
+    let below = |id: RunId| from.as_ref().is_none_or(|p| id < p.below);
+    let mut runs: BTreeMap<RunId, (RunRecord, Option<String>)> = BTreeMap::new();
+    let mut after = from.as_ref().and_then(|p| p.store_after.clone());
+    // Everything above this has been read from the store.
+    let mut floor: Option<RunId>;
+    loop {
+        let request = PageRequest { limit, after: after.clone() };
+        let Page { items, next } = api.store.runs(&filter, &request).await?;
+        floor = items.last().map(|r| r.id);
+        for run in items.into_iter().filter(|r| below(r.id)) {
+            runs.insert(run.id, (run, after.clone()));
+        }
+        if next.is_none() {
+            floor = None;
+        }
+        if runs.len() >= limit as usize || next.is_none() {
+            break;
+        }
+        after = next;
+    }
+    let first_after = from.as_ref().and_then(|p| p.store_after.clone());
+    for run in api.engine.services.history.recent(usize::MAX) {
+        if !below(run.id) || floor.is_some_and(|floor| run.id < floor) || runs.contains_key(&run.id) {
+            continue;
+        }
+        let mut record = run.to_record();
+        if matches(&filter, &record) {
+            record.trace.clear();
+            // It goes with the store's page its neighbour below came from; reading that again is never wrong.
+            let neighbour = runs.range(..run.id).next_back().or_else(|| runs.range(run.id..).next());
+            let after = neighbour.map_or(first_after.clone(), |(_, (_, after))| after.clone());
+            runs.insert(run.id, (record, after));
+        }
+    }
+    let more = floor.is_some() || runs.len() > limit as usize;
+    let mut next = None;
+    let mut items = Vec::new();
+    for (id, (run, store_after)) in runs.into_iter().rev().take(limit as usize) {
+        next = more.then_some(Position { below: id, store_after });
+        items.push(run);
+    }
+    Ok(Page { items, next: next.map(|p| p.write()) })
+}
+
+fn matches(filter: &RunQuery, run: &RunRecord) -> bool {
+    filter.subject.as_ref().is_none_or(|s| *s == run.subject)
+        && filter.state.is_none_or(|s| s == run.state)
+        && filter.trigger.as_ref().is_none_or(|t| t == trigger_kind(&run.trigger))
+}

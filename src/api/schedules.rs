@@ -1,0 +1,49 @@
+//! `/probity/v1/schedules`: what fires when.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::routing::get;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::error::ApiError;
+use super::openapi::{BAD_REQUEST, Endpoint, Media, ok};
+use super::query::Query;
+use super::{Api, ScheduleView};
+
+pub(super) const ENDPOINTS: &[Endpoint] = &[Endpoint {
+    method: "get",
+    path: "/probity/v1/schedules",
+    tag: "agreements",
+    summary: "The schedules in force, with their next and last firing",
+    query: &[],
+    body: None,
+    answers: &[ok("all of them", Media::List("Schedule")), BAD_REQUEST],
+    login: true,
+    route: || get(list),
+}];
+
+/// A schedule and the newest firing anybody claimed.
+#[derive(Serialize)]
+pub(super) struct Claimed {
+    #[serde(flatten)]
+    pub(super) schedule: ScheduleView,
+    pub(super) last_claim: Option<Timestamp>,
+}
+
+pub(super) async fn with_claims(api: &Api) -> Result<Vec<Claimed>, ApiError> {
+    let mut claimed = Vec::new();
+    for schedule in (api.schedules)() {
+        let last_claim = api.store.last_claim(&schedule.id).await?;
+        claimed.push(Claimed { schedule, last_claim });
+    }
+    Ok(claimed)
+}
+
+async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Json<Value>, ApiError> {
+    Query::read(query.as_deref(), &[])?;
+    Ok(Json(json!({ "items": with_claims(&api).await?, "next": null })))
+}

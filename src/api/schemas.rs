@@ -1,0 +1,219 @@
+//! The shapes of the API's JSON, as JSON Schema (2020-12, which OpenAPI 3.1 uses).
+
+use serde_json::{Map, Value, json};
+
+/// A list's schema.
+pub(super) fn list(item: &str) -> Value {
+    json!({
+        "type": "object",
+        "required": ["items", "next"],
+        "properties": {
+            "items": { "type": "array", "items": { "$ref": item } },
+            "next": { "type": ["string", "null"], "description": "give it as `after` to go on; null at the end" },
+        },
+    })
+}
+
+/// An object whose properties all are required but those whose names end in `?`; nothing else is in it.
+fn object(properties: Value) -> Value {
+    let Value::Object(properties) = properties else { unreachable!("called with objects only") };
+    let mut required = Vec::new();
+    let mut fields = Map::new();
+    for (name, schema) in properties {
+        match name.strip_suffix('?') {
+            Some(name) => fields.insert(name.to_string(), schema),
+            None => {
+                required.push(Value::from(name.as_str()));
+                fields.insert(name, schema)
+            }
+        };
+    }
+    json!({ "type": "object", "required": required, "properties": fields, "additionalProperties": false })
+}
+
+fn text() -> Value {
+    json!({ "type": "string" })
+}
+
+fn instant() -> Value {
+    json!({ "type": "string", "format": "date-time" })
+}
+
+fn count() -> Value {
+    json!({ "type": "integer", "minimum": 0 })
+}
+
+fn or_null(kind: &str) -> Value {
+    json!({ "type": [kind, "null"] })
+}
+
+fn instant_or_null() -> Value {
+    json!({ "type": ["string", "null"], "format": "date-time" })
+}
+
+fn words(words: &[&str]) -> Value {
+    json!({ "type": "string", "enum": words })
+}
+
+fn refer(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+fn refer_or_null(name: &str) -> Value {
+    json!({ "oneOf": [refer(name), { "type": "null" }] })
+}
+
+fn array(item: Value) -> Value {
+    json!({ "type": "array", "items": item })
+}
+
+fn map(item: Value) -> Value {
+    json!({ "type": "object", "additionalProperties": item })
+}
+
+fn uuid() -> Value {
+    json!({ "type": "string", "format": "uuid" })
+}
+
+/// All named schemas.
+pub(super) fn all() -> Value {
+    let mut schemas = Map::new();
+    for (name, schema) in observed().into_iter().chain(promised()).chain(running()).chain(service()) {
+        schemas.insert(name.to_string(), schema);
+    }
+    Value::Object(schemas)
+}
+
+fn observed() -> Vec<(&'static str, Value)> {
+    let window = json!({ "from": instant(), "to": instant(), "from_local": text(), "to_local": text() });
+    let state = json!({
+        "agreement": text(), "kind": words(&["guarantee", "metric"]), "of": text(), "scope": map(text()),
+        "window": refer("Window"), "verdict": { "oneOf": [refer("VerdictWord"), { "type": "null" }] },
+        "value": or_null("number"), "values": map(or_null("number")), "reason": text(),
+        "coverage": refer_or_null("Coverage"), "evidence": array(refer("Evidence")), "provisional": { "type": "boolean" },
+        "agreement_version": text(), "run": uuid(), "revision": { "type": "integer", "minimum": 1 },
+        "recorded_at": instant(),
+    });
+    let verdict = json!({
+        "agreement": text(), "guarantee": text(), "scope": map(text()), "window": refer("Window"),
+        "value": or_null("number"), "values": map(or_null("number")), "verdict": refer("VerdictWord"),
+        "reason": text(), "coverage": refer_or_null("Coverage"), "evidence": array(refer("Evidence")), "run": uuid(),
+        "provisional": { "type": "boolean" },
+        "revision": { "type": ["integer", "null"], "description": "null when it was not stored" },
+    });
+    vec![
+        ("VerdictWord", words(&["fulfilled", "violated", "unknown", "not-applicable"])),
+        ("Window", object(window)),
+        ("Coverage", object(json!({ "seen": count(), "expected": count() }))),
+        ("Evidence", object(json!({ "metric": text(), "source": text(), "collected_at": instant(), "data": {} }))),
+        ("State", object(state)),
+        ("Verdict", object(verdict)),
+        ("Verdicts", object(json!({ "verdicts": array(refer("Verdict")) }))),
+    ]
+}
+
+fn promised() -> Vec<(&'static str, Value)> {
+    let summary = json!({
+        "id": text(), "version": text(), "hash": text(), "source": text(), "time_zone": text(), "valid_from": instant(),
+        "valid_to": instant_or_null(), "guarantees": array(text()), "metrics": array(text()),
+        "errors": count(), "warnings": count(),
+    });
+    let term = json!({
+        "scope": map(text()), "objective": text(), "metrics": array(text()), "period": text(), "initial": instant(),
+        "end": instant_or_null(),
+    });
+    let guarantee = json!({
+        "id": text(), "description": text(), "scope": map(or_null("string")), "terms": array(refer("Term")),
+    });
+    let detail = json!({
+        "id": text(), "version": text(), "hash": text(), "source": text(), "time_zone": text(), "valid_from": instant(),
+        "valid_to": instant_or_null(), "guarantees": array(refer("Guarantee")),
+        "metrics": array(refer("Metric")), "schedule": refer_or_null("ScheduleOverride"),
+        "diagnostics": array(refer("Diagnostic")), "document": {},
+    });
+    let catch_up = words(&["skip", "last", "all"]);
+    let evaluate = json!({
+        "from?": instant(), "to?": instant(), "guarantee?": text(),
+        "store?": { "type": "boolean", "description": "whether the verdicts are stored; true when absent" },
+    });
+    vec![
+        ("AgreementSummary", object(summary)),
+        ("Agreement", object(detail)),
+        ("Guarantee", object(guarantee)),
+        ("Term", object(term)),
+        ("Metric", object(json!({ "id": text(), "collector": text() }))),
+        (
+            "ScheduleOverride",
+            object(json!({ "cron": text(), "time_zone": or_null("string"), "catch_up": catch_up.clone() })),
+        ),
+        (
+            "Schedule",
+            object(json!({
+                "id": text(), "kind": words(&["agreement", "flow"]), "subject": text(), "cron": text(), "time_zone": text(),
+                "catch_up": catch_up, "next_due": instant_or_null(), "last_claim": instant_or_null(),
+            })),
+        ),
+        ("Evaluate", object(evaluate)),
+        (
+            "Diagnostic",
+            object(json!({
+                "severity": words(&["error", "warning"]), "code": text(), "file?": text(), "path": text(),
+                "message": text(), "expected?": text(), "hint?": text(),
+            })),
+        ),
+    ]
+}
+
+fn running() -> Vec<(&'static str, Value)> {
+    let run = json!({
+        "id": uuid(), "subject": text(), "trigger": refer("Trigger"),
+        "state": words(&["running", "done", "failed", "stopped"]), "started_at": instant(), "ended_at?": instant(),
+        "version": text(), "hops": count(), "error?": refer("RunError"), "trace": array(refer("TraceStep")),
+        "trace_dropped": count(),
+    });
+    let kinds = words(&["http", "cron", "inject", "event", "manual", "metric", "linked"]);
+    let trigger = json!({
+        "kind": kinds, "method?": text(), "path?": text(), "schedule?": text(), "due_at?": instant(), "node?": text(),
+        "by?": text(), "evaluation?": uuid(), "run?": uuid(),
+    });
+    let flow = json!({
+        "id": text(), "label": text(), "state": words(&["running", "disabled", "unknown-types", "invalid"]),
+        "unknown_types": array(text()), "nodes": count(), "reply_ms_max": count(),
+        "endpoints": array(refer("FlowEndpoint")), "diagnostics": array(refer("Diagnostic")),
+    });
+    vec![
+        ("Run", object(run)),
+        ("Trigger", object(trigger)),
+        ("RunError", object(json!({ "node": text(), "node_type": text(), "message": text() }))),
+        (
+            "TraceStep",
+            object(json!({
+                "at_us": count(), "node": text(), "node_type": text(), "name?": text(), "emitted": count(), "note?": text(),
+            })),
+        ),
+        ("Flow", object(flow)),
+        ("FlowEndpoint", object(json!({ "method": text(), "path": text(), "node": text() }))),
+        ("NodeType", json!({ "type": "object", "required": ["node_type", "category", "summary", "properties"] })),
+    ]
+}
+
+fn service() -> Vec<(&'static str, Value)> {
+    let error = json!({
+        "error": { "type": "string", "description": "a stable code" }, "message": text(), "hint?": text(),
+        "id?": { "type": "string", "format": "uuid", "description": "names the log line of an internal failure" },
+    });
+    let dependency = json!({ "status": words(&["ok", "failed"]), "what": text() });
+    vec![
+        ("Error", object(error)),
+        (
+            "Health",
+            object(json!({ "status": words(&["ok", "failed"]), "failed": array(text()), "dependencies": map(refer("Dependency")) })),
+        ),
+        ("Dependency", object(dependency)),
+        ("Alive", object(json!({ "status": words(&["ok"]) }))),
+        (
+            "AuditEntry",
+            object(json!({ "at": instant(), "actor": text(), "action": text(), "subject": text(), "detail": {} })),
+        ),
+    ]
+}

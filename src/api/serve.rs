@@ -1,0 +1,161 @@
+//! The server loop: accepts connections, bounds them in number and time, and hands each call to a flow or to our
+//! own router. Flow calls do not pass through the router: they are the hot path.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arcstr::ArcStr;
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::Request;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tower::ServiceExt;
+
+use super::{Api, guard, hooks};
+
+/// Who is at the other end.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) ip: IpAddr,
+    /// As flows see it in `msg.req.ip`.
+    pub(super) text: ArcStr,
+}
+
+impl Peer {
+    pub(super) fn new(address: SocketAddr) -> Peer {
+        // An IPv4 caller on an IPv6 socket is still an IPv4 caller.
+        let ip = address.ip().to_canonical();
+        Peer { ip, text: ip.to_string().into() }
+    }
+}
+
+/// Serves until `stop` resolves, then lets open connections end for at most `drain_ms_max`.
+pub async fn serve(listener: TcpListener, api: Arc<Api>, stop: impl Future<Output = ()>) {
+    let router = super::router(api.clone());
+    let http = Arc::new(connection_rules(&api));
+    let places = Arc::new(Semaphore::new(api.options.connections_max));
+    let connections = GracefulShutdown::new();
+    tokio::pin!(stop);
+    loop {
+        let accepted = async {
+            // The place is taken first: beyond the limit callers wait in the kernel's queue.
+            let place = places.clone().acquire_owned().await.expect("this semaphore is never closed");
+            (place, listener.accept().await)
+        };
+        let (place, stream, address) = tokio::select! {
+            biased;
+            () = &mut stop => break,
+            (place, accepted) = accepted => match accepted {
+                Ok((stream, address)) => (place, stream, address),
+                Err(error) => {
+                    // Out of file descriptors, mostly: others must end first.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    api.clock().sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+        };
+        let connection = connect(&http, stream, Peer::new(address), api.clone(), router.clone());
+        let connection = connections.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, peer = %address, "a connection ended early");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    tokio::select! {
+        () = connections.shutdown() => {}
+        () = api.clock().sleep(Duration::from_millis(api.options.drain_ms_max)) => {
+            tracing::warn!("connections were still open after drain_ms_max and are cut");
+        }
+    }
+}
+
+fn connection_rules(api: &Api) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(api.options.header_ms_max))
+        .max_buf_size(64 * 1024)
+        .pipeline_flush(true);
+    http
+}
+
+type Call = Request<hyper::body::Incoming>;
+
+fn connect(
+    http: &http1::Builder,
+    stream: TcpStream,
+    peer: Peer,
+    api: Arc<Api>,
+    router: Router,
+) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send + use<> {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY could not be set");
+    }
+    let service = service_fn(move |call: Call| {
+        let (api, router, peer) = (api.clone(), router.clone(), peer.clone());
+        async move { Ok::<_, Infallible>(answer(&api, router, peer, call).await) }
+    });
+    http.serve_connection(TokioIo::new(stream), service)
+}
+
+/// Answers one call.
+async fn answer(api: &Arc<Api>, router: Router, peer: Peer, call: Call) -> Response {
+    let started = Instant::now();
+    let own = is_own(call.uri().path());
+    let response = if own { answer_own(api, router, peer, call).await } else { hooks::answer(api, &peer, call).await };
+    api.metrics.http(own, response.status(), started.elapsed());
+    response
+}
+
+/// Paths that are ours whatever flows define.
+fn is_own(path: &str) -> bool {
+    ["/probity", "/health", "/metrics"]
+        .iter()
+        .any(|own| path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
+
+async fn answer_own(api: &Arc<Api>, router: Router, peer: Peer, mut call: Call) -> Response {
+    match guard::admit(api, &peer, &call).await {
+        Ok(caller) => call.extensions_mut().insert(caller),
+        Err(refusal) => return refusal,
+    };
+    let (head, body) = call.into_parts();
+    let body = match super::body::read(body, &head.headers, api).await {
+        Ok(body) => body,
+        Err(refused) => return refused.into_response(),
+    };
+    let Ok(response) = router.oneshot(Request::from_parts(head, Body::from(body))).await;
+    response
+}
+
+/// The type that reads a body, whichever server it comes from.
+pub(super) trait Incoming: hyper::body::Body<Data = Bytes, Error: std::fmt::Display> + Unpin + Send {}
+impl<T: hyper::body::Body<Data = Bytes, Error: std::fmt::Display> + Unpin + Send> Incoming for T {}
+
+#[cfg(test)]
+mod tests {
+    use super::is_own;
+
+    #[test]
+    fn our_paths_are_whole_segments() {
+        for own in ["/probity", "/probity/", "/probity/v1/runs", "/health/ready", "/metrics"] {
+            assert!(is_own(own), "{own}");
+        }
+        for flow in ["/", "/probityx", "/healthy", "/metrics2", "/x/metrics"] {
+            assert!(!is_own(flow), "{flow}");
+        }
+    }
+}
