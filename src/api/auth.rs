@@ -91,7 +91,9 @@ pub(super) enum Denied {
     NoCredentials,
     WrongCredentials,
     /// Too many failures from this address; wait this many seconds.
-    TooManyFailures { retry_s: i64 },
+    TooManyFailures {
+        retry_s: i64,
+    },
 }
 
 /// Failures from one address within [`FAILURE_WINDOW`] before further tries are refused unseen.

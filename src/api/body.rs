@@ -30,19 +30,23 @@ pub(super) enum Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let error = match self {
-            Refused::TooLarge { limit } => {
-                ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", format!("the body is over {limit} bytes"))
-                    .hint("the operator can raise http.body_bytes_max")
-            }
+            Refused::TooLarge { limit } => ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                format!("the body is over {limit} bytes"),
+            )
+            .hint("the operator can raise http.body_bytes_max"),
             Refused::TooSlow { ms } => ApiError::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "body_too_slow",
                 format!("the body did not arrive within {ms} ms"),
             ),
             Refused::Broken { error } => ApiError::bad_request(format!("the body broke off: {error}")),
-            Refused::Malformed { what, error } => {
-                ApiError::new(StatusCode::BAD_REQUEST, "malformed_body", format!("the body is not valid {what}: {error}"))
-            }
+            Refused::Malformed { what, error } => ApiError::new(
+                StatusCode::BAD_REQUEST,
+                "malformed_body",
+                format!("the body is not valid {what}: {error}"),
+            ),
             Refused::Unsupported { what } => {
                 ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_body", what)
             }
@@ -217,11 +221,7 @@ fn raw(bytes: Bytes, media: &str) -> Value {
         "application" => subtype != "octet-stream",
         _ => false,
     };
-    if is_text {
-        Value::from(String::from_utf8_lossy(&bytes).as_ref())
-    } else {
-        Value::Bytes(bytes.to_vec().into())
-    }
+    if is_text { Value::from(String::from_utf8_lossy(&bytes).as_ref()) } else { Value::Bytes(bytes.to_vec().into()) }
 }
 
 /// `multipart/form-data`: fields to the body, files to `files`, as `multer`'s memory storage gives them.
@@ -292,7 +292,11 @@ mod tests {
             (Some("application/json"), &b"{\"a\":1}"[..], Value::from_json("{\"a\":1}").unwrap()),
             (Some("Application/JSON; charset=utf-8"), b" [1]", Value::from_json("[1]").unwrap()),
             (Some("application/json"), b"", Object::new().into()),
-            (Some("application/x-www-form-urlencoded"), b"a=1&b=x+y", Value::from_json(r#"{"a":"1","b":"x y"}"#).unwrap()),
+            (
+                Some("application/x-www-form-urlencoded"),
+                b"a=1&b=x+y",
+                Value::from_json(r#"{"a":"1","b":"x y"}"#).unwrap(),
+            ),
             (Some("text/csv"), b"a,b", Value::from("a,b")),
             (Some("application/vnd.api+json"), b"{}", Value::from("{}")),
             (Some("image/svg+xml"), b"<svg/>", Value::from("<svg/>")),
@@ -321,8 +325,7 @@ mod tests {
     async fn uploads_give_fields_and_files() {
         let body = "--X\r\nContent-Disposition: form-data; name=\"team\"\r\n\r\na\r\n\
             --X\r\nContent-Disposition: form-data; name=\"f\"; filename=\"r.csv\"\r\nContent-Type: text/csv\r\n\r\n1,2\r\n--X--\r\n";
-        let got =
-            parsed(Some("multipart/form-data; boundary=X"), body.as_bytes(), &route(true, false)).await.unwrap();
+        let got = parsed(Some("multipart/form-data; boundary=X"), body.as_bytes(), &route(true, false)).await.unwrap();
         assert_eq!(got.body.to_json(), r#"{"team":"a"}"#);
         let file = got.files.get("0");
         assert_eq!(file.get("originalname"), Value::from("r.csv"));

@@ -52,7 +52,13 @@ impl ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        ApiError::internal("reading from the store", &error)
+        match error {
+            StoreError::Cursor { .. } => ApiError::bad_request("query parameter \"after\" is no cursor of this list")
+                .hint("give `next` of an earlier answer of the same list, or leave it out"),
+            StoreError::Database { .. } | StoreError::Unusable { .. } | StoreError::Corrupt { .. } => {
+                ApiError::internal("reading from the store", &error)
+            }
+        }
     }
 }
 

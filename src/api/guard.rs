@@ -37,7 +37,11 @@ pub(super) async fn admit_to_flow(api: &Api, peer: &Peer, headers: &HeaderMap) -
         return Ok(());
     }
     let caller = api.auth.check(headers, peer.ip, api.clock().now()).await.map_err(refuse)?;
-    if caller.by_token || options.flow_users.contains(&caller.name) { Ok(()) } else { Err(refuse(Denied::WrongCredentials)) }
+    if caller.by_token || options.flow_users.contains(&caller.name) {
+        Ok(())
+    } else {
+        Err(refuse(Denied::WrongCredentials))
+    }
 }
 
 fn refuse(denied: Denied) -> Response {
@@ -62,7 +66,10 @@ fn refuse(denied: Denied) -> Response {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_s));
         }
         _ => {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"Probity\", charset=\"UTF-8\""));
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"Probity\", charset=\"UTF-8\""),
+            );
         }
     }
     response
@@ -75,8 +82,9 @@ fn check_host(headers: &HeaderMap, options: &AuthOptions) -> Result<(), Box<Resp
     if is_loopback_name(name) || options.hosts.iter().any(|h| h.eq_ignore_ascii_case(name)) {
         return Ok(());
     }
-    let error = ApiError::new(StatusCode::FORBIDDEN, "unknown_host", format!("this server does not answer to \"{name}\""))
-        .hint(format!("to allow it without login, add \"{name}\" to http.hosts; or configure users"));
+    let error =
+        ApiError::new(StatusCode::FORBIDDEN, "unknown_host", format!("this server does not answer to \"{name}\""))
+            .hint(format!("to allow it without login, add \"{name}\" to http.hosts; or configure users"));
     Err(Box::new(error.into_response()))
 }
 
@@ -149,9 +157,12 @@ mod tests {
         let own = [("host", "localhost:1880"), ("origin", "http://localhost:1880"), ("sec-fetch-site", "same-origin")];
         assert!(check_origin(&headers(&own)).is_ok());
         assert!(check_origin(&headers(&[("host", "localhost:1880")])).is_ok());
-        for (name, value) in
-            [("origin", "http://evil.test"), ("origin", "null"), ("sec-fetch-site", "cross-site"), ("origin", "http://localhost:99")]
-        {
+        for (name, value) in [
+            ("origin", "http://evil.test"),
+            ("origin", "null"),
+            ("sec-fetch-site", "cross-site"),
+            ("origin", "http://localhost:99"),
+        ] {
             assert!(check_origin(&headers(&[("host", "localhost:1880"), (name, value)])).is_err(), "{name}: {value}");
         }
     }

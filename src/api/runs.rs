@@ -65,9 +65,8 @@ async fn one(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<Json
 
 /// A run by its id, from memory or from the store.
 pub(super) async fn find(api: &Api, id: &str) -> Result<RunRecord, ApiError> {
-    let run: RunId = id
-        .parse()
-        .map_err(|_| ApiError::bad_request(format!("\"{id}\" is no run id")).hint("a run id is a UUID"))?;
+    let run: RunId =
+        id.parse().map_err(|_| ApiError::bad_request(format!("\"{id}\" is no run id")).hint("a run id is a UUID"))?;
     if let Some(ended) = api.engine.services.history.find(run) {
         return Ok(ended.to_record());
     }

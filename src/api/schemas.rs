@@ -207,7 +207,9 @@ fn service() -> Vec<(&'static str, Value)> {
         ("Error", object(error)),
         (
             "Health",
-            object(json!({ "status": words(&["ok", "failed"]), "failed": array(text()), "dependencies": map(refer("Dependency")) })),
+            object(
+                json!({ "status": words(&["ok", "failed"]), "failed": array(text()), "dependencies": map(refer("Dependency")) }),
+            ),
         ),
         ("Dependency", object(dependency)),
         ("Alive", object(json!({ "status": words(&["ok"]) }))),

@@ -11,7 +11,8 @@ use crate::model::run::RunState;
 use crate::model::state::{Scope, Window};
 
 /// Nothing but our own style sheet is loaded, and nobody may frame us.
-const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+const POLICY: &str =
+    "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Where a page hangs in the navigation.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -23,7 +23,17 @@ const fn page(
     query: &'static [Parameter],
     route: fn() -> axum::routing::MethodRouter<std::sync::Arc<super::Api>>,
 ) -> Endpoint {
-    Endpoint { method: "get", path, tag: "pages", summary, query, body: None, answers: &[HTML, NOT_FOUND], login: true, route }
+    Endpoint {
+        method: "get",
+        path,
+        tag: "pages",
+        summary,
+        query,
+        body: None,
+        answers: &[HTML, NOT_FOUND],
+        login: true,
+        route,
+    }
 }
 
 pub(super) const ENDPOINTS: &[Endpoint] = &[

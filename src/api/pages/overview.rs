@@ -37,12 +37,8 @@ pub(super) async fn show(State(api): State<Arc<Api>>, RawQuery(query): RawQuery)
     for agreement in &shown {
         cards.push(card(&api, agreement).await?);
     }
-    let orphans: Vec<_> = loaded
-        .diagnostics
-        .iter()
-        .filter(|d| !loaded.agreements.iter().any(|a| a.source == d.file))
-        .cloned()
-        .collect();
+    let orphans: Vec<_> =
+        loaded.diagnostics.iter().filter(|d| !loaded.agreements.iter().any(|a| a.source == d.file)).cloned().collect();
     let body = html! {
         h1 { "Agreements" }
         (bars::legend())
