@@ -9,6 +9,7 @@
 //! targets. A subflow with a `status` output adds a node of type [`SUBFLOW_STATUS`] with id
 //! `<instance>:status`: what reaches it sets the status of its [`crate::model::flow::PlanNode::instance`].
 
+mod check;
 mod env;
 mod expand;
 mod handlers;
@@ -16,11 +17,14 @@ mod index;
 mod links;
 mod load;
 mod plan;
+mod save;
 mod stops;
 mod suggest;
 
+pub use check::{NodeCheck, check, problems};
 pub use load::{load, load_value};
 pub use plan::plan;
+pub use save::save;
 
 /// Type prefix of subflow instances: `subflow:<subflow id>`.
 pub const SUBFLOW_PREFIX: &str = "subflow:";

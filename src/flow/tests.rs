@@ -1,5 +1,6 @@
 //! Behaviour of load and plan together, on flow files written as JSON.
 
+use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::testing::{no_env, specs};
@@ -418,4 +419,180 @@ fn the_version_follows_the_entries() {
     assert_eq!(one.version, planned(json!([tab("t")])).version);
     assert_ne!(one.version, planned(json!([tab("u")])).version);
     assert_eq!(one.version.len(), 64);
+}
+
+fn checked(flows: Json) -> Vec<String> {
+    let hook = |node: &crate::model::flow::NodeDef| match node.node_type.as_str() {
+        "template" => vec![crate::model::Diagnostic::error("from-node", "rules[0].v", "x")],
+        _ => Vec::new(),
+    };
+    let found = check(&load(&flows.to_string(), "f").0, &specs, &hook);
+    assert!(found.iter().all(|d| d.file == "f"));
+    found.iter().map(|d| format!("{} {}", d.code, d.path)).collect()
+}
+
+#[test]
+fn check_finds_every_problem_at_once() {
+    let found = checked(json!([
+        tab("t"),
+        n("a", "chnage", "t", json!([["gone", "in"]]), json!({})),
+        n("sw", "switch", "t", json!([]), json!({"propertee": "payload"})),
+        n("sw2", "switch", "t", json!([]), json!({"property": "a..b"})),
+        n("sw3", "switch", "t", json!([]), json!({"property": "${PATH_OF_IT}"})),
+        n("tp", "template", "t", json!([[], ["d"]]), json!({"syntax": "mustach"})),
+        n("d", "debug", "t", json!([]), json!({"active": "maybe", "g": "nogroup"})),
+        n("in", "inject", "t", json!([]), json!({"repeat": "often"})),
+        n("r1", "http request", "t", json!([]), json!({"tls": "none"})),
+        n("r2", "http request", "t", json!([]), json!({"tls": "d"})),
+        n("r3", "http request", "t", json!([]), json!({"tls": "_ADD_"})),
+        n("h0", "http in", "t", json!([]), json!({"url": ""})),
+        n("h1", "http in", "t", json!([]), json!({"url": "/a/:id", "method": "get"})),
+        n("h2", "http in", "t", json!([]), json!({"url": "a/:other/", "method": "GET"})),
+        n("lo", "link out", "t", json!([]), json!({"links": ["gone", "d"]})),
+        n("lc", "link call", "t", json!([]), json!({"links": []})),
+        n("c", "catch", "t", json!([]), json!({"scope": ["gone"]})),
+        n("st", "status", "t", json!([]), json!({"scope": "group"})),
+        {"id": "s", "type": "subflow", "name": "S", "in": [{"wires": [{"id": "gone"}]}], "out": []},
+    ]));
+    assert_eq!(
+        found,
+        [
+            "unknown-type $[1].type",
+            "dangling-wire $[1].wires[0][0]",
+            "wire-into-source $[1].wires[0][1]",
+            "missing-property $[2].property",
+            "wrong-path $[3].property",
+            "wrong-kind $[5].syntax",
+            "wire-without-output $[5].wires[1]",
+            "from-node $[5].rules[0].v",
+            "wrong-kind $[6].active",
+            "unknown-group $[6].g",
+            "wrong-kind $[7].repeat",
+            "dangling-reference $[8].tls",
+            "wrong-reference $[9].tls",
+            "wrong-kind $[13].method",
+            "dangling-link $[14].links[0]",
+            "dangling-link $[14].links[1]",
+            "missing-link $[15].links",
+            "dangling-scope $[16].scope[0]",
+            "scope-without-group $[17].scope",
+            "dangling-wire $[18]",
+            "missing-property $[11].url",
+            "duplicate-route $[13].url",
+        ]
+    );
+}
+
+#[test]
+fn problems_are_said_once_with_hints_and_disabled_nodes_only_warn() {
+    let text = json!([
+        tab("t"),
+        n("a", "chnage", "t", json!([]), json!({})),
+        n("sw", "switch", "t", json!([]), json!({"propertty": "payload", "d": true})),
+        n("tp", "template", "t", json!([]), json!({"syntax": "mustach"})),
+    ]);
+    let found = problems(&text.to_string(), "f", &specs, &no_env, &|_| Vec::new());
+    let hints: Vec<_> = found.iter().map(|d| (d.severity, d.hint.clone().unwrap_or_default())).collect();
+    use crate::model::Severity::{Error, Warning};
+    assert_eq!(
+        hints,
+        [
+            (Error, "did you mean \"change\"?".to_string()),
+            (Warning, "did you mean \"propertty\"?".to_string()),
+            (Error, "did you mean \"mustache\"?".to_string()),
+        ]
+    );
+}
+
+#[test]
+fn fifty_tabs_are_planned_in_milliseconds() {
+    let mut flows = Vec::new();
+    for t in 0..50 {
+        flows.push(tab(&format!("t{t}")));
+        for k in 0..20 {
+            let wires = json!([[format!("n{t}-{}", (k + 1) % 20)]]);
+            flows.push(n(&format!("n{t}-{k}"), "change", &format!("t{t}"), wires, json!({"rules": [{"t": "set"}]})));
+        }
+        flows.push(n(&format!("c{t}"), "catch", &format!("t{t}"), json!([[]]), json!({})));
+    }
+    let file = file(Json::Array(flows));
+    let start = std::time::Instant::now();
+    let plan = plan(&file, &specs, &no_env);
+    eprintln!("planned {} nodes in {:?} (debug build)", plan.nodes.len(), start.elapsed());
+    assert_eq!(plan.nodes.len(), 50 * 21);
+}
+
+/// Ids and types from a small pool, so that references meet.
+fn name() -> impl Strategy<Value = Json> {
+    prop_oneof![
+        8 => prop::sample::select(vec!["a", "b", "c", "s", "t", "g"]).prop_map(|s| json!(s)),
+        1 => any::<u8>().prop_map(|n| json!(n)),
+        1 => Just(json!("")),
+        1 => Just(Json::Null),
+        1 => Just(json!(["a", {"id": "b"}])),
+    ]
+}
+
+fn entry() -> impl Strategy<Value = Json> {
+    let types = prop::sample::select(vec![
+        "tab", "subflow", "group", "change", "debug", "catch", "status", "link in", "link out", "link call", "comment",
+        "subflow:s", "subflow:a", "subflow:b", "tls-config", "http request", "http in", "wonder", "global-config",
+    ]);
+    let ends = prop::collection::vec((name(), name()), 0..3)
+        .prop_map(|ends| json!([{"wires": ends.into_iter().map(|(id, port)| json!({"id": id, "port": port})).collect::<Vec<_>>()}]));
+    let env = prop::collection::vec(
+        (name(), prop::sample::select(vec!["str", "num", "json", "env", "jsonata", "bin", "conf-type"]), "[a-c${}.+(]{0,8}"),
+        0..3,
+    )
+    .prop_map(|all| all.into_iter().map(|(n, t, v)| json!({"name": n, "type": t, "value": v})).collect::<Vec<_>>());
+    let wires = prop::collection::vec(prop::collection::vec(name(), 0..3), 0..3);
+    (types, name(), name(), name(), wires, ends, env, name(), "[a-c${}]{0,6}").prop_map(
+        |(node_type, id, z, g, wires, ends, env, other, text)| {
+            json!({"id": id, "type": node_type, "z": z, "g": g, "wires": wires, "in": ends, "out": ends,
+                "status": ends[0], "env": env, "scope": [other], "links": [other], "tls": other, "name": text, "x": 1, "y": 1})
+        },
+    )
+}
+
+fn survives(flows: &str) {
+    let (file, _) = load(flows, "f");
+    let plan = plan(&file, &specs, &no_env);
+    let n = plan.nodes.len() as u32;
+    for node in plan.nodes.iter().chain(&plan.configs) {
+        let links = node.links.iter().map(|l| l.node).chain(node.catch.iter().map(|c| c.node));
+        let all = node.wires.iter().flatten().chain(&node.status).copied().chain(links).chain(node.instance);
+        assert!(all.into_iter().all(|target| target < n));
+    }
+    check(&file, &specs, &|_| Vec::new());
+    let saved = save(&file);
+    assert_eq!(save(&load(&saved, "f").0), saved);
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_loaded_or_refused(text in "\\PC{0,60}") {
+        survives(&text);
+    }
+
+    #[test]
+    fn tangled_entries_are_planned_and_checked(entries in prop::collection::vec(entry(), 0..14)) {
+        survives(&Json::Array(entries).to_string());
+    }
+
+    #[test]
+    fn damaged_real_files_are_planned_or_refused(
+        file in prop::sample::select(vec![
+            include_str!("../../tests/data/flows/infrastructure__config__default_flows.json"),
+            include_str!("../../tests/data/flows/node-red-status__packages__control-flow__flows.json"),
+        ]),
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), 0usize..6, "[\"{}\\[\\],:a0]{0,3}"), 1..4),
+    ) {
+        let mut letters: Vec<char> = file.chars().collect();
+        for (at, len, with) in cuts {
+            let at = at.index(letters.len());
+            let end = (at + len).min(letters.len());
+            letters.splice(at..end, with.chars());
+        }
+        survives(&letters.into_iter().collect::<String>());
+    }
 }
