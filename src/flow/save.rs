@@ -63,7 +63,10 @@ mod tests {
         let (file, diagnostics) = load(text, "");
         assert_eq!(diagnostics.len(), 1, "{diagnostics:?}"); // no type
         assert_eq!(save(&file), text);
-        assert_eq!(save(&load("[{\"id\":\"\",\"n\":1e3,\"m\":1e21}]", "").0).replace([' ', '\n'], ""), "[{\"id\":\"\",\"n\":1000,\"m\":1e+21}]");
+        assert_eq!(
+            save(&load("[{\"id\":\"\",\"n\":1e3,\"m\":1e21}]", "").0).replace([' ', '\n'], ""),
+            "[{\"id\":\"\",\"n\":1000,\"m\":1e+21}]"
+        );
         assert_eq!(save(&FlowFile::default()), "[]");
     }
 

@@ -535,13 +535,34 @@ fn name() -> impl Strategy<Value = Json> {
 
 fn entry() -> impl Strategy<Value = Json> {
     let types = prop::sample::select(vec![
-        "tab", "subflow", "group", "change", "debug", "catch", "status", "link in", "link out", "link call", "comment",
-        "subflow:s", "subflow:a", "subflow:b", "tls-config", "http request", "http in", "wonder", "global-config",
+        "tab",
+        "subflow",
+        "group",
+        "change",
+        "debug",
+        "catch",
+        "status",
+        "link in",
+        "link out",
+        "link call",
+        "comment",
+        "subflow:s",
+        "subflow:a",
+        "subflow:b",
+        "tls-config",
+        "http request",
+        "http in",
+        "wonder",
+        "global-config",
     ]);
     let ends = prop::collection::vec((name(), name()), 0..3)
         .prop_map(|ends| json!([{"wires": ends.into_iter().map(|(id, port)| json!({"id": id, "port": port})).collect::<Vec<_>>()}]));
     let env = prop::collection::vec(
-        (name(), prop::sample::select(vec!["str", "num", "json", "env", "jsonata", "bin", "conf-type"]), "[a-c${}.+(]{0,8}"),
+        (
+            name(),
+            prop::sample::select(vec!["str", "num", "json", "env", "jsonata", "bin", "conf-type"]),
+            "[a-c${}.+(]{0,8}",
+        ),
         0..3,
     )
     .prop_map(|all| all.into_iter().map(|(n, t, v)| json!({"name": n, "type": t, "value": v})).collect::<Vec<_>>());

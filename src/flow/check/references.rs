@@ -37,9 +37,13 @@ fn check_wires(index: &Index<'_>, node: &NodeDef, specs: Specs<'_>, out: &mut Ve
             let inside_subflow = index.subflow(&node.z).is_some();
             match index.node(id) {
                 None => out.push(
-                    Diagnostic::warning("dangling-wire", path, format!("the wire leads to \"{id}\", which does not exist"))
-                        .expected("the id of a node in the file")
-                        .hint("remove it, or wire the node again"),
+                    Diagnostic::warning(
+                        "dangling-wire",
+                        path,
+                        format!("the wire leads to \"{id}\", which does not exist"),
+                    )
+                    .expected("the id of a node in the file")
+                    .hint("remove it, or wire the node again"),
                 ),
                 Some(target) if inside_subflow && target.z != node.z => out.push(
                     Diagnostic::warning(
@@ -52,7 +56,8 @@ fn check_wires(index: &Index<'_>, node: &NodeDef, specs: Specs<'_>, out: &mut Ve
                 Some(target) => {
                     let source = specs(&target.node_type).is_some_and(|s| s.inputs == 0);
                     if source {
-                        let message = format!("the wire leads to \"{id}\", a {} node, which has no input", target.node_type);
+                        let message =
+                            format!("the wire leads to \"{id}\", a {} node, which has no input", target.node_type);
                         out.push(Diagnostic::warning("wire-into-source", path, message).hint("remove the wire"));
                     }
                 }
@@ -62,7 +67,8 @@ fn check_wires(index: &Index<'_>, node: &NodeDef, specs: Specs<'_>, out: &mut Ve
     if let Some(outputs) = specs(&node.node_type).and_then(|s| s.outputs) {
         for port in usize::from(outputs)..node.wires.len() {
             if !node.wires[port].is_empty() && node.node_type != "link out" {
-                let message = format!("a {} node has {outputs} output(s), so nothing leaves by this one", node.node_type);
+                let message =
+                    format!("a {} node has {outputs} output(s), so nothing leaves by this one", node.node_type);
                 let path = format!("$[{}].wires[{port}]", node.entry);
                 out.push(Diagnostic::warning("wire-without-output", path, message).hint("remove the wires"));
             }
@@ -82,7 +88,9 @@ fn check_links(index: &Index<'_>, node: &NodeDef, wanted: &[&str], out: &mut Vec
                 None => format!("the link leads to \"{id}\", which does not exist"),
                 Some(other) => format!("the link leads to \"{id}\", which is a {other} node"),
             };
-            out.push(Diagnostic::warning("dangling-link", path, message).expected(format!("a {} node", wanted.join(" or "))));
+            out.push(
+                Diagnostic::warning("dangling-link", path, message).expected(format!("a {} node", wanted.join(" or "))),
+            );
         }
     }
 }
