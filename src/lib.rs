@@ -27,6 +27,7 @@ pub mod flow;
 pub mod clock;
 pub mod net;
 
+pub mod registry;
 pub mod store;
 
 pub mod runtime;

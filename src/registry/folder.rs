@@ -1,0 +1,141 @@
+//! Agreements as files: `*.json`, `*.yaml` and `*.yml` of one folder (not of its subfolders), or a single file.
+//! What ends in `.test.yaml` belongs to `probity test`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::agreement;
+use crate::agreement::load::BYTES_MAX;
+use crate::model::agreement::Agreement;
+use crate::model::diagnostic::Diagnostic;
+
+/// Loads every agreement of a folder, or the one file given, in order of file names. A file that cannot be used is
+/// reported and the others load; of two with one id the first counts and the second is reported.
+pub fn load_folder(path: &Path) -> (Vec<Agreement>, Vec<Diagnostic>) {
+    let mut problems = Vec::new();
+    let files = match files(path) {
+        Ok(files) => files,
+        Err(problem) => return (Vec::new(), vec![problem]),
+    };
+    let mut agreements = Vec::new();
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+    for file in files {
+        let name = file.display().to_string();
+        let (agreement, found) = match read(&file) {
+            Ok(text) => agreement::load(&text, &name),
+            Err(problem) => (None, vec![problem.in_file(&name)]),
+        };
+        problems.extend(found);
+        let Some(agreement) = agreement else { continue };
+        if let Some(first) = seen.get(&agreement.id) {
+            problems.push(
+                Diagnostic::error(
+                    "duplicate-agreement",
+                    "$.id",
+                    format!("{first} is also called \"{}\"", agreement.id),
+                )
+                .expected("an id that no other agreement has")
+                .hint("rename one of the two, or remove it; the first one is used")
+                .in_file(&name),
+            );
+            continue;
+        }
+        seen.insert(agreement.id.clone(), name);
+        agreements.push(agreement);
+    }
+    (agreements, problems)
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Diagnostic {
+    Diagnostic::error("unreadable", "$", format!("it cannot be read: {error}"))
+        .expected("a file or folder of agreements")
+        .in_file(path.display().to_string())
+}
+
+/// The agreement files at `path`, sorted by name.
+fn files(path: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
+    let broken = |error| unreadable(path, &error);
+    if !std::fs::metadata(path).map_err(broken)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(broken)? {
+        let file = entry.map_err(broken)?.path();
+        if is_agreement_file(&file) {
+            found.push(file);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn is_agreement_file(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let document = [".json", ".yaml", ".yml"].iter().any(|ending| name.ends_with(ending));
+    let test = [".test.yaml", ".test.yml", ".test.json"].iter().any(|ending| name.ends_with(ending));
+    document && !test && !name.starts_with('.') && path.is_file()
+}
+
+fn read(path: &Path) -> Result<String, Diagnostic> {
+    let broken = |error| unreadable(path, &error);
+    let bytes = std::fs::metadata(path).map_err(broken)?.len();
+    if bytes > BYTES_MAX as u64 {
+        return Err(Diagnostic::error("too-large", "$", format!("the file has {bytes} bytes"))
+            .expected(format!("at most {BYTES_MAX}")));
+    }
+    std::fs::read_to_string(path).map_err(broken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str, files: &[(&str, &str)]) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("probity-folder-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        for (file, text) in files {
+            std::fs::write(path.join(file), text).unwrap();
+        }
+        path
+    }
+
+    fn document(id: &str) -> String {
+        format!(
+            "id: {id}\ntype: agreement\ncontext: {{validity: {{initial: 2026-01-01, timeZone: UTC}}}}\n\
+             terms:\n  metrics: {{M: {{collector: {{type: PROBITY-FLOW-V1, metric: m}}}}}}\n\
+             \x20 guarantees:\n  - {{id: G, of: [{{objective: M > 1, with: {{M: {{}}}}, window: {{period: daily}}}}]}}\n"
+        )
+    }
+
+    #[test]
+    fn a_broken_file_does_not_hide_the_others() {
+        let path = folder(
+            "broken",
+            &[
+                ("a.yaml", &document("a")),
+                ("b.json", "{ \"id\": "),
+                ("c.yml", &document("c")),
+                ("d.yaml", &document("a")),
+                ("a.test.yaml", "not: an agreement"),
+                ("notes.txt", "nothing"),
+            ],
+        );
+        let (agreements, problems) = load_folder(&path);
+        assert_eq!(agreements.iter().map(|a| a.id.as_str()).collect::<Vec<_>>(), ["a", "c"]);
+        let codes: Vec<_> = problems.iter().map(|p| (p.code.as_str(), p.file.ends_with("b.json"))).collect();
+        assert_eq!(codes, [("not-json", true), ("duplicate-agreement", false)]);
+        assert!(problems[1].message.contains("a.yaml") && problems[1].file.ends_with("d.yaml"));
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_single_file_and_a_missing_one() {
+        let path = folder("single", &[("a.yaml", &document("a"))]);
+        let (agreements, problems) = load_folder(&path.join("a.yaml"));
+        assert_eq!((agreements.len(), problems), (1, vec![]));
+        let (agreements, problems) = load_folder(&path.join("nothing"));
+        assert!(agreements.is_empty());
+        assert_eq!(problems[0].code, "unreadable");
+        std::fs::remove_dir_all(path).unwrap();
+    }
+}
