@@ -26,9 +26,17 @@ cat >/dev/null
 /// A running server. Stops when dropped, or when the process that holds it is gone.
 pub struct Server {
     url: String,
-    /// Held open: its end is the keeper's sign to stop.
-    _stdin: Option<ChildStdin>,
-    _keeper: Option<Child>,
+    /// None for a server that is not ours. Its standard input is held open: the end of it is the sign to stop.
+    keeper: Option<(Child, ChildStdin)>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some((mut keeper, stdin)) = self.keeper.take() {
+            drop(stdin);
+            keeper.wait().ok();
+        }
+    }
 }
 
 impl Server {
@@ -56,7 +64,8 @@ impl Server {
         BufReader::new(keeper.stdout.take().expect("stdout is piped")).read_line(&mut line).expect("text from sh");
         assert_eq!(line, "ready\n", "Postgres did not start; its messages stand above");
         let url = format!("postgres://postgres@localhost/postgres?host={}", folder.display());
-        Server { url, _stdin: keeper.stdin.take(), _keeper: Some(keeper) }
+        let stdin = keeper.stdin.take().expect("stdin is piped");
+        Server { url, keeper: Some((keeper, stdin)) }
     }
 
     /// Creates an empty database; answers its address.
@@ -79,7 +88,7 @@ pub async fn database() -> String {
 #[expect(clippy::disallowed_methods, reason = "tests have no config")]
 fn shared_server() -> Server {
     match std::env::var("PROBITY_TEST_POSTGRES_URL") {
-        Ok(url) => Server { url, _stdin: None, _keeper: None },
+        Ok(url) => Server { url, keeper: None },
         Err(_) => Server::start(false),
     }
 }
