@@ -49,13 +49,21 @@ pub struct StoreOptions {
     pub connect_timeout_ms: u64,
     /// SQLite: how long to wait for another process that writes.
     pub busy_timeout_ms: u64,
-    /// How often a commit is tried in all when another one gets in its way.
+    /// Postgres: how long one call may take in all before it fails; a server that went silent must not hang us.
+    pub call_timeout_ms: u64,
+    /// Postgres: how often a commit is tried in all when another one gets in its way.
     pub commit_attempts_max: u32,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        StoreOptions { connections_max: 8, connect_timeout_ms: 5_000, busy_timeout_ms: 30_000, commit_attempts_max: 5 }
+        StoreOptions {
+            connections_max: 8,
+            connect_timeout_ms: 5_000,
+            busy_timeout_ms: 30_000,
+            call_timeout_ms: 60_000,
+            commit_attempts_max: 5,
+        }
     }
 }
 
@@ -198,7 +206,9 @@ pub trait Store: Send + Sync {
     async fn ping(&self) -> Result<(), StoreError>;
 
     /// Stores an evaluation: states (upserted by identity, old revisions kept), run, audit row and the
-    /// completion of its claim in one transaction. Idempotent for equal states.
+    /// completion of its claim in one transaction. Idempotent for equal states: the run and the instants at which
+    /// evidence was collected and the state recorded do not count. After an error it may still have been stored (the
+    /// answer was lost); committing again is harmless.
     async fn commit(&self, commit: &Commit) -> Result<Committed, StoreError>;
 
     /// Adds ended flow runs to the history, in one transaction. A run already there is replaced.

@@ -10,6 +10,10 @@ use sqlx::{Decode, Encode, Postgres, Type};
 /// 2000-01-01T00:00:00Z, where Postgres counts from, in microseconds since 1970.
 const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
 
+/// The earliest instant Postgres knows (4714-11-24 BC), from its epoch. Jiff's calendar starts earlier; a list
+/// asked for "from the beginning of time" is no error.
+const EARLIEST_US: i64 = -211_813_488_000_000_000;
+
 /// An instant to the microsecond, as a column keeps it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Instant(pub Timestamp);
@@ -29,7 +33,8 @@ impl PgHasArrayType for Instant {
 
 impl Encode<'_, Postgres> for Instant {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        Encode::<Postgres>::encode(self.0.as_microsecond() - POSTGRES_EPOCH_US, buffer)
+        let micros = self.0.as_microsecond().saturating_sub(POSTGRES_EPOCH_US).max(EARLIEST_US);
+        Encode::<Postgres>::encode(micros, buffer)
     }
 }
 

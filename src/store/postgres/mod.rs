@@ -34,6 +34,7 @@ pub(super) struct PostgresStore {
     pool: PgPool,
     /// Without the password.
     shown: String,
+    call_timeout: Duration,
     commit_attempts_max: u32,
 }
 
@@ -64,7 +65,12 @@ impl PostgresStore {
             .max_connections(options.connections_max.max(1))
             .acquire_timeout(timeout)
             .connect_lazy_with(connect);
-        Ok(PostgresStore { pool, shown, commit_attempts_max: options.commit_attempts_max.max(1) })
+        Ok(PostgresStore {
+            pool,
+            shown,
+            call_timeout: Duration::from_millis(options.call_timeout_ms),
+            commit_attempts_max: options.commit_attempts_max.max(1),
+        })
     }
 
     async fn try_commit(&self, commit: &Commit, rows: &[Row<'_>]) -> Result<Committed, StoreError> {
@@ -82,6 +88,70 @@ impl PostgresStore {
         }
         tx.commit().await.map_err(during(failed))?;
         Ok(changes.committed)
+    }
+
+    /// Fails a call that takes longer than allowed. Its transaction, if any, is rolled back.
+    async fn within<T>(
+        &self,
+        what: &'static str,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        tokio::time::timeout(self.call_timeout, call).await.unwrap_or_else(|_| {
+            let problem = format!("no answer within {} ms", self.call_timeout.as_millis());
+            let source = std::io::Error::new(std::io::ErrorKind::TimedOut, problem);
+            Err(StoreError::Database { what, source: sqlx::Error::Io(source) })
+        })
+    }
+
+    /// A commit, again while others are in its way.
+    async fn commit_in_turn(&self, commit: &Commit) -> Result<Committed, StoreError> {
+        let rows = batch::rows(&commit.states);
+        let mut attempt = 1;
+        loop {
+            match self.try_commit(commit, &rows).await {
+                Err(error) if attempt < self.commit_attempts_max && is_conflict(&error) => {
+                    tracing::debug!(attempt, %error, "commit again: another transaction was in the way");
+                    attempt += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn put_runs(&self, runs: &[RunRecord]) -> Result<(), StoreError> {
+        let failed = "store runs";
+        let mut tx = self.pool.begin().await.map_err(during(failed))?;
+        let runs: Vec<&RunRecord> = runs.iter().collect();
+        for chunk in runs.chunks(CHUNK_ROWS) {
+            history::put_runs(&mut tx, chunk).await.map_err(during(failed))?;
+        }
+        tx.commit().await.map_err(during(failed))
+    }
+
+    /// All in one transaction that holds a lock, so that several processes can start at once, and one that dies
+    /// leaves nothing half done.
+    async fn try_migrate(&self) -> Result<(), StoreError> {
+        let failed = "bring the schema up to date";
+        let mut tx = self.pool.begin().await.map_err(during(failed))?;
+        sqlx::query("SELECT pg_advisory_xact_lock($1, 0)")
+            .bind(LOCK_MIGRATION)
+            .execute(&mut *tx)
+            .await
+            .map_err(during(failed))?;
+        // Not `IF NOT EXISTS`: that needs the right to create schemas even when there is nothing to create.
+        let missing: bool = sqlx::query_scalar("SELECT to_regnamespace('probity') IS NULL")
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(during(failed))?;
+        if missing {
+            sqlx::query("CREATE SCHEMA probity").execute(&mut *tx).await.map_err(during(failed))?;
+        }
+        let mut migrator = sqlx::migrate!("src/store/migrations/postgres");
+        migrator.dangerous_set_table_name("probity.migration");
+        migrator.set_locking(false);
+        migrator.run_direct(None, &mut *tx, false).await.map_err(during(failed))?;
+        sqlx::raw_sql(include_str!("grafana_role.sql")).execute(&mut *tx).await.map_err(during(failed))?;
+        tx.commit().await.map_err(during(failed))
     }
 }
 
@@ -113,71 +183,34 @@ impl Store for PostgresStore {
         self.shown.clone()
     }
 
-    /// All in one transaction that holds a lock, so that several processes can start at once, and one that dies
-    /// leaves nothing half done.
     async fn migrate(&self) -> Result<(), StoreError> {
-        let failed = "bring the schema up to date";
-        let mut tx = self.pool.begin().await.map_err(during(failed))?;
-        sqlx::query("SELECT pg_advisory_xact_lock($1, 0)")
-            .bind(LOCK_MIGRATION)
-            .execute(&mut *tx)
-            .await
-            .map_err(during(failed))?;
-        // Not `IF NOT EXISTS`: that needs the right to create schemas even when there is nothing to create.
-        let missing: bool = sqlx::query_scalar("SELECT to_regnamespace('probity') IS NULL")
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(during(failed))?;
-        if missing {
-            sqlx::query("CREATE SCHEMA probity").execute(&mut *tx).await.map_err(during(failed))?;
-        }
-        let mut migrator = sqlx::migrate!("src/store/migrations/postgres");
-        migrator.dangerous_set_table_name("probity.migration");
-        migrator.set_locking(false);
-        migrator.run_direct(None, &mut *tx, false).await.map_err(during(failed))?;
-        sqlx::raw_sql(include_str!("grafana_role.sql")).execute(&mut *tx).await.map_err(during(failed))?;
-        tx.commit().await.map_err(during(failed))
+        self.within("bring the schema up to date", self.try_migrate()).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1").execute(&self.pool).await.map_err(during("reach the database"))?;
-        Ok(())
+        let what = "reach the database";
+        let asked = async { sqlx::query("SELECT 1").execute(&self.pool).await.map_err(during(what)) };
+        self.within(what, asked).await.map(drop)
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Committed, StoreError> {
-        let rows = batch::rows(&commit.states);
-        let mut attempt = 1;
-        loop {
-            match self.try_commit(commit, &rows).await {
-                Err(error) if attempt < self.commit_attempts_max && is_conflict(&error) => {
-                    tracing::debug!(attempt, %error, "commit again: another transaction was in the way");
-                    attempt += 1;
-                }
-                done => return done,
-            }
-        }
+        self.within("store an evaluation", self.commit_in_turn(commit)).await
     }
 
     async fn record_runs(&self, runs: &[RunRecord]) -> Result<(), StoreError> {
-        let failed = "store runs";
-        let mut tx = self.pool.begin().await.map_err(during(failed))?;
-        let runs: Vec<&RunRecord> = runs.iter().collect();
-        for chunk in runs.chunks(CHUNK_ROWS) {
-            history::put_runs(&mut tx, chunk).await.map_err(during(failed))?;
-        }
-        tx.commit().await.map_err(during(failed))
+        self.within("store runs", self.put_runs(runs)).await
     }
 
     async fn run(&self, id: RunId) -> Result<Option<RunRecord>, StoreError> {
-        history::run(&self.pool, id).await
+        self.within("read a run", history::run(&self.pool, id)).await
     }
 
     async fn runs(&self, query: &RunQuery, page: &PageRequest) -> Result<Page<RunRecord>, StoreError> {
-        history::runs(&self.pool, query, page).await
+        self.within("list runs", history::runs(&self.pool, query, page)).await
     }
 
     async fn states(&self, query: &StateQuery, page: &PageRequest) -> Result<Page<StoredState>, StoreError> {
-        states::list(&self.pool, query, page).await
+        self.within("list states", states::list(&self.pool, query, page)).await
     }
 
     async fn revisions(
@@ -190,30 +223,31 @@ impl Store for PostgresStore {
         to: Timestamp,
     ) -> Result<Vec<StoredState>, StoreError> {
         let key = super::fingerprint::identity(agreement, kind, of, scope, from, to);
-        states::revisions(&self.pool, key).await
+        self.within("read the revisions of a state", states::revisions(&self.pool, key)).await
     }
 
     async fn claim(&self, claim: &ClaimKey, at: Timestamp) -> Result<bool, StoreError> {
-        claims::claim(&self.pool, claim, at).await
+        self.within("claim a firing", claims::claim(&self.pool, claim, at)).await
     }
 
     async fn complete_claim(&self, claim: &ClaimKey, run: RunId) -> Result<(), StoreError> {
-        claims::complete(&self.pool, claim, run).await
+        self.within("complete a claim", claims::complete(&self.pool, claim, run)).await
     }
 
     async fn open_claims(&self) -> Result<Vec<ClaimKey>, StoreError> {
-        claims::open(&self.pool).await
+        self.within("list open claims", claims::open(&self.pool)).await
     }
 
     async fn last_claim(&self, schedule: &str) -> Result<Option<Timestamp>, StoreError> {
-        claims::last(&self.pool, schedule).await
+        self.within("read the last claim", claims::last(&self.pool, schedule)).await
     }
 
     async fn audit(&self, entry: &AuditEntry) -> Result<(), StoreError> {
-        history::add_audit(&self.pool, entry).await.map_err(during("store an audit entry"))
+        let what = "store an audit entry";
+        self.within(what, async { history::add_audit(&self.pool, entry).await.map_err(during(what)) }).await
     }
 
     async fn audit_entries(&self, page: &PageRequest) -> Result<Page<AuditEntry>, StoreError> {
-        history::audit_entries(&self.pool, page).await
+        self.within("list audit entries", history::audit_entries(&self.pool, page)).await
     }
 }

@@ -378,6 +378,30 @@ async fn kill_9_leaves_postgres_whole() {
     kill_and_look(&fixture.url, &*fixture.store).await;
 }
 
+/// Somebody else holds what we need: the call ends in an error, and nothing of it stays.
+#[tokio::test]
+async fn a_call_that_takes_too_long_fails_and_leaves_nothing() {
+    let fixture = Fixture::postgres().await;
+    let first = RunId::fresh();
+    fixture.store.commit(&commit(first, vec![guarantee(0, first)])).await.unwrap();
+    let mut other = postgres_connection(&fixture.url).await;
+    let mut holding = other.begin().await.unwrap();
+    sqlx::query("LOCK TABLE probity.audit").execute(&mut *holding).await.unwrap();
+
+    let hasty = open(&fixture.url, &StoreOptions { call_timeout_ms: 50, ..StoreOptions::default() }).await.unwrap();
+    let second = RunId::fresh();
+    let mut changed = guarantee(0, second);
+    changed.verdict = Some(Verdict::Fulfilled);
+    let commit = commit(second, vec![changed, guarantee(1, second)]);
+    let error = hasty.commit(&commit).await.unwrap_err().to_string();
+    assert!(error.contains("no answer within 50 ms"), "{error}");
+
+    holding.rollback().await.unwrap();
+    assert_only_the_first(&*fixture.store, first, second).await;
+    // Waits its turn after the transaction that was given up.
+    assert_eq!(fixture.store.commit(&commit).await.unwrap().revised, 1);
+}
+
 /// Without an answer to `COMMIT`, nobody knows; so a store that cannot reach its database must say so.
 #[tokio::test]
 async fn a_lost_server_is_an_error_and_no_silence() {

@@ -228,6 +228,8 @@ async fn states_are_filtered(fixture: &Fixture) {
     // Windows are half-open: one that ends where the range starts, or starts where it ends, lies outside.
     let range = StateQuery { from: Some(hour(1).from), to: Some(hour(2).to), ..none() };
     assert_eq!(count(range).await, 4);
+    let ever = StateQuery { from: Some(jiff::Timestamp::MIN), to: Some(jiff::Timestamp::MAX), ..none() };
+    assert_eq!(count(ever).await, 9);
     for only_odd in [
         StateQuery { agreement: Some("other".into()), ..none() },
         StateQuery { of: Some("safe".into()), ..none() },
