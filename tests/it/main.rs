@@ -1,4 +1,5 @@
 //! The one integration test binary.
+#![allow(clippy::unwrap_used, reason = "a test says by panicking")]
 
 mod deploy;
 mod harness;

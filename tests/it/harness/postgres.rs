@@ -15,6 +15,8 @@ use sqlx::{Connection, PgConnection};
 /// `$1` programs, `$2` folder, `$3` fsync.
 const KEEPER: &str = r#"
 set -e
+# Saying `ready` to a test process that is gone must end in the clean-up below, not in death by signal.
+trap '' PIPE
 cd "$2"
 trap '"$1/pg_ctl" -D "$2/data" -m immediate -w stop >/dev/null 2>&1; rm -rf "$2"' EXIT
 "$1/initdb" -D data -U postgres -A trust -E UTF8 --locale=C --no-sync >initdb.log 2>&1 || { cat initdb.log >&2; exit 1; }

@@ -450,7 +450,7 @@ async fn odd_text_loses_nothing(fixture: &Fixture) {
     nul.evidence[0].data = json!({"k\0": "v\0", "lone": "\\ud800"});
     let mut long = guarantee(1, id);
     // Random, so that no compression makes it fit into an index.
-    let member: String = std::iter::repeat_with(|| fastrand::alphanumeric()).take(20_000).collect();
+    let member: String = std::iter::repeat_with(fastrand::alphanumeric).take(20_000).collect();
     long.scope = scope(&[("member", &member)]);
     let mut deep = guarantee(2, id);
     deep.evidence[0].data = (0..126).fold(json!(1), |inner, _| json!([inner]));
