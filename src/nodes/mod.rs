@@ -26,6 +26,7 @@ const TYPES: &[NodeType] = &[
     comment::TYPE,
     junction::TYPE,
     subflow::TYPE,
+    subflow::STATUS_TYPE,
     // function
     // network
     http_in::TYPE,

@@ -96,11 +96,17 @@ impl Cx<'_> {
     /// Shows a status under the node and tells the status nodes that listen to it.
     pub fn status(&mut self, status: Status) {
         let node = self.node();
+        // What a subflow's status output is given is the status of the instance around it.
+        let shown = match node.instance.filter(|_| node.node_type == crate::flow::SUBFLOW_STATUS) {
+            Some(instance) => &self.deployed.plan.nodes[instance as usize],
+            None => node,
+        };
+        let shown_id = shown.id.clone();
         if !node.status.is_empty() {
             let mut source = Object::new();
-            source.insert("id", node.id.clone());
-            source.insert("type", node.node_type.clone());
-            source.insert("name", node.name.clone());
+            source.insert("id", shown.id.clone());
+            source.insert("type", shown.node_type.clone());
+            source.insert("name", shown.name.clone());
             let mut body = Object::new();
             if let Some(fill) = &status.fill {
                 body.insert("fill", fill.clone());
@@ -116,8 +122,7 @@ impl Cx<'_> {
                 self.push(target, msg.clone());
             }
         }
-        let node = self.node().id.clone();
-        self.event(Event::Status { node, status });
+        self.event(Event::Status { node: shown_id, status });
     }
 
     /// Logs in the node's name.
