@@ -14,7 +14,7 @@
 //! | 8 | `evaluate` the one evaluation path |
 //! | 9 | `schedule` what fires what is due |
 //! | 10 | `api` HTTP |
-//! | 11 | `config`, `telemetry`, `app`, `cli` |
+//! | 11 | `config`, `app`, `cli` |
 
 pub mod model;
 
@@ -34,4 +34,12 @@ pub mod runtime;
 
 pub mod nodes;
 
+pub mod evaluate;
+
+pub mod schedule;
+
 pub mod api;
+
+pub mod app;
+pub mod cli;
+pub mod config;

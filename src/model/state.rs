@@ -177,3 +177,24 @@ pub struct StoredState {
     pub revision: u32,
     pub recorded_at: Timestamp,
 }
+
+impl State {
+    /// A verdict as every surface shows it: CLI, API, `evaluate` node. Instants are RFC 3339; a verdict word occurs
+    /// only as the value of `verdict`.
+    pub fn to_verdict_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "agreement": self.agreement,
+            "guarantee": self.of,
+            "scope": self.scope,
+            "window": self.window,
+            "value": self.value,
+            "values": self.values,
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "coverage": self.coverage,
+            "evidence": self.evidence,
+            "provisional": self.provisional,
+            "run": self.run,
+        })
+    }
+}

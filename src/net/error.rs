@@ -19,7 +19,8 @@ pub struct NetError {
 }
 
 impl NetError {
-    pub(super) fn new(code: &'static str, message: impl Into<String>) -> NetError {
+    /// `code` in Node.js' words; `message` names host and problem, never a secret.
+    pub fn new(code: &'static str, message: impl Into<String>) -> NetError {
         NetError { code, message: message.into() }
     }
 

@@ -127,8 +127,12 @@ pub struct Redirect {
     pub set_cookies: Vec<String>,
 }
 
+/// Stands for the network in `probity test`: gives the answer to every call instead of making it.
+pub type Answering = Arc<dyn Fn(&NetRequest) -> Result<NetResponse, NetError> + Send + Sync>;
+
 /// Makes outgoing calls under one set of rules.
 pub struct Net {
+    answering: Option<Answering>,
     options: NetOptions,
     rules: Arc<Rules>,
     plain: OnceLock<Client>,
@@ -153,7 +157,12 @@ impl Net {
     pub fn new(options: NetOptions) -> Result<Net, Vec<Diagnostic>> {
         let rules = Arc::new(Rules::parse(&options.allow)?);
         let places = Semaphore::new(options.requests_max.clamp(1, Semaphore::MAX_PERMITS));
-        Ok(Net { options, rules, plain: OnceLock::new(), tls: OnceLock::new(), places })
+        Ok(Net { answering: None, options, rules, plain: OnceLock::new(), tls: OnceLock::new(), places })
+    }
+
+    /// A net that calls nobody: `answer` stands for the world outside.
+    pub fn answering(answer: Answering) -> Net {
+        Net { answering: Some(answer), ..Net::default() }
     }
 
     pub fn options(&self) -> &NetOptions {
@@ -163,6 +172,9 @@ impl Net {
     /// Makes a call and reads the whole answer. Every connection, also after a redirect, is held to the rules with
     /// the addresses it really goes to.
     pub async fn request(&self, request: NetRequest) -> Result<NetResponse, NetError> {
+        if let Some(answer) = &self.answering {
+            return answer(&request);
+        }
         let limit = request.timeout.unwrap_or(Duration::from_millis(self.options.request_ms_max));
         let host = error::authority(&request.url);
         match tokio::time::timeout(limit, self.exchange(request)).await {

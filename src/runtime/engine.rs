@@ -1,6 +1,6 @@
 //! The engine: builds the nodes of a plan, swaps it in, opens runs and drains them at the end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -38,6 +38,8 @@ pub struct Deployed {
     pub metrics: HashMap<ArcStr, NodeIndex>,
     /// Nodes with a schedule.
     pub schedules: Vec<(NodeIndex, Entry)>,
+    /// Which nodes the world reaches by themselves.
+    entries: Vec<bool>,
     /// What is wrong with single nodes; they fail the messages they get.
     pub diagnostics: Vec<Diagnostic>,
     pub services: Arc<Services>,
@@ -121,6 +123,11 @@ impl Engine {
         old.stop();
         deployed.start();
         deployed
+    }
+
+    /// Builds a plan without swapping it in or starting its sources: for one run, or to see what is wrong with it.
+    pub fn prepare(&self, plan: Plan) -> Arc<Deployed> {
+        Arc::new(build(plan, &self.catalogue, &self.services, &self.active))
     }
 
     pub fn current(&self) -> Arc<Deployed> {
@@ -255,6 +262,11 @@ impl Deployed {
         Ok(Called { run, reply })
     }
 
+    /// True when the world reaches this node by itself: it has no input, or an [`Entry`].
+    pub fn is_entry(&self, node: NodeIndex) -> bool {
+        self.entries[node as usize]
+    }
+
     /// The answer deadline of callers of this flow.
     pub fn reply_deadline(&self, node: NodeIndex) -> Duration {
         let flow = self.plan.nodes[node as usize].flow as usize;
@@ -314,12 +326,24 @@ impl Node for Broken {
     }
 }
 
+/// Nodes that other nodes lead to: catch, status and link nodes among them, which have no input port.
+fn reached(plan: &Plan) -> HashSet<NodeIndex> {
+    let targets = plan.nodes.iter().flat_map(|node| {
+        let caught = node.catch.iter().map(|t| t.node);
+        let linked = node.links.iter().map(|t| t.node);
+        caught.chain(linked).chain(node.status.iter().copied()).chain(node.wires.iter().flatten().copied())
+    });
+    targets.collect()
+}
+
 fn build(plan: Plan, catalogue: &Catalogue, services: &Arc<Services>, active: &Arc<Active>) -> Deployed {
     let mut nodes: Vec<Arc<dyn Node>> = Vec::with_capacity(plan.nodes.len());
     let mut diagnostics = Vec::new();
     let mut routes = Routes::default();
     let mut metrics = HashMap::new();
     let mut schedules = Vec::new();
+    let mut entries = Vec::with_capacity(plan.nodes.len());
+    let reached = reached(&plan);
     for (index, node) in plan.nodes.iter().enumerate() {
         let index = index as NodeIndex;
         let built = match catalogue.get(&node.node_type) {
@@ -356,6 +380,8 @@ fn build(plan: Plan, catalogue: &Catalogue, services: &Arc<Services>, active: &A
             Some(schedule @ Entry::Schedule { .. }) if stopped.is_none() => schedules.push((index, schedule)),
             _ => {}
         }
+        let source = catalogue.get(&node.node_type).is_some_and(|t| t.spec.inputs == 0 && t.spec.outputs != Some(0));
+        entries.push(built.entry().is_some() || source && !reached.contains(&index));
         nodes.push(built);
     }
     Deployed {
@@ -364,6 +390,7 @@ fn build(plan: Plan, catalogue: &Catalogue, services: &Arc<Services>, active: &A
         routes,
         metrics,
         schedules,
+        entries,
         diagnostics,
         services: services.clone(),
         active: active.clone(),

@@ -1,0 +1,150 @@
+//! Floor 11: the composition root. Builds everything once, joins the loops, shuts down in order.
+
+mod content;
+mod serve;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+pub use content::{Content, load_agreements, load_flows, read_flows, shipped_agreements, shipped_flows};
+pub use serve::serve;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::evaluate::{self, Evaluator, Service};
+use crate::model::agreement::Agreement;
+use crate::model::flow::{FlowFile, Plan};
+use crate::model::{Diagnostic, Severity};
+use crate::net::{Net, NetOptions};
+use crate::runtime::services::Observer;
+use crate::runtime::{Engine, Limits, Services};
+use crate::store::{Store, StoreOptions};
+
+/// The configured parts that both the server and the one-shot commands stand on.
+pub struct Surroundings {
+    pub clock: Clock,
+    pub net: Arc<Net>,
+    pub store: Arc<dyn Store>,
+    pub observer: Option<Observer>,
+}
+
+/// Outgoing connections under the configured rules. The error names the rule that is no rule.
+pub fn net(config: &Config) -> Result<Arc<Net>> {
+    let options = NetOptions {
+        allow: config.net.allow.clone(),
+        connect_ms_max: config.net.connect_ms_max,
+        request_ms_max: config.net.request_ms_max,
+        response_bytes_max: config.net.response_bytes_max,
+        redirects_max: config.net.redirects_max,
+        requests_max: config.net.requests_max,
+    };
+    let net = Net::new(options).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("net.allow: {}", lines.join("; "))
+    })?;
+    Ok(Arc::new(net))
+}
+
+/// Opens the configured store.
+pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
+    let options = StoreOptions {
+        connections_max: config.store.connections_max,
+        connect_timeout_ms: config.store.wait_ms_max,
+        ..StoreOptions::default()
+    };
+    Ok(crate::store::open(&config.database_url(), &options).await?)
+}
+
+/// An engine with the builtin nodes and no flows yet.
+pub fn engine(config: &Config, with: Surroundings) -> Arc<Engine> {
+    let mut services = Services::new(with.clock, limits(config), with.net);
+    services.store = Some(with.store);
+    services.observer = with.observer;
+    let base = base_url(config.listen);
+    services.env = Arc::new(move |name| match name {
+        "PROBITY_URL" => Some(base.clone()),
+        _ => Config::process_env(name),
+    });
+    Engine::new(Arc::new(services), crate::nodes::catalogue())
+}
+
+/// Where this server's own endpoints are reached from this machine; flows read it as PROBITY_URL.
+pub fn base_url(listen: SocketAddr) -> String {
+    match listen.ip() {
+        ip if ip.is_unspecified() => format!("http://127.0.0.1:{}", listen.port()),
+        _ => format!("http://{listen}"),
+    }
+}
+
+/// The plan of a flow file for this engine.
+pub fn plan(engine: &Engine, file: &FlowFile) -> Plan {
+    let specs = |node_type: &str| engine.catalogue.spec(node_type);
+    let env = engine.services.env.clone();
+    crate::flow::plan(file, &specs, &move |name| env(name))
+}
+
+/// The evaluator over an engine, and the engine's way to it.
+pub fn evaluator(
+    config: &Config,
+    engine: &Arc<Engine>,
+    store: &Arc<dyn Store>,
+    agreements: Vec<Arc<Agreement>>,
+    in_process: HashMap<String, Service>,
+) -> Arc<Evaluator> {
+    let mut services = in_process;
+    // The shipped Governify agreement is answered by a shipped flow unless a collector is configured.
+    services
+        .entry("internal.collector.events".into())
+        .or_insert_with(|| Service::Url(format!("{}{}", base_url(config.listen), config.http.node_root.trim_end_matches('/'))));
+    for (path, url) in &config.collectors.services {
+        services.insert(path.clone(), Service::Url(url.clone()));
+    }
+    let options = evaluate::Options {
+        parallel_max: config.collectors.parallel_max,
+        collect_ms_max: config.collectors.collect_ms_max,
+        poll_ms_min: config.collectors.poll_ms_min,
+        poll_ms_max: config.collectors.poll_ms_max,
+        windows_max: config.schedule.windows_max,
+        trace_steps_max: config.limits.trace_steps_max,
+    };
+    let evaluator = Arc::new(Evaluator::new(engine.clone(), store.clone(), agreements, services, options));
+    if engine.services.evaluate.set(evaluator.clone()).is_err() {
+        tracing::error!("an engine was given two evaluators; it keeps the first");
+    }
+    evaluator
+}
+
+fn limits(config: &Config) -> Limits {
+    let c = &config.limits;
+    Limits {
+        reply_ms_max: c.reply_ms_max,
+        run_ms_max: c.run_ms_max,
+        hops_max: c.hops_max,
+        queue_max: c.queue_max,
+        waits_max: c.waits_max,
+        runs_max: c.runs_max,
+        trace_steps_max: c.trace_steps_max,
+        runs_kept_per_s_max: c.runs_kept_per_s_max,
+        runs_in_memory_max: c.runs_in_memory_max,
+        node_messages_max: c.node_messages_max,
+    }
+}
+
+/// Logs diagnostics at their severity.
+pub fn report(diagnostics: &[Diagnostic]) {
+    for diagnostic in diagnostics {
+        match diagnostic.severity {
+            Severity::Error => tracing::error!("{diagnostic}"),
+            Severity::Warning => tracing::warn!("{diagnostic}"),
+        }
+    }
+}
+
+/// Makes the data folder.
+pub fn make_data_dir(dir: &Path) -> Result<()> {
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make the data folder {}", dir.display()))
+}

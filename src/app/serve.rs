@@ -1,0 +1,164 @@
+//! The server: store, flows, agreements, schedules and HTTP, started in the order they need each other and stopped
+//! in the other.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::{Surroundings, content, engine, evaluator, make_data_dir, net, open_store, plan, report};
+use crate::api::{self, Api, ApiOptions, AuthOptions, LoadedAgreements, Observed, Parts, ScheduleView};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::schedule::{Options, Scheduler};
+
+/// Serves until `stop` resolves, then drains: no new calls, open runs get `shutdown_ms_max`, results are written.
+pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()> {
+    let started = Instant::now();
+    let auth = AuthOptions {
+        users: config.auth.users.clone(),
+        tokens: config.auth.tokens.clone(),
+        flow_users: config.auth.flow_users.clone(),
+        hosts: config.http.hosts.clone(),
+    };
+    if let Err(problem) = api::check_exposure(config.listen, &auth) {
+        bail!("{problem}");
+    }
+    make_data_dir(&config.data_dir)?;
+    let store = open_store(&config).await?;
+    store.migrate().await?;
+    // Bound before anything runs: a taken port must not leave half a server that fires schedules.
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}; is another server running there?", config.listen))?;
+    let mut config = config;
+    config.listen = listener.local_addr().context("the listener has no address")?;
+    let clock = Clock::System;
+    let surroundings = Surroundings { clock: clock.clone(), net: net(&config)?, store: store.clone(), observer: None };
+    let engine = engine(&config, surroundings);
+    let flows = content::load_flows(&config, true)?;
+    report(&flows.diagnostics);
+    let agreements = content::load_agreements(&config)?;
+    report(&agreements.diagnostics);
+    let evaluator = evaluator(&config, &engine, &store, agreements.loaded.clone(), Default::default());
+    let deployed = engine.deploy(plan(&engine, &flows.loaded));
+    report(&deployed.plan.diagnostics);
+    report(&deployed.diagnostics);
+    let options = Options {
+        provisional_ms: config.schedule.provisional_ms,
+        first_windows_max: config.schedule.first_windows_max,
+    };
+    let (scheduler, problems) = Scheduler::new(evaluator.clone(), options);
+    for problem in problems {
+        tracing::error!("{problem}");
+    }
+    let scheduler = Arc::new(scheduler);
+    let loaded = LoadedAgreements { agreements: sorted(agreements.loaded), diagnostics: agreements.diagnostics };
+    let parts = Parts {
+        engine: engine.clone(),
+        store: store.clone(),
+        evaluate: evaluator.clone(),
+        agreements: Box::new(move || loaded.clone()),
+        schedules: {
+            let (scheduler, clock) = (scheduler.clone(), clock.clone());
+            Box::new(move || scheduler.list(clock.now()).into_iter().map(view).collect())
+        },
+        observed: {
+            let (evaluator, scheduler) = (evaluator.clone(), scheduler.clone());
+            Box::new(move || {
+                let [fulfilled, violated, unknown, not_applicable] = &evaluator.verdicts_stored;
+                let lag_ms = scheduler.lag_ms.load(Ordering::Relaxed);
+                Observed {
+                    verdicts_fulfilled: fulfilled.load(Ordering::Relaxed),
+                    verdicts_violated: violated.load(Ordering::Relaxed),
+                    verdicts_unknown: unknown.load(Ordering::Relaxed),
+                    verdicts_not_applicable: not_applicable.load(Ordering::Relaxed),
+                    commit_failures: evaluator.commits_failed.load(Ordering::Relaxed),
+                    schedule_lag_s: (scheduler.fired.load(Ordering::Relaxed) > 0).then_some(lag_ms as f64 / 1000.0),
+                }
+            })
+        },
+        options: ApiOptions {
+            node_root: config.http.node_root.clone(),
+            body_bytes_max: config.http.body_bytes_max,
+            header_ms_max: config.http.header_ms_max,
+            body_ms_max: config.http.body_ms_max,
+            connections_max: config.http.connections_max,
+            drain_ms_max: config.shutdown_ms_max,
+            auth,
+            ..ApiOptions::default()
+        },
+    };
+    let (stopping, stopped) = watch::channel(false);
+    let when_stopped = move || {
+        let mut stopped = stopped.clone();
+        async move {
+            // A dropped sender means the server is gone: stop as well.
+            let _ = stopped.wait_for(|stop| *stop).await.is_ok();
+        }
+    };
+    let http = tokio::spawn(api::serve(listener, Api::new(parts), when_stopped()));
+    let schedule = tokio::spawn(scheduler.run(when_stopped()));
+    let (history_stop, history_stopped) = watch::channel(false);
+    let history = {
+        let (engine, store) = (engine.clone(), store.clone());
+        let mut stopped = history_stopped;
+        tokio::spawn(async move {
+            let stop = async move {
+                let _ = stopped.wait_for(|stop| *stop).await.is_ok();
+            };
+            engine.services.history.write_to(store, stop).await;
+        })
+    };
+    tracing::info!(
+        address = %config.listen, store = store.describe(), flows = deployed.plan.flows.len(),
+        agreements = evaluator.agreements.len(), started_ms = started.elapsed().as_millis() as u64,
+        "Probity is ready: {}/probity/", super::base_url(config.listen)
+    );
+    stop.await;
+    tracing::info!("stopping; open runs get {} ms", config.shutdown_ms_max);
+    let grace = Duration::from_millis(config.shutdown_ms_max);
+    stopping.send_replace(true);
+    let (cut, ..) = tokio::join!(engine.drain(grace), bounded(&clock, grace, schedule), bounded(&clock, grace, http));
+    if cut > 0 {
+        tracing::warn!(runs = cut, "runs were ended before their end");
+    }
+    history_stop.send_replace(true);
+    bounded(&clock, grace, history).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Waits for a loop to end, at most this long.
+async fn bounded(clock: &Clock, grace: Duration, task: tokio::task::JoinHandle<()>) {
+    let abort = task.abort_handle();
+    tokio::select! {
+        ended = task => if let Err(error) = ended {
+            tracing::error!(%error, "a loop of the server ended badly");
+        },
+        () = clock.sleep(grace) => abort.abort(),
+    }
+}
+
+fn sorted<T>(mut agreements: Vec<Arc<T>>) -> Vec<Arc<T>>
+where
+    T: std::borrow::Borrow<crate::model::agreement::Agreement>,
+{
+    agreements.sort_by(|a, b| (**a).borrow().id.cmp(&(**b).borrow().id));
+    agreements
+}
+
+fn view(schedule: crate::schedule::ScheduleView) -> ScheduleView {
+    ScheduleView {
+        id: schedule.id,
+        kind: if schedule.kind == "flow" { "flow" } else { "agreement" },
+        subject: schedule.subject,
+        cron: schedule.cron.unwrap_or_else(|| "window ends".into()),
+        time_zone: schedule.time_zone,
+        catch_up: schedule.catch_up,
+        next_due: schedule.next_due,
+    }
+}

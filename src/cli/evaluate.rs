@@ -1,0 +1,171 @@
+//! `probity evaluate`: one evaluation, printed; stored only with `--store`.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::{Format, Settings, not_so, print, report, runtime, usage};
+use crate::app::{self, Surroundings};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::evaluate::{Evaluation, Request, Windows};
+use crate::model::agreement::Agreement;
+use crate::model::run::Trigger;
+use crate::model::state::Verdict;
+use crate::model::{Diagnostic, Severity};
+
+#[derive(Args)]
+pub(super) struct EvaluateArgs {
+    /// Agreement id, or a file
+    agreement: String,
+    /// Start of the range: an instant (RFC 3339) or a date in the agreement's zone [default: the last closed windows]
+    #[arg(long, value_name = "T")]
+    from: Option<String>,
+    /// End of the range, exclusive; every window that overlaps it is evaluated, whole [default: now]
+    #[arg(long, value_name = "T")]
+    to: Option<String>,
+    /// Only this guarantee
+    #[arg(long, value_name = "ID")]
+    guarantee: Option<String>,
+    /// Output form
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Store the verdicts in the configured database
+    #[arg(long)]
+    store: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub(super) fn evaluate(args: &EvaluateArgs) -> ExitCode {
+    let config = match args.settings.load() {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    super::log(&config, true);
+    runtime().block_on(async {
+        match evaluate_once(args, &config).await {
+            Ok(evaluation) => show(args, &evaluation),
+            Err(code) => code,
+        }
+    })
+}
+
+fn show(args: &EvaluateArgs, evaluation: &Evaluation) -> ExitCode {
+    match args.format {
+        Format::Json => {
+            let verdicts: Vec<_> = evaluation.verdicts().map(|s| s.to_verdict_json()).collect();
+            let json = serde_json::to_string_pretty(&serde_json::json!({ "verdicts": verdicts }));
+            print(&format!("{}\n", json.expect("verdicts are JSON")));
+        }
+        Format::Table => print(&report::verdicts(evaluation.verdicts())),
+    }
+    if evaluation.verdicts().any(|s| s.verdict == Some(Verdict::Violated)) { ExitCode::from(1) } else { ExitCode::SUCCESS }
+}
+
+async fn evaluate_once(args: &EvaluateArgs, config: &Config) -> Result<Evaluation, ExitCode> {
+    let configured = app::load_agreements(config).map_err(|e| usage(&format!("{e:#}")))?;
+    let (agreement, agreements) = find(args, configured.loaded)?;
+    let flows = app::load_flows(config, false).map_err(|e| usage(&format!("{e:#}")))?;
+    let store = if args.store {
+        app::make_data_dir(&config.data_dir).map_err(|e| usage(&format!("{e:#}")))?;
+        let store = app::open_store(config).await.map_err(|e| usage(&format!("{e:#}")))?;
+        store.migrate().await.map_err(|e| usage(&e.to_string()))?;
+        store
+    } else {
+        crate::store::open("memory:", &Default::default()).await.map_err(|e| usage(&e.to_string()))?
+    };
+    let net = app::net(config).map_err(|e| usage(&format!("{e:#}")))?;
+    let clock = Clock::System;
+    let windows = windows(args, &agreement, clock.now()).map_err(|e| usage(&e))?;
+    let surroundings = Surroundings { clock, net, store: store.clone(), observer: None };
+    let engine = app::engine(config, surroundings);
+    engine.deploy(app::plan(&engine, &flows.loaded));
+    let evaluator = app::evaluator(config, &engine, &store, agreements, Default::default());
+    let request = Request {
+        agreement,
+        windows,
+        guarantee: args.guarantee.clone(),
+        trigger: Trigger::Manual { by: "cli".into() },
+        actor: "cli".into(),
+        store: args.store,
+        claim: None,
+    };
+    evaluator.run(request).await.map_err(|e| match e {
+        crate::evaluate::EvaluateError::Store(_) => not_so(e),
+        _ => usage(&e.to_string()),
+    })
+}
+
+/// The agreement asked for, among those configured or in a file of its own.
+fn find(
+    args: &EvaluateArgs,
+    mut agreements: Vec<Arc<Agreement>>,
+) -> Result<(Arc<Agreement>, Vec<Arc<Agreement>>), ExitCode> {
+    if let Some(found) = agreements.iter().find(|a| a.id == args.agreement) {
+        return Ok((found.clone(), agreements));
+    }
+    let path = Path::new(&args.agreement);
+    if !path.is_file() {
+        let known = agreements.iter().map(|a| a.id.as_str());
+        let hint = match crate::model::diagnostic::closest(&args.agreement, known) {
+            Some(best) => format!("did you mean \"{best}\"?"),
+            None => format!("known ids: {}", agreements.iter().map(|a| a.id.as_str()).collect::<Vec<_>>().join(", ")),
+        };
+        return Err(usage(&format!("no agreement and no file \"{}\"; {hint}", args.agreement)));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| usage(&format!("cannot read {}: {e}", path.display())))?;
+    let (agreement, diagnostics) = crate::agreement::load(&text, &args.agreement);
+    for diagnostic in &diagnostics {
+        eprintln!("{}", at(diagnostic, &args.agreement));
+    }
+    match agreement {
+        Some(agreement) if !diagnostics.iter().any(|d| d.severity == Severity::Error) => {
+            let agreement = Arc::new(agreement);
+            agreements.retain(|a| a.id != agreement.id);
+            agreements.push(agreement.clone());
+            Ok((agreement, agreements))
+        }
+        _ => Err(usage(&format!("{} cannot be evaluated; `probity check` lists its problems", args.agreement))),
+    }
+}
+
+fn at(diagnostic: &Diagnostic, file: &str) -> Diagnostic {
+    match diagnostic.file.is_empty() {
+        true => diagnostic.clone().in_file(file),
+        false => diagnostic.clone(),
+    }
+}
+
+fn windows(args: &EvaluateArgs, agreement: &Agreement, now: Timestamp) -> Result<Windows, String> {
+    let parse = |flag: &str, text: &str| instant(text, &agreement.time_zone).map_err(|e| format!("{flag} {text}: {e}"));
+    let from = args.from.as_deref().map(|t| parse("--from", t)).transpose()?;
+    let to = args.to.as_deref().map(|t| parse("--to", t)).transpose()?;
+    match (from, to) {
+        (None, None) => Ok(Windows::LastClosed { at: now, count: 1 }),
+        (from, to) => {
+            let (from, to) = (from.unwrap_or(agreement.valid_from), to.unwrap_or(now));
+            if from >= to {
+                return Err(format!("--from {from} is not before --to {to}"));
+            }
+            Ok(Windows::Overlapping { from, to })
+        }
+    }
+}
+
+/// An RFC 3339 instant, or a date or local time in `zone`.
+fn instant(text: &str, zone: &TimeZone) -> Result<Timestamp, String> {
+    if let Ok(instant) = text.parse::<Timestamp>() {
+        return Ok(instant);
+    }
+    let expected = "expected an instant such as 2026-03-01T00:00:00Z or a date such as 2026-03-01";
+    let civil = match text.parse::<jiff::civil::DateTime>() {
+        Ok(civil) => civil,
+        Err(_) => text.parse::<jiff::civil::Date>().map_err(|_| expected.to_string())?.to_datetime(Default::default()),
+    };
+    zone.to_timestamp(civil).map_err(|e| e.to_string())
+}

@@ -1,0 +1,158 @@
+//! Floor 11: the command line. Exit codes: 0 ok, 1 the thing asked for is not so, 2 usage or configuration error.
+
+mod check;
+mod evaluate;
+mod health;
+mod nodes;
+mod report;
+mod run;
+mod sarif;
+mod serve;
+mod test;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use toml::{Table, Value};
+
+use crate::config::{Config, LogFormat};
+
+/// A governance workflow engine: Node-RED flows, Governify agreements, verdicts with evidence.
+#[derive(Parser)]
+#[command(name = "probity", version, propagate_version = true)]
+#[command(after_help = "Every flag of `serve` is also a PROBITY_* environment variable and a configuration key.\n\
+Exit codes: 0 ok, 1 the thing asked for is not so, 2 usage or configuration error.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run flows, schedules and agreements, and serve their results.
+    Serve(Settings),
+    /// Run a flow once and print what it emits as JSON lines.
+    Run(run::RunArgs),
+    /// Evaluate an agreement once and print its verdicts.
+    Evaluate(evaluate::EvaluateArgs),
+    /// Check flows, agreements and plugin manifests; prints every problem.
+    Check(check::CheckArgs),
+    /// Run the .test.yaml files beside flows and agreements.
+    Test(test::TestArgs),
+    /// Bring the database schema up to date.
+    Migrate(Settings),
+    /// Ask a running server whether it is ready (for container health checks).
+    Health(health::HealthArgs),
+    /// List the node types this build knows.
+    Nodes(nodes::NodesArgs),
+}
+
+/// What `serve` and the commands that need the same surroundings can be told.
+#[derive(Args, Clone, Debug, Default)]
+struct Settings {
+    /// Address and port of the HTTP server [default: 127.0.0.1:1880] [env: PROBITY_LISTEN]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Where flows and database live [default: ./data] [env: PROBITY_DATA_DIR]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Flow file or folder [default: <data-dir>/flows.json, made from the shipped flows] [env: PROBITY_FLOWS]
+    #[arg(long, value_name = "FILE|DIR")]
+    flows: Option<PathBuf>,
+    /// Folder or file of agreements, or `shipped`; several separated by commas [env: PROBITY_AGREEMENTS]
+    #[arg(long, value_name = "SOURCE")]
+    agreements: Option<String>,
+    /// sqlite:<path>, postgres://… or memory: [default: sqlite:<data-dir>/probity.db] [env: PROBITY_DATABASE_URL]
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
+    /// Configuration file (TOML) [env: PROBITY_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Defaults, file, environment, flags; prints warnings. The error is an exit code after the problems are
+    /// printed.
+    fn load(&self) -> Result<Config, ExitCode> {
+        let mut flags = Table::new();
+        let text = |path: &PathBuf| path.display().to_string();
+        for (key, value) in [
+            ("listen", self.listen.clone()),
+            ("data_dir", self.data_dir.as_ref().map(text)),
+            ("flows", self.flows.as_ref().map(text)),
+            ("agreements", self.agreements.clone()),
+            ("database_url", self.database_url.clone()),
+        ] {
+            if let Some(value) = value {
+                flags.insert(key.into(), Value::String(value));
+            }
+        }
+        let (config, warnings) = Config::load(self.config.as_deref(), &flags).map_err(|e| usage(&e.to_string()))?;
+        for warning in warnings {
+            eprintln!("warning: {warning}");
+        }
+        Ok(config)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    #[default]
+    Table,
+    Json,
+}
+
+/// Parses the command line and runs the command.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(settings) => serve::serve(&settings),
+        Command::Run(args) => run::run(&args),
+        Command::Evaluate(args) => evaluate::evaluate(&args),
+        Command::Check(args) => check::check(&args),
+        Command::Test(args) => test::test(&args),
+        Command::Migrate(settings) => serve::migrate(&settings),
+        Command::Health(args) => health::health(&args),
+        Command::Nodes(args) => nodes::nodes(&args),
+    }
+}
+
+/// Prints a usage or configuration problem; exit code 2.
+fn usage(problem: &str) -> ExitCode {
+    for line in problem.lines() {
+        eprintln!("error: {line}");
+    }
+    ExitCode::from(2)
+}
+
+/// Prints why the thing asked for is not so; exit code 1.
+fn not_so(problem: impl std::fmt::Display) -> ExitCode {
+    eprintln!("error: {problem}");
+    ExitCode::from(1)
+}
+
+/// Prints to standard output; a closed pipe (`| head`) is no error.
+fn print(text: &str) {
+    use std::io::Write;
+    let _closed = std::io::stdout().write_all(text.as_bytes()).is_err();
+}
+
+/// Starts logging to standard error.
+fn log(config: &Config, quiet: bool) {
+    let level = if quiet { "warn" } else { config.log.level.as_str() };
+    let filter = tracing_subscriber::EnvFilter::try_new(level).unwrap_or_else(|e| {
+        eprintln!("warning: log.level \"{level}\": {e}; using \"info\"");
+        tracing_subscriber::EnvFilter::new("info")
+    });
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second call (tests in one process) keeps the first subscriber.
+    let _started = match config.log.format {
+        LogFormat::Json => builder.json().try_init().is_ok(),
+        LogFormat::Text => builder.with_target(false).try_init().is_ok(),
+    };
+}
+
+/// A runtime for a command; worker threads as many as cores.
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("the system has threads to give")
+}

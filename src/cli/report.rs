@@ -1,0 +1,64 @@
+//! Tables and verdicts as the terminal shows them.
+
+use crate::model::state::{State, Verdict};
+
+/// Columns as wide as their widest cell, the last one free.
+pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    let mut widths: Vec<usize> = header.iter().map(|h| h.chars().count()).collect();
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: &[String]| {
+        let last = cells.len().saturating_sub(1);
+        let mut out = String::new();
+        for (i, (cell, width)) in cells.iter().zip(&widths).enumerate() {
+            if i == last {
+                out.push_str(cell);
+            } else {
+                out.push_str(&format!("{cell:<width$}  "));
+            }
+        }
+        format!("{}\n", out.trim_end())
+    };
+    let head: Vec<String> = header.iter().map(|h| h.to_uppercase()).collect();
+    let mut out = line(&head);
+    for row in &rows {
+        out.push_str(&line(row));
+    }
+    out
+}
+
+/// One line per verdict and a line that counts them.
+pub(super) fn verdicts<'a>(states: impl Iterator<Item = &'a State>) -> String {
+    let mut counts = std::collections::BTreeMap::new();
+    let rows: Vec<Vec<String>> = states
+        .map(|state| {
+            let verdict = state.verdict.unwrap_or(Verdict::Unknown);
+            *counts.entry(verdict).or_insert(0usize) += 1;
+            let scope: Vec<String> = state.scope.0.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            vec![
+                state.of.clone(),
+                if scope.is_empty() { "-".into() } else { scope.join(" ") },
+                short_window(&state.window.from_local, &state.window.to_local),
+                verdict.as_str().to_string() + if state.provisional { " (provisional)" } else { "" },
+                state.value.map_or_else(|| "-".into(), |v| crate::model::value::number_to_string(v).to_string()),
+                state.coverage.and_then(|c| c.ratio()).map_or_else(|| "-".into(), |r| format!("{:.0}%", r * 100.0)),
+                state.reason.clone(),
+            ]
+        })
+        .collect();
+    let total = rows.len();
+    let mut out = table(&["guarantee", "scope", "window", "verdict", "value", "coverage", "reason"], rows);
+    let counts: Vec<String> = counts.iter().map(|(v, n)| format!("{n} {}", v.as_str())).collect();
+    out.push_str(&format!("\n{total} verdicts: {}\n", if counts.is_empty() { "none".into() } else { counts.join(", ") }));
+    out
+}
+
+/// `2026-03-23 00:00 → 2026-03-30 00:00 Europe/Madrid` from two RFC 9557 texts.
+fn short_window(from: &str, to: &str) -> String {
+    let minute = |text: &str| text.get(..16).unwrap_or(text).replace('T', " ");
+    let zone = from.split_once('[').map_or("", |(_, z)| z.trim_end_matches(']'));
+    format!("{} → {} {zone}", minute(from), minute(to))
+}

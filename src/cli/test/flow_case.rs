@@ -1,0 +1,243 @@
+//! A flow under test: messages and calls in, replies, outputs, errors and outgoing requests compared.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+
+use super::matching::differences;
+use super::{Case, TestFile, mock};
+use crate::app::read_flows;
+use crate::clock::Clock;
+use crate::model::flow::NodeIndex;
+use crate::model::run::Trigger;
+use crate::model::{Msg, Value};
+use crate::runtime::engine::{Opening, Start};
+use crate::runtime::{Deployed, Engine, Event, Limits, Reply, Request, Services};
+
+/// One thing that happens to the flow.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub(super) enum Step {
+    /// An HTTP call; the reply is compared when `reply` is given.
+    Call(Call),
+    /// A message handed to a node (by id or name); an entry (`http in`, `inject`, …) emits it instead.
+    Give(Give),
+    /// The clock moves on, milliseconds.
+    AdvanceMs(u64),
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Call {
+    #[serde(default = "get")]
+    method: String,
+    path: String,
+    #[serde(default)]
+    headers: std::collections::BTreeMap<String, String>,
+    #[serde(default)]
+    body: Json,
+    #[serde(default)]
+    reply: Option<Json>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Give {
+    node: String,
+    #[serde(default)]
+    msg: Json,
+}
+
+fn get() -> String {
+    "GET".into()
+}
+
+/// Where the clock stands when the file does not say.
+const START: &str = "2026-01-01T00:00:00Z";
+
+/// Polls without progress after which the clock is moved for what waits on it.
+const QUIET_POLLS: usize = 200;
+/// The clock is moved in these steps, and at most so far, for one step of a test.
+const TICK: Duration = Duration::from_millis(100);
+const TICKS_MAX: usize = 36_000;
+
+/// What the flow did, by kind.
+#[derive(Default)]
+struct Seen {
+    outputs: Vec<Json>,
+    debug: Vec<Json>,
+    errors: Vec<Json>,
+    statuses: Vec<Json>,
+}
+
+/// Runs one case; gives what was not as expected.
+pub(super) async fn run(file: &TestFile, flow: &Path, case: &Case) -> Result<Vec<String>, String> {
+    let content = read_flows(flow).map_err(|e| format!("{e:#}"))?;
+    let mut problems = super::errors(&content.diagnostics);
+    let clock = Clock::manual(file.now.unwrap_or_else(|| START.parse().expect("a constant")));
+    let (net, asked) = mock::net(&case.http);
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let engine = engine(file, clock.clone(), net, seen.clone());
+    let deployed = engine.deploy(crate::app::plan(&engine, &content.loaded));
+    problems.extend(super::errors(&deployed.plan.diagnostics));
+    problems.extend(super::errors(&deployed.diagnostics));
+    for (i, step) in case.steps.iter().enumerate() {
+        let at = format!("steps[{i}]");
+        match step {
+            Step::AdvanceMs(ms) => advance(&clock, Duration::from_millis(*ms)).await,
+            Step::Call(call) => problems.extend(self::call(&deployed, &clock, call, &at).await),
+            Step::Give(give) => problems.extend(self::give(&engine, &deployed, &clock, give, &at).await),
+        }
+    }
+    settle(&clock, || engine.open_runs() == 0).await;
+    if let Some(expected) = &case.expect {
+        let seen = seen.lock().unwrap_or_else(|p| p.into_inner());
+        let requests = asked.lock().unwrap_or_else(|p| p.into_inner()).clone();
+        let found = json!({
+            "outputs": seen.outputs, "debug": seen.debug, "errors": seen.errors, "statuses": seen.statuses,
+            "requests": requests,
+        });
+        problems.extend(differences(expected, &found, "expect"));
+    }
+    Ok(problems)
+}
+
+/// An engine with the builtin nodes, a manual clock and mocked net, that notes what happens.
+pub(super) fn plain_engine(file: &TestFile, clock: Clock, net: Arc<crate::net::Net>) -> Arc<Engine> {
+    engine(file, clock, net, Arc::default())
+}
+
+fn engine(file: &TestFile, clock: Clock, net: Arc<crate::net::Net>, seen: Arc<Mutex<Seen>>) -> Arc<Engine> {
+    let mut services = Services::new(clock, Limits::default(), net);
+    let env = file.env.clone();
+    services.env = Arc::new(move |name| env.get(name).cloned());
+    services.observer = Some(Arc::new(move |_, event| note(&mut seen.lock().unwrap_or_else(|p| p.into_inner()), event)));
+    Engine::new(Arc::new(services), crate::nodes::catalogue())
+}
+
+fn note(seen: &mut Seen, event: Event) {
+    let label = |node: &str, name: &str| if name.is_empty() { node.to_string() } else { name.to_string() };
+    match event {
+        Event::Output { node, name, port, msg } => {
+            seen.outputs.push(json!({"node": label(&node, &name), "port": port, "msg": msg.to_value().to_serde()}));
+        }
+        Event::Debug { node, name, value, .. } => {
+            seen.debug.push(json!({"node": label(&node, &name), "value": value.to_serde()}));
+        }
+        Event::Error { node, message, .. } => seen.errors.push(json!({"node": node.as_str(), "message": message})),
+        Event::Status { node, status } => seen.statuses.push(json!({"node": node.as_str(), "status": status})),
+        Event::Reply { .. } | Event::Log { .. } => {}
+    }
+}
+
+async fn call(deployed: &Arc<Deployed>, clock: &Clock, call: &Call, at: &str) -> Vec<String> {
+    let path = call.path.split('?').next().unwrap_or_default();
+    let Some(found) = deployed.routes.find(&call.method, path) else {
+        return vec![format!("{at}: no http in node answers {} {path}", call.method)];
+    };
+    let node = found.route.node;
+    let mut headers = HeaderMap::new();
+    for (name, value) in &call.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.insert(name, value);
+        }
+    }
+    let body = Value::from(&call.body);
+    let method = call.method.to_uppercase();
+    let request = Request::new(method.as_str(), call.path.as_str(), headers, found.params, body.clone(), "127.0.0.1");
+    let mut msg = Msg::with_payload(if method == "GET" { request.query() } else { body });
+    msg.set("req", Value::handle(request));
+    let trigger = Trigger::Http { method, path: path.into() };
+    let deadline = deployed.reply_deadline(node);
+    let called = {
+        let deployed = deployed.clone();
+        tokio::spawn(async move { deployed.call(node, Start::Emit(0), msg, trigger, deadline).await })
+    };
+    settle(clock, || called.is_finished()).await;
+    if !called.is_finished() {
+        called.abort();
+        return vec![format!("{at}: no reply, and nothing moves any more")];
+    }
+    let reply = match called.await {
+        Ok(Ok(called)) => called.reply.unwrap_or(Reply { status: 504, ..Reply::default() }),
+        Ok(Err(busy)) => return vec![format!("{at}: {busy}")],
+        Err(panic) => return vec![format!("{at}: {panic}")],
+    };
+    call.reply.as_ref().map_or_else(Vec::new, |expected| differences(expected, &describe(&reply), &format!("{at}.reply")))
+}
+
+fn describe(reply: &Reply) -> Json {
+    let body = serde_json::from_slice(&reply.body)
+        .unwrap_or_else(|_| Json::String(String::from_utf8_lossy(&reply.body).into_owned()));
+    let headers: serde_json::Map<String, Json> =
+        reply.headers.iter().map(|(k, v)| (k.clone(), Json::String(v.clone()))).collect();
+    json!({"status": reply.status, "headers": headers, "body": body})
+}
+
+async fn give(engine: &Engine, deployed: &Arc<Deployed>, clock: &Clock, give: &Give, at: &str) -> Vec<String> {
+    let Some(node) = find(deployed, &give.node) else {
+        return vec![format!("{at}: the flow has no node \"{}\"", give.node)];
+    };
+    let msg = message(&give.msg);
+    let trigger = Trigger::Manual { by: "test".into() };
+    let opening = Opening { node, start: start_of(deployed, node), msg, trigger, reply: None };
+    if let Err(busy) = deployed.spawn(opening) {
+        return vec![format!("{at}: {busy}")];
+    }
+    settle(clock, || engine.open_runs() == 0).await;
+    Vec::new()
+}
+
+/// A message from JSON; what is no object becomes the payload.
+pub(in crate::cli) fn message(json: &Json) -> Msg {
+    match Value::from(json) {
+        Value::Object(object) => {
+            let mut msg = Msg::from_object(object);
+            msg.ensure_id();
+            msg
+        }
+        Value::Null => Msg::new(),
+        payload => Msg::with_payload(payload),
+    }
+}
+
+/// A node by id, else by name.
+pub(in crate::cli) fn find(deployed: &Deployed, wanted: &str) -> Option<NodeIndex> {
+    let nodes = &deployed.plan.nodes;
+    let found = nodes.iter().position(|n| n.id == wanted).or_else(|| nodes.iter().position(|n| n.name == wanted))?;
+    Some(found as NodeIndex)
+}
+
+/// Entries emit what they are given; other nodes handle it.
+pub(in crate::cli) fn start_of(deployed: &Deployed, node: NodeIndex) -> Start {
+    if deployed.is_entry(node) { Start::Emit(0) } else { Start::Deliver }
+}
+
+async fn advance(clock: &Clock, by: Duration) {
+    let mut left = by;
+    while !left.is_zero() {
+        let step = left.min(TICK);
+        clock.advance(step);
+        left -= step;
+        for _ in 0..QUIET_POLLS {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Lets everything run that can; moves the clock when nothing can, until `done` or nothing waits for it any more.
+async fn settle(clock: &Clock, done: impl Fn() -> bool) {
+    for _ in 0..TICKS_MAX {
+        for _ in 0..QUIET_POLLS {
+            if done() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        clock.advance(TICK);
+    }
+}

@@ -1,0 +1,370 @@
+//! Configuration: the compiled-in defaults, then a file, then the environment, then flags.
+//!
+//! The only module that reads the environment. Everything that is wrong is reported at once, with the key, what was
+//! expected and a suggestion for misspelt keys.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use crate::model::diagnostic::closest;
+
+/// The defaults, every key commented; also what `probity --help` points to.
+pub const DEFAULTS: &str = include_str!("config.default.toml");
+
+/// Prefix of the environment variables.
+const PREFIX: &str = "PROBITY_";
+
+/// Variables with our prefix that are no configuration keys.
+const OTHER_VARIABLES: &[&str] = &["PROBITY_CONFIG"];
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub data_dir: PathBuf,
+    pub flows: String,
+    pub agreements: String,
+    pub database_url: String,
+    pub shutdown_ms_max: u64,
+    pub http: Http,
+    pub auth: Auth,
+    pub limits: Limits,
+    pub net: Net,
+    pub collectors: Collectors,
+    pub schedule: Schedule,
+    pub store: Store,
+    pub log: Log,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Http {
+    pub node_root: String,
+    pub body_bytes_max: usize,
+    pub header_ms_max: u64,
+    pub body_ms_max: u64,
+    pub connections_max: usize,
+    pub hosts: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Auth {
+    pub users: BTreeMap<String, String>,
+    pub tokens: BTreeMap<String, String>,
+    pub flow_users: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Limits {
+    pub reply_ms_max: u64,
+    pub run_ms_max: u64,
+    pub hops_max: u32,
+    pub queue_max: usize,
+    pub waits_max: usize,
+    pub runs_max: usize,
+    pub trace_steps_max: usize,
+    pub runs_kept_per_s_max: u32,
+    pub runs_in_memory_max: usize,
+    pub node_messages_max: usize,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Net {
+    pub allow: Vec<String>,
+    pub connect_ms_max: u64,
+    pub request_ms_max: u64,
+    pub response_bytes_max: usize,
+    pub redirects_max: u32,
+    pub requests_max: usize,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Collectors {
+    pub services: BTreeMap<String, String>,
+    pub parallel_max: usize,
+    pub collect_ms_max: u64,
+    pub poll_ms_min: u64,
+    pub poll_ms_max: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Schedule {
+    pub provisional_ms: u64,
+    pub first_windows_max: usize,
+    pub windows_max: usize,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Store {
+    pub connections_max: u32,
+    pub wait_ms_max: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Log {
+    pub level: String,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// What is wrong with the configuration: one line per problem.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigError(pub Vec<String>);
+
+impl Config {
+    /// The defaults alone.
+    pub fn defaults() -> Config {
+        resolve(None, &[], &Table::new()).expect("config.default.toml is complete and correct").0
+    }
+
+    /// Defaults, then `file` (or the one PROBITY_CONFIG names), then the environment, then `flags` (keys as in
+    /// the file). Gives warnings beside the configuration.
+    pub fn load(file: Option<&Path>, flags: &Table) -> Result<(Config, Vec<String>), ConfigError> {
+        #[expect(clippy::disallowed_methods, reason = "this is the module that reads the environment")]
+        let variables: Vec<(String, String)> = std::env::vars_os()
+            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+            .filter(|(k, _)| k.starts_with(PREFIX))
+            .collect();
+        let named = variables.iter().find(|(k, _)| k == "PROBITY_CONFIG").map(|(_, v)| PathBuf::from(v));
+        let path = file.map(Path::to_path_buf).or(named.filter(|p| !p.as_os_str().is_empty()));
+        let text = match &path {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|e| ConfigError(vec![format!("cannot read the configuration {}: {e}", path.display())]))?;
+                Some((path.display().to_string(), text))
+            }
+            None => None,
+        };
+        resolve(text.as_ref().map(|(p, t)| (p.as_str(), t.as_str())), &variables, flags)
+    }
+
+    /// `sqlite:<data_dir>/probity.db` unless configured.
+    pub fn database_url(&self) -> String {
+        match self.database_url.as_str() {
+            "" => format!("sqlite:{}", self.data_dir.join("probity.db").display()),
+            url => url.to_string(),
+        }
+    }
+
+    /// What flows may read of the process environment: everything but our own variables, which may hold secrets.
+    #[expect(clippy::disallowed_methods, reason = "this is the module that reads the environment")]
+    pub fn process_env(name: &str) -> Option<String> {
+        if name.starts_with(PREFIX) || name.is_empty() || name.contains(['=', '\0']) {
+            return None;
+        }
+        std::env::var(name).ok()
+    }
+}
+
+fn resolve(
+    file: Option<(&str, &str)>,
+    variables: &[(String, String)],
+    flags: &Table,
+) -> Result<(Config, Vec<String>), ConfigError> {
+    let mut merged: Table = DEFAULTS.parse().expect("config.default.toml is TOML");
+    let mut problems = Vec::new();
+    let mut warnings = Vec::new();
+    if let Some((path, text)) = file {
+        match text.parse::<Table>() {
+            Ok(table) => merge(&mut merged, table, path, "", &mut problems),
+            Err(e) => problems.push(format!("{path}: not TOML: {e}")),
+        }
+    }
+    let known = leaves(&merged);
+    for (name, value) in variables {
+        if OTHER_VARIABLES.contains(&name.as_str()) || name.starts_with("PROBITY_TEST_") {
+            continue;
+        }
+        match known.iter().find(|(variable, _)| variable == name) {
+            Some((_, path)) => set_from_text(&mut merged, path, name, value, &mut problems),
+            None => {
+                let hint = closest(name, known.iter().map(|(v, _)| v.as_str()));
+                let hint = hint.map(|h| format!("; did you mean {h}?")).unwrap_or_default();
+                warnings.push(format!("environment variable {name} is not a configuration key{hint}"));
+            }
+        }
+    }
+    merge(&mut merged, flags.clone(), "command line", "", &mut problems);
+    if !problems.is_empty() {
+        return Err(ConfigError(problems));
+    }
+    let config: Config = Value::Table(merged)
+        .try_into()
+        .map_err(|e: toml::de::Error| ConfigError(vec![format!("configuration: {}", e.message())]))?;
+    validate(&config)?;
+    Ok((config, warnings))
+}
+
+fn validate(config: &Config) -> Result<(), ConfigError> {
+    let mut problems = Vec::new();
+    if !config.http.node_root.starts_with('/') {
+        problems.push(format!("http.node_root: expected a path starting with /, found \"{}\"", config.http.node_root));
+    }
+    for (key, value) in [
+        ("limits.runs_max", config.limits.runs_max),
+        ("limits.waits_max", config.limits.waits_max),
+        ("limits.queue_max", config.limits.queue_max),
+        ("collectors.parallel_max", config.collectors.parallel_max),
+        ("net.requests_max", config.net.requests_max),
+        ("http.connections_max", config.http.connections_max),
+    ] {
+        if value == 0 {
+            problems.push(format!("{key}: expected at least 1, found 0"));
+        }
+    }
+    for (name, hash) in &config.auth.users {
+        if !["$2a$", "$2b$", "$2y$"].iter().any(|p| hash.starts_with(p)) || hash.len() != 60 {
+            problems.push(format!(
+                "auth.users.{name}: expected a bcrypt hash ($2a$, $2b$ or $2y$, 60 characters); make one with \
+                 `htpasswd -nBC 10 {name}`"
+            ));
+        }
+    }
+    for (name, hash) in &config.auth.tokens {
+        if hash.len() != 64 || !hash.bytes().all(|b| b.is_ascii_hexdigit()) {
+            problems.push(format!(
+                "auth.tokens.{name}: expected the SHA-256 of the token in hex; make one with `printf %s TOKEN | sha256sum`"
+            ));
+        }
+    }
+    for name in &config.auth.flow_users {
+        if !config.auth.users.contains_key(name) {
+            problems.push(format!("auth.flow_users: \"{name}\" is not one of auth.users"));
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
+}
+
+/// Puts `from` over `into`; keys the defaults do not have are problems, except below open tables (`users = {}`).
+fn merge(into: &mut Table, from: Table, origin: &str, at: &str, problems: &mut Vec<String>) {
+    for (key, value) in from {
+        let path = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
+        match (into.get_mut(&key), value) {
+            (Some(Value::Table(known)), Value::Table(given)) if is_open(&path) => {
+                known.extend(given);
+            }
+            (Some(Value::Table(known)), Value::Table(given)) => merge(known, given, origin, &path, problems),
+            (Some(known), given) if same_kind(known, &given) => *known = given,
+            (Some(known), given) => {
+                problems.push(format!("{origin}: {path}: expected {}, found {}", known.type_str(), given.type_str()))
+            }
+            (None, _) => {
+                let hint = closest(&key, into.keys().map(String::as_str));
+                let hint = hint.map(|h| format!("; did you mean \"{h}\"?")).unwrap_or_default();
+                problems.push(format!("{origin}: {path}: unknown key{hint}"));
+            }
+        }
+    }
+}
+
+/// Tables whose keys the user makes up.
+fn is_open(path: &str) -> bool {
+    matches!(path, "auth.users" | "auth.tokens" | "collectors.services")
+}
+
+fn same_kind(a: &Value, b: &Value) -> bool {
+    std::mem::discriminant(a) == std::mem::discriminant(b)
+}
+
+/// Environment variable names and the key paths they stand for.
+fn leaves(table: &Table) -> Vec<(String, Vec<String>)> {
+    let mut out = Vec::new();
+    for (key, value) in table {
+        match value {
+            Value::Table(inner) if !["users", "tokens", "services"].contains(&key.as_str()) => {
+                for inner_key in inner.keys() {
+                    let name = format!("{PREFIX}{}_{}", key.to_uppercase(), inner_key.to_uppercase());
+                    out.push((name, vec![key.clone(), inner_key.clone()]));
+                }
+            }
+            _ => out.push((format!("{PREFIX}{}", key.to_uppercase()), vec![key.clone()])),
+        }
+    }
+    out
+}
+
+/// Sets a key from text, read by the kind its default has; tables as `name=value,name=value`.
+fn set_from_text(table: &mut Table, path: &[String], variable: &str, text: &str, problems: &mut Vec<String>) {
+    let slot = match path {
+        [section, key] => table.get_mut(section).and_then(Value::as_table_mut).and_then(|t| t.get_mut(key)),
+        [key] => table.get_mut(key),
+        _ => None,
+    };
+    let Some(slot) = slot else { return };
+    let list = || text.split(',').map(str::trim).filter(|s| !s.is_empty());
+    let value = match slot {
+        Value::String(_) => Some(Value::String(text.into())),
+        Value::Integer(_) => text.trim().replace('_', "").parse().ok().map(Value::Integer),
+        Value::Boolean(_) => text.trim().parse().ok().map(Value::Boolean),
+        Value::Array(_) => Some(Value::Array(list().map(|s| Value::String(s.into())).collect())),
+        Value::Table(_) => list()
+            .map(|pair| pair.split_once('=').map(|(k, v)| (k.trim().to_string(), Value::String(v.trim().into()))))
+            .collect::<Option<Table>>()
+            .map(Value::Table),
+        _ => None,
+    };
+    match value {
+        Some(value) => *slot = value,
+        None => problems.push(format!("{variable}: expected {}, found \"{text}\"", slot.type_str())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()
+    }
+
+    #[test]
+    fn later_layers_win() {
+        let file = Some(("f.toml", "listen = \"127.0.0.1:1\"\n[limits]\nruns_max = 5\nhops_max = 6\n"));
+        let variables = env(&[("PROBITY_LIMITS_RUNS_MAX", "7"), ("PROBITY_NET_ALLOW", "a.example, b.example")]);
+        let flags: Table = "listen = \"127.0.0.1:2\"".parse().unwrap();
+        let (config, warnings) = resolve(file, &variables, &flags).unwrap();
+        assert_eq!(config.listen.port(), 2);
+        assert_eq!((config.limits.runs_max, config.limits.hops_max), (7, 6));
+        assert_eq!(config.net.allow, ["a.example", "b.example"]);
+        assert!(warnings.is_empty());
+        assert_eq!(config.database_url(), "sqlite:./data/probity.db");
+    }
+
+    #[test]
+    fn all_problems_are_named_at_once() {
+        let file = Some(("f.toml", "lisen = \"x\"\n[limits]\nruns_max = \"many\"\n"));
+        let error = resolve(file, &env(&[("PROBITY_LIMITS_HOPS_MAX", "x")]), &Table::new()).unwrap_err();
+        assert_eq!(
+            error.0,
+            [
+                "f.toml: limits.runs_max: expected integer, found string",
+                "f.toml: lisen: unknown key; did you mean \"listen\"?",
+                "PROBITY_LIMITS_HOPS_MAX: expected integer, found \"x\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn misspelt_variables_are_pointed_out() {
+        let (_, warnings) = resolve(None, &env(&[("PROBITY_LISTN", "x")]), &Table::new()).unwrap();
+        assert_eq!(
+            warnings,
+            ["environment variable PROBITY_LISTN is not a configuration key; did you mean PROBITY_LISTEN?"]
+        );
+    }
+
+    #[test]
+    fn plain_passwords_are_refused() {
+        let file = Some(("f.toml", "[auth]\nusers = { ana = \"secret\" }\n"));
+        assert!(resolve(file, &[], &Table::new()).unwrap_err().to_string().contains("bcrypt"));
+    }
+}

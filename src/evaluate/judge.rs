@@ -1,0 +1,82 @@
+//! From answers to states, purely: every planned judgement, and one state for each identity.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
+
+use crate::agreement::evaluate::{guarantee_states, metric_states};
+use crate::agreement::queries::Plan;
+use crate::model::RunId;
+use crate::model::agreement::Agreement;
+use crate::model::state::{Sample, State, Verdict};
+
+/// Judges everything that was planned: the guarantees' states, then the metrics' own.
+pub(super) fn judge(
+    agreement: &Agreement,
+    plan: &Plan,
+    answers: &[Result<Vec<Sample>, String>],
+    run: RunId,
+    now: Timestamp,
+) -> Vec<State> {
+    let mut states = Vec::new();
+    let mut of_guarantee = Vec::new();
+    let mut guarantee = None;
+    for judgement in &plan.judgements {
+        if guarantee != Some(judgement.guarantee) {
+            states.append(&mut joined(std::mem::take(&mut of_guarantee)));
+            guarantee = Some(judgement.guarantee);
+        }
+        let collected = plan.collected(judgement, answers);
+        let found = &agreement.guarantees[judgement.guarantee];
+        of_guarantee.extend(guarantee_states(agreement, found, judgement.term, &judgement.window, &collected, run, now));
+    }
+    states.append(&mut joined(of_guarantee));
+    let mut seen = HashSet::new();
+    for (query, answer) in plan.queries.iter().zip(answers) {
+        let metrics = metric_states(agreement, query, answer, run, now);
+        states.extend(metrics.into_iter().filter(|s| {
+            seen.insert((s.of.clone(), s.scope.canonical(), s.window.from, s.window.to))
+        }));
+    }
+    states
+}
+
+/// One state for each scope and window of a guarantee. Where two of its terms judge the same scope and window, all
+/// of them must hold: the gravest verdict stands, with the reasons of all.
+fn joined(states: Vec<State>) -> Vec<State> {
+    let mut places: HashMap<(String, Timestamp, Timestamp), usize> = HashMap::with_capacity(states.len());
+    let mut out: Vec<State> = Vec::with_capacity(states.len());
+    for state in states {
+        match places.entry((state.scope.canonical(), state.window.from, state.window.to)) {
+            std::collections::hash_map::Entry::Vacant(place) => {
+                place.insert(out.len());
+                out.push(state);
+            }
+            std::collections::hash_map::Entry::Occupied(place) => join(&mut out[*place.get()], state),
+        }
+    }
+    out
+}
+
+fn join(one: &mut State, other: State) {
+    let (mut first, second) = if gravity(&other) > gravity(one) { (other, one.clone()) } else { (one.clone(), other) };
+    first.reason = format!("{}; and {}", first.reason, second.reason);
+    for (metric, value) in second.values {
+        first.values.entry(metric).or_insert(value);
+    }
+    for evidence in second.evidence {
+        if !first.evidence.contains(&evidence) {
+            first.evidence.push(evidence);
+        }
+    }
+    *one = first;
+}
+
+fn gravity(state: &State) -> u8 {
+    match state.verdict {
+        Some(Verdict::Violated) => 3,
+        Some(Verdict::Unknown) => 2,
+        Some(Verdict::Fulfilled) => 1,
+        Some(Verdict::NotApplicable) | None => 0,
+    }
+}

@@ -1,0 +1,362 @@
+//! Floor 8: the one evaluation path. Schedule, API, CLI and the `evaluate` node all come through [`Evaluator::run`]:
+//! windows → queries → samples → states → one transaction.
+
+mod collect;
+mod judge;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use arcstr::ArcStr;
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use futures_util::stream::{self, StreamExt};
+use jiff::Timestamp;
+
+pub use collect::{InProcess, Service};
+
+use crate::agreement::queries::Plan;
+use crate::agreement::{Calendar, queries};
+use crate::model::RunId;
+use crate::model::agreement::Agreement;
+use crate::model::run::{RunError, RunRecord, RunState, TraceStep, Trigger};
+use crate::model::state::{Sample, State, StateKind, Window};
+use crate::runtime::Engine;
+use crate::runtime::services::{EvaluateAgreement, EvaluateRequest};
+use crate::store::{AuditEntry, ClaimKey, Commit, Committed, Store, StoreError};
+
+/// Bounds of collecting; defaults are those of `config.default.toml`.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Collector calls of one evaluation at once.
+    pub parallel_max: usize,
+    /// One collector may take this long for one answer, milliseconds.
+    pub collect_ms_max: u64,
+    /// First and longest pause between two polls, milliseconds.
+    pub poll_ms_min: u64,
+    pub poll_ms_max: u64,
+    /// Windows one evaluation may cover.
+    pub windows_max: usize,
+    /// Steps kept of an evaluation's trace.
+    pub trace_steps_max: usize,
+}
+
+/// Which windows to judge, of each term.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Windows {
+    /// Every window that overlaps `[from, to)`, whole.
+    Overlapping { from: Timestamp, to: Timestamp },
+    /// The last ones that had closed at this instant.
+    LastClosed { at: Timestamp, count: usize },
+    /// Those that closed in `(after, at]`, or the last closed one when none did.
+    ClosedBetween { after: Timestamp, at: Timestamp },
+    /// Those that closed at exactly this instant.
+    ClosingAt(Timestamp),
+    /// Those open at this instant.
+    OpenAt(Timestamp),
+}
+
+/// What to evaluate and why.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub agreement: Arc<Agreement>,
+    pub windows: Windows,
+    /// Only this guarantee.
+    pub guarantee: Option<String>,
+    pub trigger: Trigger,
+    /// Who asked, for the audit trail.
+    pub actor: String,
+    /// Whether states, run and audit row are stored.
+    pub store: bool,
+    /// The schedule claim this evaluation completes.
+    pub claim: Option<ClaimKey>,
+}
+
+/// What an evaluation gave.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    pub run: RunRecord,
+    /// Guarantee states first, then the metrics' own.
+    pub states: Vec<State>,
+    /// What the store changed, when it was stored.
+    pub committed: Option<Committed>,
+}
+
+impl Evaluation {
+    /// The states that carry verdicts.
+    pub fn verdicts(&self) -> impl Iterator<Item = &State> {
+        self.states.iter().filter(|s| s.kind == StateKind::Guarantee)
+    }
+}
+
+/// Why an evaluation gave nothing. A failing collector is no such reason: it makes verdicts unknown.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    #[error("no agreement \"{id}\"{hint}")]
+    UnknownAgreement { id: String, hint: String },
+    #[error("agreement \"{agreement}\" has no guarantee \"{guarantee}\"{hint}")]
+    UnknownGuarantee { agreement: String, guarantee: String, hint: String },
+    #[error("{0}")]
+    TooManyWindows(String),
+    #[error("the verdicts could not be stored: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// Evaluates agreements. One per process.
+pub struct Evaluator {
+    pub engine: Arc<Engine>,
+    pub store: Arc<dyn Store>,
+    pub agreements: Vec<Arc<Agreement>>,
+    /// By infrastructure path.
+    pub services: HashMap<String, Service>,
+    pub options: Options,
+    /// Verdicts stored since the start: fulfilled, violated, unknown, not applicable.
+    pub verdicts_stored: [AtomicU64; 4],
+    /// Commits that failed since the start.
+    pub commits_failed: AtomicU64,
+}
+
+impl Evaluator {
+    pub fn new(
+        engine: Arc<Engine>,
+        store: Arc<dyn Store>,
+        agreements: Vec<Arc<Agreement>>,
+        services: HashMap<String, Service>,
+        options: Options,
+    ) -> Self {
+        Evaluator {
+            engine,
+            store,
+            agreements,
+            services,
+            options,
+            verdicts_stored: Default::default(),
+            commits_failed: AtomicU64::new(0),
+        }
+    }
+
+    /// The agreement of this id.
+    pub fn agreement(&self, id: &str) -> Result<Arc<Agreement>, EvaluateError> {
+        self.agreements.iter().find(|a| a.id == id).cloned().ok_or_else(|| EvaluateError::UnknownAgreement {
+            id: id.into(),
+            hint: did_you_mean(id, self.agreements.iter().map(|a| a.id.as_str())),
+        })
+    }
+
+    /// One evaluation, from windows to the committed transaction. Evaluating again with the same samples changes
+    /// nothing.
+    pub async fn run(&self, request: Request) -> Result<Evaluation, EvaluateError> {
+        let clock = &self.engine.services.clock;
+        let (started, started_at, id) = (Instant::now(), clock.now(), RunId::fresh());
+        let agreement = &request.agreement;
+        if let Some(guarantee) = &request.guarantee {
+            known_guarantee(agreement, guarantee)?;
+        }
+        let plan = self.plan(&request)?;
+        let mut trace = Trace { started, steps: Vec::new(), max: self.options.trace_steps_max, dropped: 0 };
+        let answers = self.collect(agreement, &plan, id, &mut trace).await;
+        let now = clock.now();
+        let states = judge::judge(agreement, &plan, &answers, id, now);
+        let verdicts = states.iter().filter(|s| s.kind == StateKind::Guarantee).count();
+        trace.step("evaluate", "agreement", format!("{verdicts} verdicts over {} windows", plan.judgements.len()));
+        let failed = answers.iter().find_map(|a| a.as_ref().err());
+        let run = RunRecord {
+            id,
+            subject: agreement.id.clone(),
+            trigger: request.trigger.clone(),
+            state: RunState::Done,
+            started_at,
+            ended_at: Some(now),
+            version: agreement.hash.clone(),
+            hops: plan.queries.len() as u64,
+            error: failed.map(|reason| RunError {
+                node: agreement.id.clone(),
+                node_type: "collector".into(),
+                message: reason.clone(),
+            }),
+            trace: trace.steps,
+            trace_dropped: trace.dropped,
+        };
+        let committed = if request.store { Some(self.commit(&request, &run, &states, verdicts).await?) } else { None };
+        Ok(Evaluation { run, states, committed })
+    }
+
+    fn plan(&self, request: &Request) -> Result<Plan, EvaluateError> {
+        let max = self.options.windows_max;
+        let guarantee = request.guarantee.as_deref();
+        let choose = |calendar: &Calendar<'_>| -> Result<Vec<Window>, EvaluateError> {
+            let windows = match request.windows {
+                Windows::Overlapping { from, to } => {
+                    calendar.overlapping(from, to).map_err(|e| EvaluateError::TooManyWindows(e.to_string()))?
+                }
+                Windows::LastClosed { at, count } => calendar.last_closed(at, count),
+                Windows::ClosedBetween { after, at } => {
+                    let mut windows =
+                        calendar.overlapping(after, at).map_err(|e| EvaluateError::TooManyWindows(e.to_string()))?;
+                    windows.retain(|w| w.to > after && w.to <= at);
+                    if windows.is_empty() { calendar.last_closed(at, 1) } else { windows }
+                }
+                Windows::ClosingAt(at) => {
+                    let mut windows = calendar.last_closed(at, 1);
+                    windows.retain(|w| w.to == at);
+                    windows
+                }
+                Windows::OpenAt(at) => calendar.open_at(at).into_iter().collect(),
+            };
+            Ok(windows)
+        };
+        let plan = queries::plan_windows(&request.agreement, guarantee, choose)?;
+        if plan.judgements.len() > max {
+            return Err(EvaluateError::TooManyWindows(format!(
+                "{} windows in one evaluation; at most {max} are allowed (schedule.windows_max); narrow --from and --to",
+                plan.judgements.len()
+            )));
+        }
+        Ok(plan)
+    }
+
+    /// Asks every query's source, several at once; a failed one gives its reason in its place.
+    async fn collect(
+        &self,
+        agreement: &Agreement,
+        plan: &Plan,
+        run: RunId,
+        trace: &mut Trace,
+    ) -> Vec<Result<Vec<Sample>, String>> {
+        let mut answers: Vec<Result<Vec<Sample>, String>> = Vec::with_capacity(plan.queries.len());
+        let mut asked = stream::iter(0..plan.queries.len())
+            .map(|i| {
+                let query = &plan.queries[i];
+                async move {
+                    let asked_at = Instant::now();
+                    let answer = self.ask(agreement, query, run).await;
+                    (query, answer, asked_at.elapsed())
+                }
+                .boxed()
+            })
+            .buffered(self.options.parallel_max.max(1));
+        while let Some((query, answer, took)) = asked.next().await {
+            if trace.has_room() {
+                let took_ms = took.as_millis();
+                let note = match &answer {
+                    Ok(samples) => format!("{} samples in {took_ms} ms for {}", samples.len(), query.window.from_local),
+                    Err(reason) => format!("no samples after {took_ms} ms for {}: {reason}", query.window.from_local),
+                };
+                trace.step(&query.metric, "metric", note);
+            } else {
+                trace.dropped += 1;
+            }
+            answers.push(answer);
+        }
+        answers
+    }
+
+    async fn commit(
+        &self,
+        request: &Request,
+        run: &RunRecord,
+        states: &[State],
+        verdicts: usize,
+    ) -> Result<Committed, EvaluateError> {
+        let recorded_at = self.engine.services.clock.now();
+        let commit = Commit {
+            run: run.clone(),
+            states: states.to_vec(),
+            audit: AuditEntry {
+                at: recorded_at,
+                actor: request.actor.clone(),
+                action: "evaluate".into(),
+                subject: request.agreement.id.clone(),
+                detail: serde_json::json!({"run": run.id, "verdicts": verdicts, "agreement": request.agreement.hash}),
+            },
+            claim: request.claim.clone(),
+            recorded_at,
+        };
+        match self.store.commit(&commit).await {
+            Ok(committed) => {
+                for verdict in states.iter().filter_map(|s| s.verdict) {
+                    self.verdicts_stored[verdict as usize].fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(committed)
+            }
+            Err(error) => {
+                self.commits_failed.fetch_add(1, Ordering::Relaxed);
+                Err(error.into())
+            }
+        }
+    }
+}
+
+fn known_guarantee(agreement: &Agreement, guarantee: &str) -> Result<(), EvaluateError> {
+    if agreement.guarantees.iter().any(|g| g.id == guarantee) {
+        return Ok(());
+    }
+    Err(EvaluateError::UnknownGuarantee {
+        agreement: agreement.id.clone(),
+        guarantee: guarantee.into(),
+        hint: did_you_mean(guarantee, agreement.guarantees.iter().map(|g| g.id.as_str())),
+    })
+}
+
+fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.collect();
+    match crate::model::diagnostic::closest(given, known.iter().copied()) {
+        Some(best) => format!("; did you mean \"{best}\"?"),
+        None if known.is_empty() => "; there are none".into(),
+        None => format!("; there are: {}", known[..known.len().min(10)].join(", ")),
+    }
+}
+
+/// The steps of an evaluation as they happen.
+struct Trace {
+    started: Instant,
+    steps: Vec<TraceStep>,
+    max: usize,
+    dropped: u64,
+}
+
+impl Trace {
+    fn has_room(&self) -> bool {
+        self.steps.len() < self.max
+    }
+
+    fn step(&mut self, node: &str, node_type: &str, note: String) {
+        self.steps.push(TraceStep {
+            at_us: self.started.elapsed().as_micros() as u64,
+            node: ArcStr::from(node),
+            node_type: ArcStr::from(node_type),
+            name: String::new(),
+            emitted: 0,
+            note: Some(note),
+        });
+    }
+}
+
+#[async_trait]
+impl EvaluateAgreement for Evaluator {
+    async fn evaluate(&self, request: EvaluateRequest) -> Result<Vec<State>, String> {
+        let agreement = self.agreement(&request.agreement).map_err(|e| e.to_string())?;
+        let windows = match request.range {
+            Some((from, to)) => Windows::Overlapping { from, to },
+            None => Windows::LastClosed { at: self.engine.services.clock.now(), count: 1 },
+        };
+        let actor = match &request.trigger {
+            Trigger::Manual { by } => by.clone(),
+            _ => "flow".into(),
+        };
+        let request = Request {
+            agreement,
+            windows,
+            guarantee: request.guarantee,
+            trigger: request.trigger,
+            actor,
+            store: request.store,
+            claim: None,
+        };
+        let evaluation = self.run(request).await.map_err(|e| e.to_string())?;
+        Ok(evaluation.states.into_iter().filter(|s| s.kind == StateKind::Guarantee).collect())
+    }
+}
+
