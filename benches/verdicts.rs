@@ -75,7 +75,10 @@ async fn in_database(url: &str, count: usize) -> Result<Value> {
             let evaluator = evaluator.clone();
             let request = Request {
                 agreement,
-                windows: Windows::Overlapping { from: FROM.parse().expect("a constant"), to: TO.parse().expect("a constant") },
+                windows: Windows::Overlapping {
+                    from: FROM.parse().expect("a constant"),
+                    to: TO.parse().expect("a constant"),
+                },
                 guarantee: None,
                 trigger: Trigger::Manual { by: "bench".into() },
                 actor: "bench".into(),
@@ -125,7 +128,10 @@ async fn compare(url: &str, expected: i64) -> Result<i64> {
         let key: [i64; 4] = [row.get(0), row.get(1), row.get(2), row.get(3)];
         let (verdict, wanted): (String, String) = (row.get(4), row.get(6));
         let (value, wanted_value): (Option<f64>, Option<f64>) = (row.get(5), row.get(7));
-        ensure!(verdict == wanted && value == wanted_value, "{key:?}: {verdict} {value:?} instead of {wanted} {wanted_value:?}");
+        ensure!(
+            verdict == wanted && value == wanted_value,
+            "{key:?}: {verdict} {value:?} instead of {wanted} {wanted_value:?}"
+        );
     }
     Ok(rows.len() as i64)
 }

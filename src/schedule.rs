@@ -180,7 +180,9 @@ impl Scheduler {
                         tasks.spawn(self.clone().evaluate_open(agreement.clone()));
                     }
                 }
-                next_provisional = now.saturating_add(jiff::SignedDuration::try_from(provisional).unwrap_or_default()).unwrap_or(Timestamp::MAX);
+                next_provisional = now
+                    .saturating_add(jiff::SignedDuration::try_from(provisional).unwrap_or_default())
+                    .unwrap_or(Timestamp::MAX);
             }
             after = after.max(wake.min(now));
         }
@@ -317,7 +319,11 @@ impl Scheduler {
 
     /// True while no final verdict of this agreement has been stored: then its latest closed windows are judged.
     async fn is_first(&self, agreement: &Agreement) -> Result<bool, String> {
-        let query = crate::store::StateQuery { agreement: Some(agreement.id.clone()), provisional: Some(false), ..Default::default() };
+        let query = crate::store::StateQuery {
+            agreement: Some(agreement.id.clone()),
+            provisional: Some(false),
+            ..Default::default()
+        };
         let page = crate::store::PageRequest { limit: 1, after: None };
         Ok(self.evaluator.store.states(&query, &page).await.map_err(|e| e.to_string())?.items.is_empty())
     }
@@ -373,11 +379,9 @@ fn of_agreement(agreement: &Arc<Agreement>, problems: &mut Vec<String>) -> Sched
         Some(name) => TimeZone::get(name).map_err(|e| e.to_string()),
     };
     match (Cron::parse(&own.cron), zone) {
-        (Ok(cron), Ok(zone)) => Schedule {
-            id,
-            subject: Subject::Cron { agreement: agreement.clone(), cron, zone },
-            catch_up: own.catch_up,
-        },
+        (Ok(cron), Ok(zone)) => {
+            Schedule { id, subject: Subject::Cron { agreement: agreement.clone(), cron, zone }, catch_up: own.catch_up }
+        }
         (Err(error), _) => {
             problems.push(format!("{at}.cron: {error}; the agreement is evaluated when its windows close"));
             windows()
@@ -426,9 +430,7 @@ impl Schedule {
     /// The latest firing at or before `now`.
     fn latest_before(&self, now: Timestamp) -> Option<Timestamp> {
         match &self.subject {
-            Subject::Windows(agreement) => {
-                calendars(agreement).flat_map(|c| c.last_closed(now, 1)).map(|w| w.to).max()
-            }
+            Subject::Windows(agreement) => calendars(agreement).flat_map(|c| c.last_closed(now, 1)).map(|w| w.to).max(),
             Subject::Cron { cron, zone, .. } | Subject::Flow { cron, zone, .. } => {
                 // Cron only looks forward: look from ever further back until something is found.
                 let mut back = jiff::SignedDuration::from_hours(1);

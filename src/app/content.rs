@@ -129,9 +129,9 @@ pub fn load_agreements(config: &Config) -> Result<Content<Vec<Arc<Agreement>>>> 
         for agreement in loaded {
             if content.loaded.iter().any(|a| a.id == agreement.id) {
                 let message = format!("another agreement has the id \"{}\"; this one is left out", agreement.id);
-                content.diagnostics.push(
-                    Diagnostic::error("duplicate-agreement", "$.id", message).in_file(agreement.source.clone()),
-                );
+                content
+                    .diagnostics
+                    .push(Diagnostic::error("duplicate-agreement", "$.id", message).in_file(agreement.source.clone()));
             } else {
                 content.loaded.push(Arc::new(agreement));
             }

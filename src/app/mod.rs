@@ -97,9 +97,9 @@ pub fn evaluator(
 ) -> Arc<Evaluator> {
     let mut services = in_process;
     // The shipped Governify agreement is answered by a shipped flow unless a collector is configured.
-    services
-        .entry("internal.collector.events".into())
-        .or_insert_with(|| Service::Url(format!("{}{}", base_url(config.listen), config.http.node_root.trim_end_matches('/'))));
+    services.entry("internal.collector.events".into()).or_insert_with(|| {
+        Service::Url(format!("{}{}", base_url(config.listen), config.http.node_root.trim_end_matches('/')))
+    });
     for (path, url) in &config.collectors.services {
         services.insert(path.clone(), Service::Url(url.clone()));
     }

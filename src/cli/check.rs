@@ -177,8 +177,8 @@ fn check_manifest(text: &str) -> Vec<Diagnostic> {
             found => {
                 let what = if found.is_none() { "is missing" } else { "is no text" };
                 let near = table.keys().map(String::as_str).filter(|k| !["name", "version", "component"].contains(k));
-                let mut problem =
-                    Diagnostic::error("plugin-manifest", format!("$.{key}"), format!("\"{key}\" {what}")).expected(expected);
+                let mut problem = Diagnostic::error("plugin-manifest", format!("$.{key}"), format!("\"{key}\" {what}"))
+                    .expected(expected);
                 if let Some(slip) = crate::model::diagnostic::closest(key, near) {
                     problem = problem.hint(format!("did you mean this by \"{slip}\"?"));
                 }
@@ -190,7 +190,9 @@ fn check_manifest(text: &str) -> Vec<Diagnostic> {
     let parts: Vec<&str> = version.split(['-', '+']).next().unwrap_or("").split('.').collect();
     if parts.len() != 3 || parts.iter().any(|p| p.parse::<u64>().is_err()) {
         let message = format!("\"{version}\" is no version");
-        diagnostics.push(Diagnostic::error("plugin-manifest", "$.version", message).expected("three numbers, for example \"1.0.0\""));
+        diagnostics.push(
+            Diagnostic::error("plugin-manifest", "$.version", message).expected("three numbers, for example \"1.0.0\""),
+        );
     }
     diagnostics
 }

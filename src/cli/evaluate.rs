@@ -64,7 +64,11 @@ fn show(args: &EvaluateArgs, evaluation: &Evaluation) -> ExitCode {
         }
         Format::Table => print(&report::verdicts(evaluation.verdicts())),
     }
-    if evaluation.verdicts().any(|s| s.verdict == Some(Verdict::Violated)) { ExitCode::from(1) } else { ExitCode::SUCCESS }
+    if evaluation.verdicts().any(|s| s.verdict == Some(Verdict::Violated)) {
+        ExitCode::from(1)
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 async fn evaluate_once(args: &EvaluateArgs, config: &Config) -> Result<Evaluation, ExitCode> {

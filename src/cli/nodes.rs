@@ -24,7 +24,8 @@ pub(super) fn nodes(args: &NodesArgs) -> ExitCode {
         Format::Table => {
             let rows = catalogue.iter().map(|t| {
                 let outputs = t.spec.outputs.map_or_else(|| "any".to_string(), |n| n.to_string());
-                let ports = if t.spec.config_node { "config".to_string() } else { format!("{} → {outputs}", t.spec.inputs) };
+                let ports =
+                    if t.spec.config_node { "config".to_string() } else { format!("{} → {outputs}", t.spec.inputs) };
                 vec![t.spec.node_type.to_string(), t.spec.category.to_string(), ports, t.spec.summary.to_string()]
             });
             print(&report::table(&["type", "category", "ports", "what it does"], rows.collect()));

@@ -52,7 +52,10 @@ pub(super) fn verdicts<'a>(states: impl Iterator<Item = &'a State>) -> String {
     let total = rows.len();
     let mut out = table(&["guarantee", "scope", "window", "verdict", "value", "coverage", "reason"], rows);
     let counts: Vec<String> = counts.iter().map(|(v, n)| format!("{n} {}", v.as_str())).collect();
-    out.push_str(&format!("\n{total} verdicts: {}\n", if counts.is_empty() { "none".into() } else { counts.join(", ") }));
+    out.push_str(&format!(
+        "\n{total} verdicts: {}\n",
+        if counts.is_empty() { "none".into() } else { counts.join(", ") }
+    ));
     out
 }
 

@@ -86,11 +86,8 @@ async fn run_once(args: &RunArgs, config: &crate::config::Config) -> Result<Exit
 
 fn input(args: &RunArgs) -> Result<serde_json::Value, ExitCode> {
     let Some(path) = &args.input else { return Ok(json!({})) };
-    let text = if path.as_os_str() == "-" {
-        std::io::read_to_string(std::io::stdin())
-    } else {
-        std::fs::read_to_string(path)
-    };
+    let text =
+        if path.as_os_str() == "-" { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) };
     let text = text.map_err(|e| usage(&format!("cannot read {}: {e}", path.display())))?;
     serde_json::from_str(&text).map_err(|e| usage(&format!("{}: not JSON: {e}", path.display())))
 }

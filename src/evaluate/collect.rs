@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, header};
-use url::Url;
 use serde_json::Value as Json;
+use url::Url;
 
 use super::Evaluator;
 use crate::agreement::collected;
@@ -78,9 +78,7 @@ impl Evaluator {
                     let answer = self.post_and_poll(&base, &url, &body).await?;
                     Ok((url, None, answer))
                 }
-                Service::InProcess(collector) => {
-                    Ok((infrastructure_path.clone(), None, collector(query, body).await?))
-                }
+                Service::InProcess(collector) => Ok((infrastructure_path.clone(), None, collector(query, body).await?)),
             },
         }
     }
@@ -123,7 +121,8 @@ impl Evaluator {
             }
             FlowEntry::Http { path } => {
                 let found = deployed.routes.find("POST", path).or_else(|| deployed.routes.find("GET", path));
-                let found = found.ok_or_else(|| format!("no running flow answers at {path} (metric {})", query.metric))?;
+                let found =
+                    found.ok_or_else(|| format!("no running flow answers at {path} (metric {})", query.metric))?;
                 let mut headers = HeaderMap::new();
                 headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 let payload = Value::from(&body);
@@ -172,8 +171,10 @@ impl Evaluator {
         let mut pause = Duration::from_millis(self.options.poll_ms_min.max(1));
         let mut not_found = 0;
         loop {
-            let answer =
-                net.request(NetRequest::new(Method::GET, address(&poll)?)).await.map_err(|e| format!("collector {poll}: {e}"))?;
+            let answer = net
+                .request(NetRequest::new(Method::GET, address(&poll)?))
+                .await
+                .map_err(|e| format!("collector {poll}: {e}"))?;
             match answer.status {
                 202 => not_found = 0,
                 404 if not_found < NOT_FOUND_MAX => not_found += 1,

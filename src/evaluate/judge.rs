@@ -28,15 +28,25 @@ pub(super) fn judge(
         }
         let collected = plan.collected(judgement, answers);
         let found = &agreement.guarantees[judgement.guarantee];
-        of_guarantee.extend(guarantee_states(agreement, found, judgement.term, &judgement.window, &collected, run, now));
+        of_guarantee.extend(guarantee_states(
+            agreement,
+            found,
+            judgement.term,
+            &judgement.window,
+            &collected,
+            run,
+            now,
+        ));
     }
     states.append(&mut joined(of_guarantee));
     let mut seen = HashSet::new();
     for (query, answer) in plan.queries.iter().zip(answers) {
         let metrics = metric_states(agreement, query, answer, run, now);
-        states.extend(metrics.into_iter().filter(|s| {
-            seen.insert((s.of.clone(), s.scope.canonical(), s.window.from, s.window.to))
-        }));
+        states.extend(
+            metrics
+                .into_iter()
+                .filter(|s| seen.insert((s.of.clone(), s.scope.canonical(), s.window.from, s.window.to))),
+        );
     }
     states
 }

@@ -359,4 +359,3 @@ impl EvaluateAgreement for Evaluator {
         Ok(evaluation.states.into_iter().filter(|s| s.kind == StateKind::Guarantee).collect())
     }
 }
-

@@ -51,12 +51,7 @@ pub(super) struct GivenSample {
 }
 
 /// Runs one case; gives what was not as expected.
-pub(super) async fn run(
-    file: &TestFile,
-    path: &Path,
-    flows: &[PathBuf],
-    case: &Case,
-) -> Result<Vec<String>, String> {
+pub(super) async fn run(file: &TestFile, path: &Path, flows: &[PathBuf], case: &Case) -> Result<Vec<String>, String> {
     let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
     let (agreement, diagnostics) = crate::agreement::load(&text, &path.display().to_string());
     let mut problems = super::errors(&diagnostics);
@@ -124,7 +119,9 @@ fn compare(expected: &Json, verdicts: &[Json]) -> Vec<String> {
         let at = format!("expect[{i}]");
         let key: serde_json::Map<String, Json> = wanted
             .as_object()
-            .map(|o| o.iter().filter(|(k, _)| identity.contains(&k.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect())
+            .map(|o| {
+                o.iter().filter(|(k, _)| identity.contains(&k.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect()
+            })
             .unwrap_or_default();
         let candidates: Vec<&Json> =
             verdicts.iter().filter(|v| differences(&Json::Object(key.clone()), v, "").is_empty()).collect();
@@ -140,21 +137,15 @@ fn compare(expected: &Json, verdicts: &[Json]) -> Vec<String> {
 }
 
 /// Puts the given samples in the place of the metrics' collectors.
-fn stand_in(
-    agreement: &mut Agreement,
-    given: &BTreeMap<String, Given>,
-) -> Result<HashMap<String, Service>, String> {
+fn stand_in(agreement: &mut Agreement, given: &BTreeMap<String, Given>) -> Result<HashMap<String, Service>, String> {
     let mut services = HashMap::new();
     for (id, given) in given {
         let Some(metric) = agreement.metrics.get_mut(id) else {
             return Err(format!("samples.{id}: the agreement has no such metric"));
         };
         let path = format!("test.samples.{id}");
-        metric.collector = Collector::PostGet {
-            infrastructure_path: path.clone(),
-            endpoint: String::new(),
-            config: Json::Null,
-        };
+        metric.collector =
+            Collector::PostGet { infrastructure_path: path.clone(), endpoint: String::new(), config: Json::Null };
         let given = given.clone();
         let collector: InProcess = Arc::new(move |query: &Query, _body: Json| {
             let answer = answer(&given, query);

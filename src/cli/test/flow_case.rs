@@ -115,7 +115,8 @@ fn engine(file: &TestFile, clock: Clock, net: Arc<crate::net::Net>, seen: Arc<Mu
     let mut services = Services::new(clock, Limits::default(), net);
     let env = file.env.clone();
     services.env = Arc::new(move |name| env.get(name).cloned());
-    services.observer = Some(Arc::new(move |_, event| note(&mut seen.lock().unwrap_or_else(|p| p.into_inner()), event)));
+    services.observer =
+        Some(Arc::new(move |_, event| note(&mut seen.lock().unwrap_or_else(|p| p.into_inner()), event)));
     Engine::new(Arc::new(services), crate::nodes::catalogue())
 }
 
@@ -167,7 +168,9 @@ async fn call(deployed: &Arc<Deployed>, clock: &Clock, call: &Call, at: &str) ->
         Ok(Err(busy)) => return vec![format!("{at}: {busy}")],
         Err(panic) => return vec![format!("{at}: {panic}")],
     };
-    call.reply.as_ref().map_or_else(Vec::new, |expected| differences(expected, &describe(&reply), &format!("{at}.reply")))
+    call.reply
+        .as_ref()
+        .map_or_else(Vec::new, |expected| differences(expected, &describe(&reply), &format!("{at}.reply")))
 }
 
 fn describe(reply: &Reply) -> Json {

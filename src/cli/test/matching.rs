@@ -80,7 +80,9 @@ mod tests {
         assert_eq!(differences(&json!({"b": [1]}), &found, "$"), ["$.b: expected 1 entries, found 2"]);
         assert_eq!(differences(&json!({"z": 1}), &found, "$"), ["$.z: expected 1, found nothing"]);
         assert!(differences(&json!({"z": {"$exists": false}, "a": {"$exists": true}}), &found, "$").is_empty());
-        assert!(differences(&json!({"b": [{"$near": [1.1, 0.2]}, {"c": {"$matches": "^x$"}}]}), &found, "$").is_empty());
+        assert!(
+            differences(&json!({"b": [{"$near": [1.1, 0.2]}, {"c": {"$matches": "^x$"}}]}), &found, "$").is_empty()
+        );
         assert_eq!(differences(&json!({"a": {"$exists": false}}), &found, "$").len(), 1);
     }
 }

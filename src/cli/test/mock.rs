@@ -51,7 +51,9 @@ pub(super) fn net(rules: &[Rule]) -> (Arc<Net>, Arc<Mutex<Vec<Value>>>) {
         log.lock().unwrap_or_else(|p| p.into_inner()).push(seen.clone());
         let mut rules = rules.lock().unwrap_or_else(|p| p.into_inner());
         for (rule, used) in rules.iter_mut() {
-            if rule.times.is_none_or(|max| *used < max) && (rule.when.is_null() || differences(&rule.when, &seen, "$").is_empty()) {
+            if rule.times.is_none_or(|max| *used < max)
+                && (rule.when.is_null() || differences(&rule.when, &seen, "$").is_empty())
+            {
                 *used += 1;
                 return reply(rule, request);
             }
@@ -69,7 +71,8 @@ fn describe(request: &NetRequest) -> Value {
         .map(|(k, v)| (k.to_string(), Value::String(String::from_utf8_lossy(v.as_bytes()).into_owned())))
         .collect();
     let body = &*request.body;
-    let body = serde_json::from_slice(body).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()));
+    let body =
+        serde_json::from_slice(body).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()));
     json!({"method": request.method.as_str(), "url": request.url.as_str(), "headers": headers, "body": body})
 }
 

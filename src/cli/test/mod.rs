@@ -18,8 +18,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{check, print};
-pub(super) use flow_case::{find, message, start_of};
 use crate::model::{Diagnostic, Severity};
+pub(super) use flow_case::{find, message, start_of};
 
 #[derive(Args)]
 pub(super) struct TestArgs {
