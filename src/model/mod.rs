@@ -4,6 +4,7 @@ pub mod agreement;
 pub mod diagnostic;
 pub mod flow;
 pub mod id;
+pub mod json_text;
 pub mod msg;
 pub mod node_spec;
 pub mod object;

@@ -262,11 +262,6 @@ impl Value {
         }
     }
 
-    /// As JSON text, the way `JSON.stringify` would write it.
-    pub fn to_json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_else(|_| "null".into())
-    }
-
     /// Parses JSON; nesting is limited to 128 levels.
     pub fn from_json(text: &str) -> Result<Value, serde_json::Error> {
         serde_json::from_str(text)

@@ -1,17 +1,25 @@
 //! Floor 7: the builtin nodes, one file each. Adding one is its file and its line in `TYPES`.
 
 pub mod catch;
+pub mod change;
 pub mod comment;
 mod http_headers;
 pub mod http_in;
 pub mod http_response;
+pub mod json;
 pub mod jsonata;
+pub mod jsonpath;
 pub mod junction;
 pub mod moment;
+pub mod mustache;
+pub mod replacement;
 #[cfg(test)]
 mod rig;
+pub mod sequence_groups;
 pub mod status;
 pub mod subflow;
+pub mod switch;
+pub mod template;
 #[cfg(test)]
 pub mod testbed;
 pub mod typed;
@@ -28,11 +36,16 @@ const TYPES: &[NodeType] = &[
     subflow::TYPE,
     subflow::STATUS_TYPE,
     // function
+    change::TYPE,
+    switch::TYPE,
+    template::TYPE,
     // network
     http_in::TYPE,
     http_response::TYPE,
     // sequence
     // parser
+    json::TYPE,
+    jsonpath::TYPE,
     // compliance
 ];
 

@@ -121,7 +121,7 @@ impl Bed {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             for msg in msgs {
-                let trigger = Trigger::Manual { by: "test".into() };
+                let trigger = Trigger::Inject { node: "test".into() };
                 let opening = Opening { node: 0, start: Start::Deliver, msg, trigger, reply: None };
                 self.engine.current().open(opening).unwrap().1.await;
             }

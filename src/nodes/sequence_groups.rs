@@ -1,0 +1,87 @@
+//! Messages of sequences (`msg.parts`) held until their sequence is complete.
+
+use std::collections::HashMap;
+
+use arcstr::ArcStr;
+
+use crate::model::{Msg, Value};
+
+/// What `msg.parts` says about a message that belongs to a sequence.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parts {
+    pub id: ArcStr,
+    /// Length of the sequence, when it is known.
+    pub count: Option<f64>,
+}
+
+impl Parts {
+    /// `None` without `parts.id` and `parts.index`.
+    pub fn of(msg: &Msg) -> Option<Parts> {
+        let Some(Value::Object(parts)) = msg.get("parts") else { return None };
+        let id = parts.get("id")?.to_js_string();
+        parts.get("index")?;
+        Some(Parts { id, count: parts.get("count").and_then(Value::as_f64) })
+    }
+}
+
+/// Incomplete sequences by id.
+pub struct Groups<T> {
+    groups: HashMap<ArcStr, Group<T>>,
+    held: usize,
+}
+
+struct Group<T> {
+    items: Vec<T>,
+    count: Option<f64>,
+}
+
+/// More was held than allowed; all of it was dropped.
+#[derive(Debug, PartialEq)]
+pub struct TooMany;
+
+impl<T> Default for Groups<T> {
+    fn default() -> Self {
+        Groups { groups: HashMap::new(), held: 0 }
+    }
+}
+
+impl<T> Groups<T> {
+    /// Adds one item; gives the whole sequence, in the order of arrival, once it has `parts.count` items.
+    /// `limit`: items that may be held over all sequences.
+    pub fn add(&mut self, parts: &Parts, item: T, limit: usize) -> Result<Option<Vec<T>>, TooMany> {
+        let group = self.groups.entry(parts.id.clone()).or_insert_with(|| Group { items: Vec::new(), count: None });
+        group.items.push(item);
+        group.count = parts.count.or(group.count);
+        self.held += 1;
+        if group.count == Some(group.items.len() as f64) {
+            let items = self.groups.remove(&parts.id).map(|g| g.items).unwrap_or_default();
+            self.held -= items.len();
+            return Ok(Some(items));
+        }
+        if self.held > limit {
+            *self = Groups::default();
+            return Err(TooMany);
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequences_complete_apart_and_too_many_are_dropped() {
+        let parts = |id: &str, count: Option<f64>| Parts { id: id.into(), count };
+        let mut groups = Groups::default();
+        assert_eq!(groups.add(&parts("a", None), 1, 3), Ok(None));
+        assert_eq!(groups.add(&parts("b", Some(2.0)), 2, 3), Ok(None));
+        assert_eq!(groups.add(&parts("a", Some(2.0)), 3, 3), Ok(Some(vec![1, 3])));
+        assert_eq!(groups.add(&parts("b", None), 4, 3), Ok(Some(vec![2, 4])));
+        for i in 0..3 {
+            assert_eq!(groups.add(&parts("c", None), i, 3), Ok(None));
+        }
+        assert_eq!(groups.add(&parts("c", None), 9, 3), Err(TooMany));
+        assert_eq!(groups.add(&parts("c", Some(1.0)), 9, 3), Ok(Some(vec![9])));
+    }
+}
