@@ -15,7 +15,7 @@ const DEPTH_MAX: usize = 128;
 ///
 /// # Errors
 /// One diagnostic at `$` that says what the parser said, with line and column.
-pub(super) fn parse(text: &str) -> Result<Value, Diagnostic> {
+pub(super) fn parse(text: &str) -> Result<Value, Box<Diagnostic>> {
     let text = text.trim_start_matches('\u{feff}');
     if text.trim_start().starts_with(['{', '[']) {
         match serde_json::from_str(text) {
@@ -23,8 +23,8 @@ pub(super) fn parse(text: &str) -> Result<Value, Diagnostic> {
             // YAML flow style also starts with a brace; but then it is YAML all the way.
             Err(json) => {
                 return yaml(text).map_err(|_| {
-                    Diagnostic::error("not-json", "$", format!("the document is not JSON: {json}"))
-                        .expected("a JSON or YAML object")
+                    let message = format!("the document is not JSON: {json}");
+                    Box::new(Diagnostic::error("not-json", "$", message).expected("a JSON or YAML object"))
                 });
             }
         }
@@ -32,17 +32,17 @@ pub(super) fn parse(text: &str) -> Result<Value, Diagnostic> {
     yaml(text)
 }
 
-fn yaml(text: &str) -> Result<Value, Diagnostic> {
+fn yaml(text: &str) -> Result<Value, Box<Diagnostic>> {
     let options = serde_saphyr::options! { strict_booleans: true };
     let value: Value = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let message = error.to_string();
         let first = message.lines().next().unwrap_or_default();
-        Diagnostic::error("not-yaml", "$", format!("the document is not YAML: {first}"))
-            .expected("a JSON or YAML object")
+        let message = format!("the document is not YAML: {first}");
+        Box::new(Diagnostic::error("not-yaml", "$", message).expected("a JSON or YAML object"))
     })?;
     if too_deep(&value, DEPTH_MAX) {
-        return Err(Diagnostic::error("too-deep", "$", "the document is nested too deeply")
-            .expected(format!("at most {DEPTH_MAX} levels")));
+        let problem = Diagnostic::error("too-deep", "$", "the document is nested too deeply");
+        return Err(Box::new(problem.expected(format!("at most {DEPTH_MAX} levels"))));
     }
     Ok(value)
 }

@@ -15,6 +15,7 @@ use super::document::{Reader, join, parse};
 use super::terms::read_guarantees;
 use super::time::{read_instant, read_zone, zone};
 use super::{document, metrics};
+use crate::cron::Cron;
 use crate::model::agreement::{Agreement, CatchUp, ScheduleOverride};
 use crate::model::diagnostic::Diagnostic;
 
@@ -228,6 +229,15 @@ fn read_schedule<'d>(reader: &mut Reader<'d>, context: &'d Map<String, Value>) -
     let cron = reader.text(schedule, "cron", path);
     if schedule.get("cron").is_none_or(Value::is_null) {
         reader.absent("cron", path, "a cron expression such as \"0 * * * *\"");
+    }
+    if let Some(Err(error)) = cron.as_deref().map(Cron::parse) {
+        let problem =
+            Diagnostic::error("bad-cron", join(path, "cron"), format!("{}: {}", error.pattern, error.problem));
+        let problem = problem.expected(error.expected);
+        reader.report(match error.hint {
+            Some(hint) => problem.hint(hint),
+            None => problem,
+        });
     }
     Some(ScheduleOverride { cron: cron?, time_zone, catch_up })
 }

@@ -15,7 +15,7 @@ pub fn load_folder(path: &Path) -> (Vec<Agreement>, Vec<Diagnostic>) {
     let mut problems = Vec::new();
     let files = match files(path) {
         Ok(files) => files,
-        Err(problem) => return (Vec::new(), vec![problem]),
+        Err(problem) => return (Vec::new(), vec![*problem]),
     };
     let mut agreements = Vec::new();
     let mut seen: BTreeMap<String, String> = BTreeMap::new();
@@ -46,14 +46,15 @@ pub fn load_folder(path: &Path) -> (Vec<Agreement>, Vec<Diagnostic>) {
     (agreements, problems)
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Diagnostic {
-    Diagnostic::error("unreadable", "$", format!("it cannot be read: {error}"))
+fn unreadable(path: &Path, error: &std::io::Error) -> Box<Diagnostic> {
+    let problem = Diagnostic::error("unreadable", "$", format!("it cannot be read: {error}"))
         .expected("a file or folder of agreements")
-        .in_file(path.display().to_string())
+        .in_file(path.display().to_string());
+    Box::new(problem)
 }
 
 /// The agreement files at `path`, sorted by name.
-fn files(path: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
+fn files(path: &Path) -> Result<Vec<PathBuf>, Box<Diagnostic>> {
     let broken = |error| unreadable(path, &error);
     if !std::fs::metadata(path).map_err(broken)?.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -76,12 +77,12 @@ fn is_agreement_file(path: &Path) -> bool {
     document && !test && !name.starts_with('.') && path.is_file()
 }
 
-fn read(path: &Path) -> Result<String, Diagnostic> {
+fn read(path: &Path) -> Result<String, Box<Diagnostic>> {
     let broken = |error| unreadable(path, &error);
     let bytes = std::fs::metadata(path).map_err(broken)?.len();
     if bytes > BYTES_MAX as u64 {
-        return Err(Diagnostic::error("too-large", "$", format!("the file has {bytes} bytes"))
-            .expected(format!("at most {BYTES_MAX}")));
+        let problem = Diagnostic::error("too-large", "$", format!("the file has {bytes} bytes"));
+        return Err(Box::new(problem.expected(format!("at most {BYTES_MAX}"))));
     }
     std::fs::read_to_string(path).map_err(broken)
 }

@@ -170,8 +170,6 @@ fn zones() -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
-
     /// No gap, no overlap, no empty window; and the windows of two neighbouring ranges are those of both together.
     #[test]
     fn windows_partition_time(
