@@ -1,0 +1,198 @@
+//! The parsers under fire, and what must hold whatever they are given.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use probity::cron::Cron;
+use probity::expr::{self, Operand};
+use probity::model::state::Verdict;
+use probity::{agreement, flow};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::fuzz;
+use super::input::{changed_json, changed_text, corpus, heap_of};
+
+fn at(text: &str) -> Timestamp {
+    text.parse().expect("an instant")
+}
+
+#[test]
+fn flow_files() {
+    let files = corpus(&["flows", "tests/bench/flows", "tests/cases/flow"], ".json");
+    let input = prop_oneof![5 => changed_json(files.clone()), 2 => changed_text(files), 1 => "\\PC{0,50}"];
+    let catalogue = probity::nodes::catalogue();
+    let specs = |name: &str| catalogue.spec(name);
+    fuzz("flow files", input, |text| {
+        let (file, _) = flow::load(text, "fuzz.json");
+        let _ = flow::check(&file, &specs, &|_| Vec::new());
+        let _ = flow::plan(&file, &specs, &|_| None);
+        // What was written back is read as the same.
+        let saved = flow::save(&file);
+        let (again, _) = flow::load(&saved, "fuzz.json");
+        assert_eq!(flow::save(&again), saved);
+    });
+}
+
+#[test]
+fn agreements() {
+    let files = corpus(&["agreements", "tests/cases/agreement"], ".json");
+    let input = prop_oneof![5 => changed_json(files.clone()), 2 => changed_text(files), 1 => "\\PC{0,50}"];
+    let (from, to) = (at("2026-03-01T00:00:00Z"), at("2026-04-01T00:00:00Z"));
+    fuzz("agreements", input, |text| {
+        let (Some(agreement), _) = agreement::load(text, "fuzz.json") else { return };
+        let Ok(plan) = agreement::queries::plan(&agreement, None, from, to) else { return };
+        for judgement in plan.judgements.iter().take(50) {
+            assert!(judgement.window.from < judgement.window.to, "an empty window: {:?}", judgement.window);
+            assert!(
+                judgement.window.to > from && judgement.window.from < to,
+                "beside the range: {:?}",
+                judgement.window
+            );
+        }
+    });
+}
+
+#[test]
+fn objectives() {
+    const WORDS: &[&str] = &[
+        "A",
+        "B",
+        "UPTIME",
+        "99",
+        "0",
+        "0.1",
+        "1e9",
+        "-1",
+        "'x'",
+        "\"y\"",
+        "true",
+        "false",
+        "null",
+        "==",
+        "!=",
+        "===",
+        "!==",
+        "<",
+        "<=",
+        ">",
+        ">=",
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+        "and",
+        "or",
+        "not",
+        "&&",
+        "||",
+        "!",
+        "(",
+        ")",
+        ",",
+        "min(",
+        "max(",
+        "abs(",
+        "round(",
+        "floor(",
+        "ceil(",
+        "sum(",
+        "avg(",
+        "count(",
+        "exists(",
+        "coalesce(",
+        "if(",
+        "'",
+        "\\",
+        "NaN",
+    ];
+    let values = prop::collection::vec(prop_oneof![3 => any::<f64>().prop_map(Some), 1 => Just(None)], 3);
+    fuzz("objectives", (heap_of(WORDS), values), |(text, values)| {
+        let Ok(objective) = expr::parse(text) else { return };
+        let known: BTreeMap<&str, Option<f64>> = ["A", "B", "UPTIME"].into_iter().zip(values.iter().copied()).collect();
+        let lookup = |name: &str| match known.get(name) {
+            Some(Some(n)) => Operand::Number(*n),
+            _ => Operand::Missing("it was not collected"),
+        };
+        let outcome = expr::evaluate(&objective, &lookup);
+        if outcome.truth.is_none() {
+            assert!(!outcome.missing.is_empty(), "undecided without a reason");
+        }
+        // What is printed means the same.
+        let printed = expr::parse(&expr::print(&objective.expr)).expect("what was printed can be parsed");
+        assert_eq!(expr::evaluate(&printed, &lookup).truth, outcome.truth);
+        // Knowing less never turns a verdict around.
+        let nothing = expr::evaluate(&objective, &|_| Operand::Missing("nothing is known"));
+        let asks_for_absence = ["exists", "count", "coalesce", "null"].iter().any(|word| text.contains(word));
+        if let (Some(before), false) = (nothing.truth, asks_for_absence) {
+            assert_eq!(outcome.truth, Some(before), "decided without knowledge, then otherwise");
+        }
+        let _ = Verdict::parse(text);
+    });
+}
+
+#[test]
+fn cron() {
+    const WORDS: &[&str] = &[
+        "*",
+        "*/5",
+        "*/0",
+        "0",
+        "59",
+        "60",
+        "7",
+        "1-5",
+        "5-1",
+        "1,2",
+        ",",
+        "-",
+        "/",
+        "1/2",
+        "MON",
+        "sun",
+        "MON-FRI",
+        "JAN",
+        "DEC-FEB",
+        "L",
+        "LW",
+        "5L",
+        "1#2",
+        "15W",
+        "?",
+        "@daily",
+        "@hourly",
+        "@reboot",
+        "31",
+        "30",
+        "2",
+        "0 0 30 2 *",
+        "* * * * *",
+        "\t",
+    ];
+    let zones = select(vec![
+        "UTC",
+        "Europe/Madrid",
+        "America/St_Johns",
+        "Australia/Lord_Howe",
+        "Asia/Kathmandu",
+        "Africa/Cairo",
+    ]);
+    let starts = select(vec![
+        "2026-03-29T00:59:59Z",
+        "2026-10-25T00:30:00Z",
+        "2026-12-31T23:59:59.999Z",
+        "2024-02-28T12:00:00Z",
+    ]);
+    fuzz("cron", (heap_of(WORDS), zones, starts), |(text, zone, start)| {
+        let Ok(cron) = Cron::parse(text) else { return };
+        let zone = TimeZone::get(zone).expect("a bundled zone");
+        let mut last = at(start);
+        for _ in 0..4 {
+            let Some(next) = cron.next_after(last, &zone) else { break };
+            assert!(next > last, "{next} after {last}");
+            last = next;
+        }
+    });
+}
