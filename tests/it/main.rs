@@ -4,5 +4,7 @@
 mod deploy;
 mod fuzz;
 mod harness;
+mod mustache;
+mod nodes;
 mod store;
 mod tidy;
