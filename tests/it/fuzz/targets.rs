@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use probity::cron::Cron;
 use probity::expr::{self, Operand};
+use probity::model::Value;
 use probity::model::state::Verdict;
+use probity::nodes::mustache::{Outside, Template, View};
 use probity::{agreement, flow};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -193,6 +195,32 @@ fn cron() {
             let Some(next) = cron.next_after(last, &zone) else { break };
             assert!(next > last, "{next} after {last}");
             last = next;
+        }
+    });
+}
+
+#[test]
+fn mustache() {
+    const WORDS: &[&str] = &[
+        "{{", "}}", "{{{", "}}}", "{{#", "{{^", "{{/", "{{>", "{{!", "{{&", "{{=", "=}}", "{{=<% %>=}}", "<%", "%>", "a", "b", "list",
+        ".", "a.b", "deep.deep.deep", "{{#list}}", "{{/list}}", "{{^list}}", "{{a}}", "{{.}}", "flow.x", "{{flow.x}}",
+        "global[memory].y", "env.HOME", "{{env.X}}", "\n", "\r\n", "  ", "&<>\"'`=/", "|",
+    ];
+    let data = serde_json::json!({
+        "a": "1 < 2 & \"x\"", "b": false, "list": [1, {"a": {"b": "c"}}, [], null, "s"], "deep": {"deep": {"deep": {"a": 0}}},
+    });
+    let root = Value::from_json(&data);
+    let outside = |_: &Outside| Value::from("outside {{a}}");
+    fuzz("mustache", heap_of(WORDS), |text| {
+        let Ok(template) = Template::parse(text) else { return };
+        for escape_json in [false, true] {
+            let view = View { root: root.clone(), outside: &outside, escape_json };
+            let rendered = template.render(&view);
+            if !text.contains("{{") {
+                assert_eq!(rendered.as_deref(), Ok(text.as_str()), "a text without tags is itself");
+            }
+            // What is put in is not read as a template again.
+            assert_eq!(template.render(&view), rendered, "the same twice");
         }
     });
 }
