@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says by panicking")]
 
 mod deploy;
+mod docs;
 mod fuzz;
 mod harness;
 mod mustache;

@@ -202,14 +202,47 @@ fn cron() {
 #[test]
 fn mustache() {
     const WORDS: &[&str] = &[
-        "{{", "}}", "{{{", "}}}", "{{#", "{{^", "{{/", "{{>", "{{!", "{{&", "{{=", "=}}", "{{=<% %>=}}", "<%", "%>", "a", "b", "list",
-        ".", "a.b", "deep.deep.deep", "{{#list}}", "{{/list}}", "{{^list}}", "{{a}}", "{{.}}", "flow.x", "{{flow.x}}",
-        "global[memory].y", "env.HOME", "{{env.X}}", "\n", "\r\n", "  ", "&<>\"'`=/", "|",
+        "{{",
+        "}}",
+        "{{{",
+        "}}}",
+        "{{#",
+        "{{^",
+        "{{/",
+        "{{>",
+        "{{!",
+        "{{&",
+        "{{=",
+        "=}}",
+        "{{=<% %>=}}",
+        "<%",
+        "%>",
+        "a",
+        "b",
+        "list",
+        ".",
+        "a.b",
+        "deep.deep.deep",
+        "{{#list}}",
+        "{{/list}}",
+        "{{^list}}",
+        "{{a}}",
+        "{{.}}",
+        "flow.x",
+        "{{flow.x}}",
+        "global[memory].y",
+        "env.HOME",
+        "{{env.X}}",
+        "\n",
+        "\r\n",
+        "  ",
+        "&<>\"'`=/",
+        "|",
     ];
     let data = serde_json::json!({
         "a": "1 < 2 & \"x\"", "b": false, "list": [1, {"a": {"b": "c"}}, [], null, "s"], "deep": {"deep": {"deep": {"a": 0}}},
     });
-    let root = Value::from_json(&data);
+    let root = Value::from(&data);
     let outside = |_: &Outside| Value::from("outside {{a}}");
     fuzz("mustache", heap_of(WORDS), |text| {
         let Ok(template) = Template::parse(text) else { return };
