@@ -14,7 +14,9 @@
 //! | 8 | `evaluate` the one evaluation path |
 //! | 9 | `schedule` what fires what is due |
 //! | 10 | `api` HTTP |
-//! | 11 | `config`, `app`, `cli` |
+//! | 11 | `config` defaults, file, environment, flags |
+//! | 12 | `app` puts everything together |
+//! | 13 | `cli` the commands |
 
 pub mod model;
 

@@ -1,4 +1,4 @@
-//! Floor 11: the composition root. Builds everything once, joins the loops, shuts down in order.
+//! Floor 12: the composition root. Builds everything once, joins the loops, shuts down in order.
 
 mod content;
 mod serve;

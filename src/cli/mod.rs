@@ -1,4 +1,4 @@
-//! Floor 11: the command line. Exit codes: 0 ok, 1 the thing asked for is not so, 2 usage or configuration error.
+//! Floor 13: the command line. Exit codes: 0 ok, 1 the thing asked for is not so, 2 usage or configuration error.
 
 mod check;
 mod evaluate;

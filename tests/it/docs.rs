@@ -112,7 +112,10 @@ fn the_page_on_the_command_line_names_every_command_and_flag() {
         for flag in flags(&String::from_utf8_lossy(&probity(&[command, "--help"]).stdout)) {
             let known = page.contains(&format!("`{flag}")) || ["--help", "--version"].contains(&flag.as_str());
             // Small ones of a single command are left to its help.
-            assert!(known || ["--filter", "--timeout-ms"].contains(&flag.as_str()), "docs/cli.md does not name {flag} of {command}");
+            assert!(
+                known || ["--filter", "--timeout-ms"].contains(&flag.as_str()),
+                "docs/cli.md does not name {flag} of {command}"
+            );
         }
     }
 }
@@ -157,7 +160,12 @@ fn the_example_tests_are_accepted() {
 fn the_files_that_the_architecture_names_exist() {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
     let mut seen = 0;
-    for name in text.split('`').skip(1).step_by(2).filter(|n| n.contains('/') && !n.starts_with('/') && !n.contains(['*', '<', ' '])) {
+    for name in text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|n| n.contains('/') && !n.starts_with('/') && !n.contains(['*', '<', ' ']))
+    {
         let places = [root().join(name), root().join("src").join(name)];
         assert!(places.iter().any(|p| p.exists()), "ARCHITECTURE.md names {name}, which is not there");
         seen += 1;
