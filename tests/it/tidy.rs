@@ -93,7 +93,11 @@ fn each_concern_has_one_home() {
     const HOMES: &[(&str, &[&str], &str)] = &[
         ("sqlx::", &["store"], "only `store` speaks SQL; add a method to the trait Store"),
         ("reqwest::", &["net"], "connect through `net`, which holds the allow-list, time and size limits"),
-        ("TcpStream::connect", &["net", "cli"], "connect through `net`, which holds the allow-list, time and size limits"),
+        (
+            "TcpStream::connect",
+            &["net", "cli"],
+            "connect through `net`, which holds the allow-list, time and size limits",
+        ),
         ("env::var", &["config"], "only `config` reads the environment; add a key to config.default.toml"),
         ("env::set_var", &[], "the environment is read once, by `config`, and never written"),
         ("Timestamp::now", &["clock"], "take a `Clock` and ask `clock.now()`"),
