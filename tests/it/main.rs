@@ -1,11 +1,14 @@
 //! The one integration test binary.
 #![allow(clippy::unwrap_used, reason = "a test says by panicking")]
 
+mod api;
+mod browser;
 mod deploy;
 mod docs;
 mod fuzz;
 mod harness;
 mod mustache;
 mod nodes;
+mod orders;
 mod store;
 mod tidy;

@@ -1,3 +1,4 @@
 //! What tests share: services they start.
 
 pub mod postgres;
+pub mod server;

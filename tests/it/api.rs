@@ -1,0 +1,7 @@
+//! HTTP from outside: what flows answer, what is refused, what the API says of itself.
+
+mod contract;
+mod flows;
+mod limits;
+mod lists;
+mod login;

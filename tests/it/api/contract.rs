@@ -1,0 +1,321 @@
+//! The OpenAPI document against the server: every path answers as it says, in the shapes it says.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use probity::api::openapi::document;
+use probity::model::RunId;
+use probity::model::run::RunRecord;
+use probity::model::state::{Scope, StateKind, StoredState};
+use probity::store::{
+    AuditEntry, ClaimKey, Commit, Committed, Page, PageRequest, RunQuery, StateQuery, Store, StoreError,
+};
+use serde_json::{Value, json};
+
+use crate::harness::server::{Server, Setup, read, tab};
+use crate::orders;
+
+/// What of `value` does not fit `schema`. Knows the keywords the document uses, and refuses others.
+fn misfits(document: &Value, schema: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
+    for (keyword, rule) in schema.as_object().unwrap() {
+        match keyword.as_str() {
+            "$ref" => {
+                let pointer = rule.as_str().unwrap().trim_start_matches('#');
+                misfits(document, document.pointer(pointer).unwrap(), value, at, found);
+            }
+            "type" => {
+                let fits = |name: &Value| match name.as_str().unwrap() {
+                    "string" => value.is_string(),
+                    "integer" => value.is_i64() || value.is_u64(),
+                    "number" => value.is_number(),
+                    "boolean" => value.is_boolean(),
+                    "array" => value.is_array(),
+                    "object" => value.is_object(),
+                    "null" => value.is_null(),
+                    other => panic!("type {other}"),
+                };
+                if !rule.as_array().map_or_else(|| fits(rule), |names| names.iter().any(fits)) {
+                    found.push(format!("{at}: {value} is not {rule}"));
+                }
+            }
+            "enum" => {
+                if !rule.as_array().unwrap().contains(value) {
+                    found.push(format!("{at}: {value} is not one of {rule}"));
+                }
+            }
+            "oneOf" => {
+                let fitting = rule.as_array().unwrap().iter().filter(|schema| {
+                    let mut found = Vec::new();
+                    misfits(document, schema, value, at, &mut found);
+                    found.is_empty()
+                });
+                if fitting.count() != 1 {
+                    found.push(format!("{at}: {value} fits not exactly one of {rule}"));
+                }
+            }
+            "required" => {
+                for name in rule.as_array().unwrap() {
+                    if value.is_object() && value.get(name.as_str().unwrap()).is_none() {
+                        found.push(format!("{at}: {name} is missing"));
+                    }
+                }
+            }
+            "properties" => {
+                for (name, schema) in rule.as_object().unwrap() {
+                    if let Some(value) = value.get(name) {
+                        misfits(document, schema, value, &format!("{at}.{name}"), found);
+                    }
+                }
+            }
+            "additionalProperties" => {
+                let known = schema.get("properties");
+                let others = value
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .filter(|(name, _)| known.is_none_or(|k| k.get(name).is_none()));
+                for (name, value) in others {
+                    match rule {
+                        Value::Bool(false) => found.push(format!("{at}: {name} is not in the schema")),
+                        schema => misfits(document, schema, value, &format!("{at}.{name}"), found),
+                    }
+                }
+            }
+            "items" => {
+                for (i, value) in value.as_array().into_iter().flatten().enumerate() {
+                    misfits(document, rule, value, &format!("{at}[{i}]"), found);
+                }
+            }
+            "format" => {
+                let fits = value.as_str().is_none_or(|text| match rule.as_str().unwrap() {
+                    "date-time" => text.parse::<Timestamp>().is_ok(),
+                    "uuid" => uuid::Uuid::parse_str(text).is_ok(),
+                    other => panic!("format {other}"),
+                });
+                if !fits {
+                    found.push(format!("{at}: {value} is no {rule}"));
+                }
+            }
+            "minimum" => {
+                if value.as_f64().is_some_and(|n| n < rule.as_f64().unwrap()) {
+                    found.push(format!("{at}: {value} is below {rule}"));
+                }
+            }
+            "description" => {}
+            other => panic!("keyword {other}"),
+        }
+    }
+}
+
+fn assert_fits(document: &Value, path: &str, method: &str, status: u16, body: &Value) {
+    let responses = &document["paths"][path][method]["responses"];
+    let response = &responses[status.to_string()];
+    assert!(response.is_object(), "{method} {path} answered {status}, which the document does not know: {body}");
+    let mut found = Vec::new();
+    misfits(document, &response["content"]["application/json"]["schema"], body, "$", &mut found);
+    assert!(found.is_empty(), "{method} {path} {status}: {found:#?}");
+}
+
+/// A server that has one of everything, and values for the document's path parameters.
+async fn full() -> (Server, String) {
+    let mut flows = tab("e", "get", "/a", "echo");
+    flows.extend(tab("bad", "get", "/bad", "no-such-type"));
+    let mut agreements = orders::agreements();
+    agreements.diagnostics.push(
+        probity::model::Diagnostic::warning("sample", "$.terms", "something to look at")
+            .expected("another thing")
+            .hint("look at it")
+            .in_file("agreements/orders.json"),
+    );
+    let store = probity::store::open("memory:", &Default::default()).await.unwrap();
+    orders::seed(&*store).await;
+    let page = PageRequest { limit: 1, after: None };
+    let found = store.states(&StateQuery::default(), &page).await.unwrap().items;
+    let found = found.into_iter().map(|s| s.state).collect();
+    let server = Server::start(Setup { flows, agreements, store: Some(store), found, ..Setup::default() }).await;
+    server.get("/a").await;
+    let (_, runs) = server.json("/probity/v1/runs?trigger=cron&limit=1").await;
+    let run = runs["items"][0]["id"].as_str().unwrap().to_string();
+    (server, run)
+}
+
+#[tokio::test]
+async fn every_path_answers_in_the_shape_the_document_says() {
+    let (server, run) = full().await;
+    let (status, document) = server.json("/probity/openapi.json").await;
+    assert_eq!((status, &document["openapi"]), (200, &json!("3.1.0")));
+    assert_eq!(document, self::document());
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let id = match path.as_str() {
+            p if p.contains("/runs/") => run.as_str(),
+            p if p.contains("/flows/") => "e",
+            _ => "orders",
+        };
+        for (method, operation) in methods.as_object().unwrap() {
+            let address = server.url(&path.replace("{id}", id));
+            let call = if method == "post" { server.client.post(address) } else { server.client.get(address) };
+            let response = call.send().await.unwrap();
+            let status = response.status().as_u16();
+            let responses = &operation["responses"];
+            if responses["200"]["content"].get("application/json").is_some() {
+                let (status, body) = read(response).await;
+                assert_eq!(status, 200, "{method} {path}");
+                assert_fits(&document, path, method, status, &body);
+                if let Some(items) = body.get("items") {
+                    assert!(!items.as_array().unwrap().is_empty(), "{path}: a sample for its items is needed");
+                }
+            } else {
+                // The verdict's page needs to be told which; the address without slash leads to the one with.
+                let expected = match path.as_str() {
+                    "/probity" => 308,
+                    "/probity/verdict" => 400,
+                    _ => 200,
+                };
+                assert_eq!(status, expected, "{method} {path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn errors_have_the_documents_shape() {
+    let (server, _) = full().await;
+    let document = document();
+    for (template, path, status) in [
+        ("/probity/v1/runs/{id}", "/probity/v1/runs/x", 400),
+        ("/probity/v1/runs/{id}", "/probity/v1/runs/0190a000-0000-7000-8000-000000000000", 404),
+        ("/probity/v1/flows/{id}", "/probity/v1/flows/x", 404),
+        ("/probity/v1/agreements/{id}", "/probity/v1/agreements/x", 404),
+        ("/probity/v1/nodes", "/probity/v1/nodes?x=1", 400),
+    ] {
+        let (got, body) = server.json(path).await;
+        assert_eq!(got, status, "{path}");
+        assert_fits(&document, template, "get", got, &body);
+    }
+    let path = "/probity/v1/agreements/{id}/evaluate";
+    for (body, status) in [
+        ("{\"form\":1}", 400),
+        ("{\"to\":\"2026-01-01T00:00:00Z\"}", 400),
+        ("{\"guarantee\":\"PAID\"}", 400),
+        ("{\"from\":\"1960-01-01T00:00:00Z\",\"to\":\"1961-01-01T00:00:00Z\"}", 422),
+        ("{\"from\":\"2026-03-01T00:00:00Z\",\"store\":false}", 200),
+    ] {
+        let call = server.client.post(server.url("/probity/v1/agreements/orders/evaluate")).body(body);
+        let (got, answer) = read(call.send().await.unwrap()).await;
+        assert_eq!(got, status, "{body}: {answer}");
+        assert_fits(&document, path, "post", got, &answer);
+    }
+}
+
+#[tokio::test]
+async fn paths_and_methods_that_are_not_there_say_so() {
+    let (server, _) = full().await;
+    let (status, body) = server.json("/probity/v1/nothing").await;
+    assert_eq!((status, &body["error"]), (404, &json!("not_found")));
+    let (status, body) = read(server.client.delete(server.url("/probity/v1/runs")).send().await.unwrap()).await;
+    assert_eq!((status, &body["error"]), (405, &json!("method_not_allowed")));
+}
+
+#[tokio::test]
+async fn metrics_are_text_for_prometheus() {
+    let (server, _) = full().await;
+    let response = server.get("/metrics").await;
+    assert!(response.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
+    let text = response.text().await.unwrap();
+    for line in [
+        "probity_runs_total{state=\"done\"} 1",
+        "probity_http_requests_total{handler=\"flow\",status=\"2xx\"} 1",
+        "probity_http_request_duration_seconds_count{handler=\"flow\"} 1",
+        "probity_verdicts_stored_total{verdict=\"violated\"} 0",
+        "probity_runs_open 0",
+    ] {
+        assert!(text.lines().any(|l| l.starts_with(line)), "{line} is not in\n{text}");
+    }
+    assert_eq!(text.matches("# EOF").count(), 1);
+    assert!(text.ends_with("# EOF\n"));
+}
+
+/// A store that has broken down, with an address nobody should see.
+struct Broken;
+
+fn broken<T>() -> Result<T, StoreError> {
+    let url = "postgres://user:pa55word@db/probity".to_string();
+    Err(StoreError::Unusable { url, problem: "it is on fire".into(), hint: "put it out".into() })
+}
+
+#[async_trait]
+impl Store for Broken {
+    fn describe(&self) -> String {
+        "postgres db/probity".into()
+    }
+    async fn migrate(&self) -> Result<(), StoreError> {
+        broken()
+    }
+    async fn ping(&self) -> Result<(), StoreError> {
+        broken()
+    }
+    async fn commit(&self, _: &Commit) -> Result<Committed, StoreError> {
+        broken()
+    }
+    async fn record_runs(&self, _: &[RunRecord]) -> Result<(), StoreError> {
+        broken()
+    }
+    async fn run(&self, _: RunId) -> Result<Option<RunRecord>, StoreError> {
+        broken()
+    }
+    async fn runs(&self, _: &RunQuery, _: &PageRequest) -> Result<Page<RunRecord>, StoreError> {
+        broken()
+    }
+    async fn states(&self, _: &StateQuery, _: &PageRequest) -> Result<Page<StoredState>, StoreError> {
+        broken()
+    }
+    async fn revisions(
+        &self,
+        _: &str,
+        _: StateKind,
+        _: &str,
+        _: &Scope,
+        _: Timestamp,
+        _: Timestamp,
+    ) -> Result<Vec<StoredState>, StoreError> {
+        broken()
+    }
+    async fn claim(&self, _: &ClaimKey, _: Timestamp) -> Result<bool, StoreError> {
+        broken()
+    }
+    async fn complete_claim(&self, _: &ClaimKey, _: RunId) -> Result<(), StoreError> {
+        broken()
+    }
+    async fn open_claims(&self) -> Result<Vec<ClaimKey>, StoreError> {
+        broken()
+    }
+    async fn last_claim(&self, _: &str) -> Result<Option<Timestamp>, StoreError> {
+        broken()
+    }
+    async fn audit(&self, _: &AuditEntry) -> Result<(), StoreError> {
+        broken()
+    }
+    async fn audit_entries(&self, _: &PageRequest) -> Result<Page<AuditEntry>, StoreError> {
+        broken()
+    }
+}
+
+#[tokio::test]
+async fn a_broken_store_is_named_and_nothing_leaks() {
+    let setup = Setup { store: Some(Arc::new(Broken)), agreements: orders::agreements(), ..Setup::default() };
+    let server = Server::start(setup).await;
+    let (status, ready) = server.json("/health/ready").await;
+    assert_eq!((status, &ready["failed"]), (503, &json!(["store"])));
+    assert_eq!(ready["dependencies"]["store"], json!({ "status": "failed", "what": "postgres db/probity" }));
+    assert_fits(&document(), "/health/ready", "get", status, &ready);
+    assert_eq!(server.get("/health/live").await.status(), 200);
+    let (status, body) = server.json("/probity/v1/verdicts").await;
+    assert_eq!((status, &body["error"]), (500, &json!("internal")));
+    assert_fits(&document(), "/probity/v1/verdicts", "get", status, &body);
+    let page = server.get("/probity/").await;
+    assert_eq!(page.status(), 500);
+    for text in [body.to_string(), ready.to_string(), page.text().await.unwrap()] {
+        assert!(!text.contains("pa55word") && !text.contains("on fire"), "{text}");
+    }
+}
