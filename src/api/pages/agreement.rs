@@ -24,7 +24,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>, Path(id): Path<String>) ->
         guarantees.push((guarantee, latest(&api, &agreement, guarantee, VERDICTS_MAX).await?));
     }
     let body = html! {
-        h1 { (agreement.id) }
+        h1 { (layout::id(&agreement.id)) }
         p .quiet {
             "version " (agreement.version) " · " (agreement.time_zone_name) " · valid from " (instant(agreement.valid_from))
             @if let Some(to) = agreement.valid_to { " to " (instant(to)) }
@@ -33,7 +33,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>, Path(id): Path<String>) ->
         (bars::legend())
         @for (guarantee, states) in &guarantees {
             section .card id=(segment(&guarantee.id)) {
-                h2 { (guarantee.id) }
+                h2 { (layout::id(&guarantee.id)) }
                 @if !guarantee.description.is_empty() { p { (guarantee.description) } }
                 @for term in &guarantee.terms {
                     p .objective {

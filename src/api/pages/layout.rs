@@ -46,7 +46,7 @@ pub(super) fn page(section: Section, title: &str, trail: &[(String, String)], bo
         main {
             @if !trail.is_empty() {
                 nav .trail aria-label="Path" {
-                    @for (address, name) in trail { a href=(address) { (name) } span aria-hidden="true" { " / " } }
+                    @for (address, name) in trail { a href=(address) { (id(name)) } span aria-hidden="true" { " / " } }
                 }
             }
             (body)
@@ -108,10 +108,17 @@ impl IntoResponse for PageError {
     }
 }
 
+/// An identifier that may be broken across lines where its words end.
+pub(super) fn id(text: &str) -> Markup {
+    html! {
+        @for part in text.split_inclusive(['_', '-', '.', '/', ':']) { (part) wbr; }
+    }
+}
+
 /// `team: a, region: eu`, or what stands for no scope.
 pub(super) fn scope_text(scope: &Scope) -> String {
     if scope.0.is_empty() {
-        return "whole".into();
+        return "everything".into();
     }
     scope.0.iter().map(|(k, v)| format!("{k}: {v}")).collect::<Vec<_>>().join(", ")
 }

@@ -59,11 +59,11 @@ async fn card(api: &Api, agreement: &Agreement) -> Result<Markup, ApiError> {
     let link = format!("/probity/agreements/{}", segment(&agreement.id));
     Ok(html! {
         article .card {
-            h2 { a href=(link) { (agreement.id) } }
+            h2 { a href=(link) { (layout::id(&agreement.id)) } }
             p .quiet { "version " (agreement.version) " · " (agreement.time_zone_name) }
             @for (guarantee, states) in &guarantees {
                 section .guarantee {
-                    h3 { a href=(format!("{link}#{}", segment(&guarantee.id))) { (guarantee.id) } }
+                    h3 { a href=(format!("{link}#{}", segment(&guarantee.id))) { (layout::id(&guarantee.id)) } }
                     @if !guarantee.description.is_empty() { p .quiet { (guarantee.description) } }
                     (scopes(states, SCOPES_MAX))
                 }

@@ -53,7 +53,7 @@ pub(super) async fn schedules(State(api): State<Arc<Api>>) -> Result<Response, P
         @for claimed in &schedules {
             @let s = &claimed.schedule;
             article .card {
-                h2 { (s.subject) }
+                h2 { (layout::id(&s.subject)) }
                 dl {
                     dt { "When" } dd { code { (s.cron) } " " (s.time_zone) }
                     dt { "Next" } dd { @match s.next_due { Some(t) => (instant(t)), None => span .quiet { "never" } } }

@@ -56,7 +56,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery)
                 li {
                     a href=(verdict_address(state)) {
                         span .row-head {
-                            strong { (state.of) }
+                            strong { (layout::id(&state.of)) }
                             (badge(state.verdict, state.provisional))
                         }
                         span .quiet { (state.agreement) " · " (scope_text(&state.scope)) }
@@ -114,14 +114,14 @@ pub(super) async fn show(State(api): State<Arc<Api>>, RawQuery(query): RawQuery)
 fn one(stored: &StoredState, revisions: &[StoredState]) -> Markup {
     let state = &stored.state;
     html! {
-        h1 { (state.of) " " (badge(state.verdict, state.provisional)) }
+        h1 { (layout::id(&state.of)) " " (badge(state.verdict, state.provisional)) }
         p .reason { (state.reason) }
         section .card {
             dl {
                 dt { "Window" } dd { (window_text(&state.window)) }
                 dt { "Scope" } dd { (scope_text(&state.scope)) }
                 dt { "Value" } dd { (value(state.value)) }
-                @for (metric, n) in &state.values { dt { (metric) } dd { (value(*n)) } }
+                @for (metric, n) in &state.values { dt { (layout::id(metric)) } dd { (value(*n)) } }
                 dt { "Coverage" } dd { (coverage(state.coverage)) }
                 dt { "Run" } dd { a #run href=(format!("/probity/runs/{}", state.run)) { (state.run) } }
                 dt { "Recorded" } dd { (instant(stored.recorded_at)) ", revision " (stored.revision) }
