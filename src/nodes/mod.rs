@@ -4,7 +4,10 @@ pub mod catch;
 pub mod change;
 pub mod comment;
 mod http_headers;
+pub mod debug;
 pub mod http_in;
+pub mod inject;
+pub mod link;
 pub mod http_response;
 pub mod json;
 pub mod jsonata;
@@ -29,6 +32,11 @@ use crate::runtime::{Catalogue, NodeType};
 /// Every builtin node type, in palette order.
 const TYPES: &[NodeType] = &[
     // common
+    inject::TYPE,
+    debug::TYPE,
+    link::IN,
+    link::OUT,
+    link::CALL,
     catch::TYPE,
     status::TYPE,
     comment::TYPE,

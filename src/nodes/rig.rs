@@ -52,7 +52,21 @@ impl Rig {
         Rig::with(nodes, Limits::default(), |_| {})
     }
 
+    /// From a flow file, as it would be deployed.
+    pub(super) fn of_flow(text: &str) -> Rig {
+        let catalogue = super::catalogue();
+        let (file, problems) = crate::flow::load(text, "test.json");
+        assert!(problems.is_empty(), "{problems:?}");
+        let plan = crate::flow::plan(&file, &|name| catalogue.spec(name), &|_| None);
+        Rig::deploy(plan, Limits::default(), |_| {})
+    }
+
     pub(super) fn with(nodes: Vec<PlanNode>, limits: Limits, prepare: impl FnOnce(&mut Services)) -> Rig {
+        let flow = PlanFlow { id: "tab".into(), label: "tab".into(), stopped: None, reply_ms_max: None };
+        Rig::deploy(Plan { nodes, flows: vec![flow], ..Plan::default() }, limits, prepare)
+    }
+
+    fn deploy(plan: Plan, limits: Limits, prepare: impl FnOnce(&mut Services)) -> Rig {
         let clock = Clock::manual("2026-01-01T00:00:00Z".parse().unwrap());
         let net = Arc::new(Net::new(NetOptions::default()).unwrap());
         let mut services = Services::new(clock.clone(), limits, net);
@@ -61,9 +75,13 @@ impl Rig {
         services.observer = Some(Arc::new(move |_: RunId, event| sink.lock().unwrap().push(event)));
         prepare(&mut services);
         let engine = Engine::new(Arc::new(services), super::catalogue());
-        let flow = PlanFlow { id: "tab".into(), label: "tab".into(), stopped: None, reply_ms_max: None };
-        engine.deploy(Plan { nodes, flows: vec![flow], ..Plan::default() });
+        engine.deploy(plan);
         Rig { engine, clock, events }
+    }
+
+    /// The place of a node in the plan.
+    pub(super) fn index(&self, id: &str) -> u32 {
+        self.engine.current().plan.nodes.iter().position(|n| n.id == id).unwrap() as u32
     }
 
     pub(super) fn problems(&self) -> Vec<Diagnostic> {

@@ -28,15 +28,20 @@ pub struct Cx<'a> {
 
 impl Cx<'_> {
     /// Sends a message along the wires of a port: the last wire gets it, the others a clone (a pointer).
-    pub fn emit(&mut self, port: usize, mut msg: Msg) {
+    pub fn emit(&mut self, port: usize, msg: Msg) {
+        self.emit_from(self.node, port, msg);
+    }
+
+    /// Sends along the wires of another node (what a link call is given back).
+    pub fn emit_from(&mut self, from: NodeIndex, port: usize, mut msg: Msg) {
         msg.ensure_id();
         let deployed = self.deployed;
-        let wires = deployed.plan.nodes[self.node as usize].wires.get(port).map_or(&[][..], |w| w.as_slice());
+        let source = &deployed.plan.nodes[from as usize];
+        let wires = source.wires.get(port).map_or(&[][..], |w| w.as_slice());
         let Some((last, others)) = wires.split_last() else {
             self.emitted += 1;
             if deployed.services.observer.is_some() {
-                let node = self.node();
-                self.event(Event::Output { node: node.id.clone(), name: node.name.clone(), port, msg });
+                self.event(Event::Output { node: source.id.clone(), name: source.name.clone(), port, msg });
             }
             return;
         };
@@ -190,6 +195,11 @@ impl Cx<'_> {
 
     pub fn node(&self) -> &PlanNode {
         &self.deployed.plan.nodes[self.node as usize]
+    }
+
+    /// The id of any node of this plan.
+    pub fn node_id(&self, node: NodeIndex) -> Option<&ArcStr> {
+        self.deployed.plan.nodes.get(node as usize).map(|n| &n.id)
     }
 
     pub fn node_index(&self) -> NodeIndex {
