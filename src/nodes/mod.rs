@@ -2,6 +2,7 @@
 
 pub mod catch;
 pub mod change;
+mod combining;
 pub mod comment;
 mod http_headers;
 pub mod debug;
@@ -12,6 +13,7 @@ pub mod http_response;
 pub mod json;
 pub mod jsonata;
 pub mod jsonpath;
+pub mod join;
 pub mod junction;
 pub mod moment;
 pub mod mustache;
@@ -19,6 +21,7 @@ pub mod replacement;
 #[cfg(test)]
 mod rig;
 pub mod sequence_groups;
+pub mod split;
 pub mod status;
 pub mod subflow;
 pub mod switch;
@@ -51,6 +54,8 @@ const TYPES: &[NodeType] = &[
     http_in::TYPE,
     http_response::TYPE,
     // sequence
+    split::TYPE,
+    join::TYPE,
     // parser
     json::TYPE,
     jsonpath::TYPE,

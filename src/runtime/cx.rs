@@ -75,12 +75,21 @@ impl Cx<'_> {
 
     /// Emits after this long in a run of its own, linked to this one; for waits longer than a run may last.
     pub fn emit_later(&mut self, after: Duration, port: usize, msg: Msg) {
+        self.open_later(after, Start::Emit(port), msg);
+    }
+
+    /// Hands this node a message after this long, in a run of its own, linked to this one.
+    pub fn deliver_later(&mut self, after: Duration, msg: Msg) {
+        self.open_later(after, Start::Deliver, msg);
+    }
+
+    fn open_later(&mut self, after: Duration, start: Start, msg: Msg) {
         let deployed = self.deployed.clone();
         let (node, run) = (self.node, self.core.id);
         self.deployed.keep_task(async move {
             deployed.services.clock.sleep(after).await;
             let opening =
-                Opening { node, start: Start::Emit(port), msg, trigger: Trigger::Linked { run }, reply: None };
+                Opening { node, start, msg, trigger: Trigger::Linked { run }, reply: None };
             if deployed.spawn(opening).is_err() {
                 tracing::error!(%run, "a delayed message was dropped: too many runs are open (runs_max)");
             }

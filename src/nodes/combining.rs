@@ -1,0 +1,21 @@
+//! State of nodes that combine messages. What one caller's messages build up belongs to that caller's run; what
+//! nobody waits for belongs to the node, across runs, as in Node-RED.
+
+use std::sync::Mutex;
+
+use crate::runtime::Cx;
+
+/// State of a node, or of the node in one run when that run has a caller. Two callers never share it.
+#[derive(Default)]
+pub(super) struct Combining<T>(Mutex<T>);
+
+impl<T: Default + Send + 'static> Combining<T> {
+    /// Works on the state that this run's messages belong to.
+    pub(super) fn with<R>(&self, cx: &mut Cx<'_>, work: impl FnOnce(&mut T) -> R) -> R {
+        if cx.has_caller() {
+            work(cx.run_state::<T>())
+        } else {
+            work(&mut self.0.lock().unwrap_or_else(|p| p.into_inner()))
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The reduce mode: a sequence folded into one value with JSONata.
+
+use arcstr::literal;
+
+use super::super::combining::Combining;
+use super::super::jsonata::Jsonata;
+use super::super::typed::TypedInput;
+use super::Groups;
+use crate::model::{Diagnostic, Msg, Object, Value};
+use crate::runtime::{Cx, NodeConfig, NodeError, Step};
+
+pub(super) struct Reduce {
+    init: TypedInput,
+    step: Jsonata,
+    fixup: Option<Jsonata>,
+    right: bool,
+}
+
+/// A sequence that is not whole yet.
+#[derive(Default)]
+pub(super) struct Pending {
+    count: Option<f64>,
+    msgs: Vec<Msg>,
+}
+
+impl Pending {
+    pub(super) fn len(&self) -> usize {
+        self.msgs.len()
+    }
+}
+
+impl Reduce {
+    pub(super) fn new(config: &NodeConfig<'_>) -> Result<Reduce, Vec<Diagnostic>> {
+        let mut problems = Vec::new();
+        let mut compile = |name: &str| {
+            let problem = |e| config.problem("invalid-jsonata", name, format!("invalid JSONata expression: {e}"));
+            Jsonata::compile(&config.text(name)).map_err(|e| problems.push(problem(e))).ok()
+        };
+        let step = compile("reduceExp");
+        let fixup = if config.text("reduceFixup").is_empty() { None } else { compile("reduceFixup") };
+        let init = match config.get("reduceInit") {
+            Value::Undefined | Value::Null => Ok(TypedInput::Constant(Value::Undefined)),
+            _ => TypedInput::parse(config, "reduceInit", "reduceInitType"),
+        };
+        let right = config.flag("reduceRight");
+        match (step, init) {
+            (Some(step), Ok(init)) if problems.is_empty() => Ok(Reduce { init, step, fixup, right }),
+            (_, init) => {
+                problems.extend(init.err());
+                Err(problems)
+            }
+        }
+    }
+
+    /// Keeps a message; the last of its sequence reduces it.
+    pub(super) fn take(&self, groups: &Combining<Groups>, msg: Msg, cx: &mut Cx<'_>) -> Step {
+        let Some(Value::Object(parts)) = msg.get("parts").cloned() else {
+            cx.emit(0, msg);
+            return Step::Done;
+        };
+        let id = parts.get("id").map(Value::to_js_string).unwrap_or_default();
+        let count = parts.get("count").map(Value::to_number);
+        let max = cx.services().limits.node_messages_max;
+        let last = msg.clone();
+        let whole = groups.with(cx, |groups| {
+            let pending = groups.pending.entry(id.clone()).or_default();
+            pending.count = pending.count.or(count);
+            pending.msgs.push(msg);
+            groups.held += 1;
+            if pending.count == Some(pending.msgs.len() as f64) {
+                let whole = groups.pending.remove(&id);
+                groups.held -= whole.as_ref().map_or(0, Pending::len);
+                return Ok(whole);
+            }
+            if groups.held > max {
+                groups.pending.clear();
+                groups.held = 0;
+                return Err(format!("too many pending messages in join node: more than {max}; all dropped"));
+            }
+            Ok(None)
+        });
+        match whole {
+            Ok(None) => Step::Done,
+            Err(problem) => Step::fail(last, problem),
+            Ok(Some(whole)) => match self.reduce(whole, cx) {
+                Ok(msg) => {
+                    cx.emit(0, msg);
+                    Step::Done
+                }
+                Err(error) => Step::fail(last, error),
+            },
+        }
+    }
+
+    fn reduce(&self, whole: Pending, cx: &Cx<'_>) -> Result<Msg, NodeError> {
+        let index = |msg: &Msg| msg.get("parts").map(|p| p.get("index")).unwrap_or_default();
+        let mut msgs = whole.msgs;
+        msgs.sort_by(|a, b| index(a).to_number().total_cmp(&index(b).to_number()));
+        if self.right {
+            msgs.reverse();
+        }
+        let count = Value::Number(whole.count.unwrap_or_default());
+        let nothing = Msg::from_object(Object::new());
+        let mut result = self.init.eval(&nothing, cx)?;
+        for msg in &msgs {
+            let variables = [("I", index(msg)), ("N", count.clone()), ("A", result)];
+            result = self.step.eval_with(msg, cx, &variables)?;
+        }
+        if let Some(fixup) = &self.fixup {
+            result = fixup.eval_with(&nothing, cx, &[("N", count), ("A", result)])?;
+        }
+        let mut msg = msgs.pop().unwrap_or_default();
+        msg.set(literal!("payload"), result);
+        Ok(msg)
+    }
+}
