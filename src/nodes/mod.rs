@@ -6,6 +6,7 @@ mod combining;
 pub mod comment;
 mod http_headers;
 pub mod debug;
+pub mod delay;
 pub mod http_in;
 pub mod inject;
 pub mod link;
@@ -50,6 +51,7 @@ const TYPES: &[NodeType] = &[
     change::TYPE,
     switch::TYPE,
     template::TYPE,
+    delay::TYPE,
     // network
     http_in::TYPE,
     http_response::TYPE,

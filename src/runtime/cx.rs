@@ -194,6 +194,12 @@ impl Cx<'_> {
         self.core.trigger.has_caller()
     }
 
+    /// How long this run may go on (`run_ms_max`).
+    pub fn time_left(&self) -> Duration {
+        let max = Duration::from_millis(self.deployed.services.limits.run_ms_max);
+        max.saturating_sub(self.core.started.elapsed())
+    }
+
     pub fn run_id(&self) -> RunId {
         self.core.id
     }

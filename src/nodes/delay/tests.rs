@@ -1,0 +1,185 @@
+//! Delays and rates, on a clock moved by hand.
+
+use super::super::rig::{Rig, msg, node};
+use super::*;
+use crate::model::run::Trigger;
+
+fn rig(config: &str) -> Rig {
+    let rig = Rig::new(vec![node("d", "delay", config, &[])]);
+    assert_eq!(rig.problems(), []);
+    rig
+}
+
+fn send(rig: &Rig, message: &str) {
+    tokio::spawn(rig.open(0, msg(message), Trigger::Inject { node: "x".into() }));
+}
+
+/// Moves the clock second by second; gives what left in each second.
+async fn seconds(rig: &Rig, n: usize) -> Vec<String> {
+    let mut out = Vec::new();
+    rig.settle().await;
+    out.push(rig.take_payloads().join(" "));
+    for _ in 0..n {
+        rig.advance(Duration::from_secs(1)).await;
+        out.push(rig.take_payloads().join(" "));
+    }
+    out
+}
+
+#[tokio::test]
+async fn a_fixed_delay_in_each_unit() {
+    for (timeout, units, ms) in
+        [("1500", "milliseconds", 1_500), ("2", "seconds", 2_000), ("1", "minutes", 60_000), ("2", "hours", 7_200_000), ("1", "days", 86_400_000)]
+    {
+        let rig = rig(&format!(r#"{{"pauseType":"delay","timeout":"{timeout}","timeoutUnits":"{units}"}}"#));
+        send(&rig, r#"{"payload":1}"#);
+        rig.advance(Duration::from_millis(ms - 1)).await;
+        assert!(rig.take().is_empty(), "{units}");
+        rig.advance(Duration::from_millis(1)).await;
+        assert_eq!(rig.take(), [r#"{"payload":1}"#], "{units}");
+        assert_eq!(rig.engine.open_runs(), 0);
+    }
+}
+
+#[tokio::test]
+async fn the_message_may_say_how_long() {
+    let rig = rig(r#"{"pauseType":"delayv","timeout":"5","timeoutUnits":"seconds"}"#);
+    for message in [r#"{"payload":"a","delay":2000}"#, r#"{"payload":"b","delay":"x"}"#, r#"{"payload":"c","delay":-1}"#] {
+        send(&rig, message);
+    }
+    assert_eq!(seconds(&rig, 5).await, ["\"c\"", "", "\"a\"", "", "", "\"b\""]);
+}
+
+#[tokio::test]
+async fn a_random_delay_lies_between_its_bounds() {
+    let rig = rig(r#"{"pauseType":"random","randomFirst":"2","randomLast":"4","randomUnits":"seconds"}"#);
+    for i in 0..50 {
+        send(&rig, &format!(r#"{{"payload":{i}}}"#));
+    }
+    let out = seconds(&rig, 5).await;
+    assert!(out[..2].iter().all(String::is_empty), "{out:?}");
+    assert_eq!(out.iter().flat_map(|s| s.split_whitespace()).count(), 50);
+    assert!(out[5].is_empty(), "{out:?}");
+}
+
+#[tokio::test]
+async fn waiting_messages_can_be_dropped_or_let_go() {
+    for timeout in [10, 10_000] {
+        let rig = rig(&format!(r#"{{"pauseType":"delay","timeout":"{timeout}","timeoutUnits":"seconds"}}"#));
+        for i in 1..=3 {
+            send(&rig, &format!(r#"{{"payload":{i}}}"#));
+        }
+        rig.settle().await;
+        send(&rig, r#"{"_msgid":"f","flush":2}"#);
+        rig.settle().await;
+        assert_eq!(rig.take_payloads(), ["1", "2"], "{timeout}");
+        send(&rig, r#"{"_msgid":"r","reset":true}"#);
+        rig.advance(Duration::from_secs(timeout)).await;
+        assert!(rig.take().is_empty());
+        assert_eq!(rig.engine.open_runs(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_rate_spreads_messages_evenly() {
+    let rig = rig(r#"{"pauseType":"rate","rate":"1","nbRateUnits":"2","rateUnits":"second"}"#);
+    for i in 1..=3 {
+        send(&rig, &format!(r#"{{"payload":{i}}}"#));
+    }
+    assert_eq!(seconds(&rig, 6).await, ["1", "", "2", "", "3", "", ""]);
+    send(&rig, r#"{"payload":4}"#);
+    assert_eq!(seconds(&rig, 0).await, ["4"]);
+}
+
+#[tokio::test]
+async fn a_rate_may_be_jumped_flushed_reset_and_changed() {
+    let rig = rig(r#"{"pauseType":"rate","rate":"1","rateUnits":"second","allowrate":true}"#);
+    for message in [r#"{"payload":1}"#, r#"{"payload":2}"#, r#"{"payload":3}"#, r#"{"payload":0,"toFront":true}"#] {
+        send(&rig, message);
+        rig.settle().await;
+    }
+    assert_eq!(seconds(&rig, 1).await, ["1", "0"]);
+    send(&rig, r#"{"_msgid":"f","flush":1}"#);
+    assert_eq!(seconds(&rig, 1).await, ["2", "3"]);
+    for message in [r#"{"payload":5}"#, r#"{"payload":6,"rate":3000}"#] {
+        send(&rig, message);
+        rig.settle().await;
+    }
+    assert_eq!(seconds(&rig, 4).await, ["", "", "", "5", ""]);
+    send(&rig, r#"{"_msgid":"r","reset":true}"#);
+    rig.settle().await;
+    send(&rig, r#"{"payload":7}"#);
+    assert_eq!(seconds(&rig, 3).await, ["7", "", "", ""]);
+}
+
+#[tokio::test]
+async fn a_queue_longer_than_a_run_may_last_is_kept() {
+    let rig = rig(r#"{"pauseType":"rate","rate":"1","rateUnits":"hour"}"#);
+    for i in 1..=3 {
+        send(&rig, &format!(r#"{{"payload":{i}}}"#));
+    }
+    rig.settle().await;
+    assert_eq!((rig.take_payloads(), rig.engine.open_runs()), (vec!["1".to_string()], 0));
+    for i in 2..=3 {
+        rig.advance(Duration::from_secs(3600)).await;
+        assert_eq!(rig.take_payloads(), [i.to_string()]);
+    }
+}
+
+#[tokio::test]
+async fn too_fast_messages_are_dropped_or_go_to_the_second_output() {
+    let rig = rig(r#"{"pauseType":"rate","rate":"1","rateUnits":"second","drop":true,"outputs":2}"#);
+    for i in 1..=2 {
+        rig.inject(0, msg(&format!(r#"{{"payload":{i}}}"#))).await;
+    }
+    rig.advance(Duration::from_millis(1001)).await;
+    rig.inject(0, msg(r#"{"payload":3}"#)).await;
+    let ports: Vec<usize> = rig.out().iter().map(|(_, port, _)| *port).collect();
+    assert_eq!(ports, [0, 1, 0]);
+}
+
+#[tokio::test]
+async fn a_burst_is_let_through_and_no_more() {
+    let rig = rig(r#"{"pauseType":"burst","rate":"2","nbRateUnits":"10","rateUnits":"second"}"#);
+    for i in 1..=3 {
+        rig.inject(0, msg(&format!(r#"{{"payload":{i}}}"#))).await;
+    }
+    rig.advance(Duration::from_secs(10)).await;
+    rig.inject(0, msg(r#"{"payload":4}"#)).await;
+    assert_eq!(rig.take_payloads(), ["1", "2", "4"]);
+}
+
+#[tokio::test]
+async fn the_latest_of_each_topic_waits_for_the_tick() {
+    for (pause, out) in [("queue", ["", "2", "3", ""]), ("timed", ["", "2 3", "", ""])] {
+        let rig = rig(&format!(r#"{{"pauseType":"{pause}","rate":"1","rateUnits":"second"}}"#));
+        for message in [r#"{"payload":1,"topic":"a"}"#, r#"{"payload":3,"topic":"b"}"#, r#"{"payload":2,"topic":"a"}"#] {
+            send(&rig, message);
+            rig.settle().await;
+        }
+        assert_eq!(seconds(&rig, 3).await, out, "{pause}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_newer_message_replaces_goes_to_the_second_output() {
+    for rate in ["1", "0.001"] {
+        let rig = rig(&format!(r#"{{"pauseType":"queue","rate":"{rate}","rateUnits":"second","outputs":2}}"#));
+        for i in 1..=2 {
+            send(&rig, &format!(r#"{{"payload":{i}}}"#));
+            rig.settle().await;
+        }
+        let out: Vec<(usize, String)> = rig.out().iter().map(|(_, port, m)| (*port, m.payload().to_json())).collect();
+        assert_eq!(out, [(1, "1".to_string())], "{rate}");
+    }
+}
+
+#[test]
+fn all_problems_are_told() {
+    let config = r#"{"pauseType":"rat","timeoutUnits":"weeks"}"#;
+    let problems = Rig::new(vec![node("d", "delay", config, &[])]).problems();
+    assert_eq!(problems.iter().map(|d| d.path.as_str()).collect::<Vec<_>>(), ["$[0].timeoutUnits", "$[0].pauseType"]);
+    assert_eq!(problems[1].hint.as_deref(), Some("did you mean \"rate\"?"));
+    let zero = Rig::new(vec![node("d", "delay", r#"{"pauseType":"rate","rate":"0"}"#, &[])]).problems();
+    assert_eq!(zero[0].code, "invalid-rate");
+}
