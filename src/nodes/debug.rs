@@ -22,7 +22,11 @@ static SPEC: NodeSpec = NodeSpec {
     outputs: Some(0),
     config_node: false,
     properties: &[
-        Property::new("active", PropertyKind::Boolean, "Whether it shows anything in the debug view; true when absent."),
+        Property::new(
+            "active",
+            PropertyKind::Boolean,
+            "Whether it shows anything in the debug view; true when absent.",
+        ),
         Property::new("tosidebar", PropertyKind::Boolean, "Show in the debug view; true when absent."),
         Property::new("console", PropertyKind::Boolean, "Also write to the log, level info."),
         Property::new("tostatus", PropertyKind::Boolean, "Also show under the node, at most 32 characters."),

@@ -43,7 +43,11 @@ static SPEC: NodeSpec = NodeSpec {
         Property::new("randomFirst", PropertyKind::Number, "random: shortest delay, in randomUnits."),
         Property::new("randomLast", PropertyKind::Number, "random: longest delay, in randomUnits."),
         Property::new("randomUnits", PropertyKind::OneOf(UNITS), "seconds when absent."),
-        Property::new("drop", PropertyKind::Boolean, "rate: drop messages that come too fast instead of queueing them."),
+        Property::new(
+            "drop",
+            PropertyKind::Boolean,
+            "rate: drop messages that come too fast instead of queueing them.",
+        ),
         Property::new("allowrate", PropertyKind::Boolean, "msg.rate (milliseconds between messages) sets the rate."),
         Property::new("outputs", PropertyKind::Number, "2: dropped messages go to the second output."),
     ],
@@ -54,11 +58,24 @@ pub const TYPE: NodeType = NodeType { spec: &SPEC, build };
 
 enum Pause {
     /// Milliseconds.
-    Fixed { ms: f64, by_msg: bool },
-    Random { first: f64, last: f64 },
-    Rate { drop: bool },
-    Queue { all: bool },
-    Burst { count: f64, window_ms: f64 },
+    Fixed {
+        ms: f64,
+        by_msg: bool,
+    },
+    Random {
+        first: f64,
+        last: f64,
+    },
+    Rate {
+        drop: bool,
+    },
+    Queue {
+        all: bool,
+    },
+    Burst {
+        count: f64,
+        window_ms: f64,
+    },
 }
 
 struct Delay {
@@ -111,9 +128,7 @@ fn build(config: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
     }
     let ms = |name: &str, unit: f64| (config.number(name).unwrap_or(0.0) * unit).max(0.0);
     let pause = match pause_type.as_str() {
-        "delay" | "delayv" => {
-            Pause::Fixed { ms: ms("timeout", timeout_unit), by_msg: pause_type == "delayv" }
-        }
+        "delay" | "delayv" => Pause::Fixed { ms: ms("timeout", timeout_unit), by_msg: pause_type == "delayv" },
         "random" => Pause::Random { first: ms("randomFirst", random_unit), last: ms("randomLast", random_unit) },
         "rate" => Pause::Rate { drop: config.flag("drop") },
         "queue" => Pause::Queue { all: false },
@@ -192,7 +207,8 @@ impl Delay {
         self.show_depth(cx);
         match joined {
             None => {
-                let problem = format!("too many pending messages in delay node: {max} (node_messages_max); all dropped");
+                let problem =
+                    format!("too many pending messages in delay node: {max} (node_messages_max); all dropped");
                 Step::fail(msg, problem)
             }
             Some(Joined { id, turn, replaced }) => {

@@ -105,7 +105,11 @@ enum Outcome {
     Warn(String),
     Fail(String),
     /// A group was opened, or its time starts anew.
-    Time { key: ArcStr, timer: u64, cancelled: oneshot::Receiver<()> },
+    Time {
+        key: ArcStr,
+        timer: u64,
+        cancelled: oneshot::Receiver<()>,
+    },
 }
 
 fn build(config: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
@@ -174,9 +178,10 @@ fn custom(config: &NodeConfig<'_>) -> Result<Custom, Vec<Diagnostic>> {
         joiner,
         count: config.number("count").unwrap_or(0.0),
         count_by_parts: config.get("count").as_str() == Some(""),
-        timeout: config.number("timeout").filter(|s| *s > 0.0).map(|s| {
-            Duration::try_from_secs_f64(s).unwrap_or(Duration::MAX)
-        }),
+        timeout: config
+            .number("timeout")
+            .filter(|s| *s > 0.0)
+            .map(|s| Duration::try_from_secs_f64(s).unwrap_or(Duration::MAX)),
         accumulate: config.get("accumulate") == &Value::Bool(true),
         useparts: config.get("useparts").is_undefined() || config.get("useparts").is_truthy(),
     })
@@ -199,7 +204,9 @@ impl Groups {
     /// Drops everything: one more message would be too many.
     fn overflow(&mut self, max: usize) -> Outcome {
         *self = Groups { timers: self.timers, ..Groups::default() };
-        Outcome::Fail(format!("too many pending messages in join node: more than {max} (node_messages_max); all dropped"))
+        Outcome::Fail(format!(
+            "too many pending messages in join node: more than {max} (node_messages_max); all dropped"
+        ))
     }
 
     fn start_timer(&mut self, key: &ArcStr) -> Outcome {
@@ -282,7 +289,9 @@ impl Groups {
             _ => None,
         };
         let (mut id, mut count) = (NO_ID, custom.count);
-        if custom.count_by_parts && let Some(parts) = &parts {
+        if custom.count_by_parts
+            && let Some(parts) = &parts
+        {
             count = parts.get("count").map_or(0.0, Value::to_number);
             if let Some(given) = parts.get("id") {
                 id = given.to_js_string();

@@ -253,10 +253,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_link_out_leads_to_other_tabs() {
-        let rig = rig(
-            r#"{"id":"out","z":"t","type":"link out","links":["in"],"wires":[]},
-               {"id":"in","z":"u","type":"link in","links":["out"],"wires":[[]]}"#,
-        );
+        let rig = rig(r#"{"id":"out","z":"t","type":"link out","links":["in"],"wires":[]},
+               {"id":"in","z":"u","type":"link in","links":["out"],"wires":[[]]}"#);
         rig.run(rig.index("out"), msg(r#"{"payload":1}"#)).await;
         assert_eq!(rig.take(), [r#"{"payload":1}"#]);
     }
@@ -277,13 +275,11 @@ mod tests {
 
     #[tokio::test]
     async fn no_return_in_time_is_an_error_and_a_late_one_an_ordinary_message() {
-        let rig = rig(
-            r#"{"id":"a","z":"t","type":"link call","links":["in"],"timeout":"5","wires":[[]]},
+        let rig = rig(r#"{"id":"a","z":"t","type":"link call","links":["in"],"timeout":"5","wires":[[]]},
                {"id":"in","z":"u","type":"link in","wires":[["slow"]]},
                {"id":"slow","z":"u","type":"delay","pauseType":"delay","timeout":"8","timeoutUnits":"seconds","wires":[["back"]]},
                {"id":"back","z":"u","type":"link out","mode":"return","wires":[]},
-               {"id":"c","z":"t","type":"catch","scope":null,"wires":[[]]}"#,
-        );
+               {"id":"c","z":"t","type":"catch","scope":null,"wires":[[]]}"#);
         let run = tokio::spawn(rig.open(
             rig.index("a"),
             msg(r#"{"payload":1}"#),

@@ -43,7 +43,10 @@ pub const TYPE: NodeType = NodeType { spec: &SPEC, build };
 /// How strings and buffers are cut.
 enum Cut {
     /// The separator as bytes and as it is told in `parts.ch`.
-    At { separator: Vec<u8>, ch: Value },
+    At {
+        separator: Vec<u8>,
+        ch: Value,
+    },
     Every(usize),
 }
 
@@ -126,8 +129,7 @@ fn cut(config: &NodeConfig<'_>) -> Result<Cut, Diagnostic> {
 /// The escapes Node-RED knows in separators; `\e` is a plain `e` there.
 pub(super) fn unescape(text: &str) -> String {
     let mut text = text.to_string();
-    for (escape, meant) in
-        [("\\n", "\n"), ("\\r", "\r"), ("\\t", "\t"), ("\\e", "e"), ("\\f", "\u{c}"), ("\\0", "\0")]
+    for (escape, meant) in [("\\n", "\n"), ("\\r", "\r"), ("\\t", "\t"), ("\\e", "e"), ("\\f", "\u{c}"), ("\\0", "\0")]
     {
         text = text.replace(escape, meant);
     }
@@ -232,7 +234,13 @@ impl Split {
                 sequence.shared(literal!("len"), *len);
                 let whole = self.rest.with(cx, whole);
                 let pieces = text::every(&whole, *len);
-                self.sequence(&mut sequence, pieces, cx, |piece| text::units(piece) == *len, |rest, last| rest.text = last)
+                self.sequence(
+                    &mut sequence,
+                    pieces,
+                    cx,
+                    |piece| text::units(piece) == *len,
+                    |rest, last| rest.text = last,
+                )
             }
             Cut::At { separator, ch } => {
                 sequence.shared(literal!("ch"), ch.clone());

@@ -88,8 +88,7 @@ impl Cx<'_> {
         let (node, run) = (self.node, self.core.id);
         self.deployed.keep_task(async move {
             deployed.services.clock.sleep(after).await;
-            let opening =
-                Opening { node, start, msg, trigger: Trigger::Linked { run }, reply: None };
+            let opening = Opening { node, start, msg, trigger: Trigger::Linked { run }, reply: None };
             if deployed.spawn(opening).is_err() {
                 tracing::error!(%run, "a delayed message was dropped: too many runs are open (runs_max)");
             }

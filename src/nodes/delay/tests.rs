@@ -28,9 +28,13 @@ async fn seconds(rig: &Rig, n: usize) -> Vec<String> {
 
 #[tokio::test]
 async fn a_fixed_delay_in_each_unit() {
-    for (timeout, units, ms) in
-        [("1500", "milliseconds", 1_500), ("2", "seconds", 2_000), ("1", "minutes", 60_000), ("2", "hours", 7_200_000), ("1", "days", 86_400_000)]
-    {
+    for (timeout, units, ms) in [
+        ("1500", "milliseconds", 1_500),
+        ("2", "seconds", 2_000),
+        ("1", "minutes", 60_000),
+        ("2", "hours", 7_200_000),
+        ("1", "days", 86_400_000),
+    ] {
         let rig = rig(&format!(r#"{{"pauseType":"delay","timeout":"{timeout}","timeoutUnits":"{units}"}}"#));
         send(&rig, r#"{"payload":1}"#);
         rig.advance(Duration::from_millis(ms - 1)).await;
@@ -44,7 +48,9 @@ async fn a_fixed_delay_in_each_unit() {
 #[tokio::test]
 async fn the_message_may_say_how_long() {
     let rig = rig(r#"{"pauseType":"delayv","timeout":"5","timeoutUnits":"seconds"}"#);
-    for message in [r#"{"payload":"a","delay":2000}"#, r#"{"payload":"b","delay":"x"}"#, r#"{"payload":"c","delay":-1}"#] {
+    for message in
+        [r#"{"payload":"a","delay":2000}"#, r#"{"payload":"b","delay":"x"}"#, r#"{"payload":"c","delay":-1}"#]
+    {
         send(&rig, message);
     }
     assert_eq!(seconds(&rig, 5).await, ["\"c\"", "", "\"a\"", "", "", "\"b\""]);
@@ -153,7 +159,8 @@ async fn a_burst_is_let_through_and_no_more() {
 async fn the_latest_of_each_topic_waits_for_the_tick() {
     for (pause, out) in [("queue", ["", "2", "3", ""]), ("timed", ["", "2 3", "", ""])] {
         let rig = rig(&format!(r#"{{"pauseType":"{pause}","rate":"1","rateUnits":"second"}}"#));
-        for message in [r#"{"payload":1,"topic":"a"}"#, r#"{"payload":3,"topic":"b"}"#, r#"{"payload":2,"topic":"a"}"#] {
+        for message in [r#"{"payload":1,"topic":"a"}"#, r#"{"payload":3,"topic":"b"}"#, r#"{"payload":2,"topic":"a"}"#]
+        {
             send(&rig, message);
             rig.settle().await;
         }

@@ -177,7 +177,9 @@ impl Group {
                 let joiner = match &self.joiner {
                     Value::Undefined => ",".into(),
                     // A separator given as bytes, from a split by a buffer.
-                    bytes @ (Value::Bytes(_) | Value::Array(_)) => String::from_utf8_lossy(&as_bytes(bytes)).into_owned(),
+                    bytes @ (Value::Bytes(_) | Value::Array(_)) => {
+                        String::from_utf8_lossy(&as_bytes(bytes)).into_owned()
+                    }
                     text => text.to_js_string().to_string(),
                 };
                 let text = |v: &Value| if v.is_nullish() { ArcStr::new() } else { v.to_js_string() };

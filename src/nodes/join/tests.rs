@@ -63,7 +63,11 @@ async fn auto_without_parts_is_a_warning_and_reset_forgets() {
 #[tokio::test]
 async fn custom_builds_what_it_is_asked_for() {
     for (config, messages, out) in [
-        (r#""build":"array","count":2"#, [r#"{"payload":1}"#, r#"{"payload":true,"x":1}"#], r#"{"payload":[1,true],"x":1}"#),
+        (
+            r#""build":"array","count":2"#,
+            [r#"{"payload":1}"#, r#"{"payload":true,"x":1}"#],
+            r#"{"payload":[1,true],"x":1}"#,
+        ),
         (
             r#""build":"object","key":"topic","count":2"#,
             [r#"{"payload":1,"topic":"a"}"#, r#"{"payload":2,"topic":"b"}"#],
@@ -119,7 +123,8 @@ async fn complete_ends_a_group_and_accumulate_keeps_it() {
         ],
     )
     .await;
-    let payloads: Vec<String> = accumulated.iter().map(|m| Value::from_json(m).unwrap().get("payload").to_json()).collect();
+    let payloads: Vec<String> =
+        accumulated.iter().map(|m| Value::from_json(m).unwrap().get("payload").to_json()).collect();
     assert_eq!(payloads, [r#"{"a":1,"b":2}"#, r#"{"a":3,"b":2}"#, r#"{"a":3,"b":2}"#]);
 }
 

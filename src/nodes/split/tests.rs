@@ -73,7 +73,9 @@ async fn a_property_deep_down_and_parts_within_parts() {
     let out = parts(r#"{"property":"a.b"}"#, msg(r#"{"a":{"b":[1],"c":2},"parts":{"id":"x","index":3}}"#)).await;
     assert_eq!(
         out,
-        [r#"{"a":{"b":1,"c":2}} {"parts":{"id":"x","index":3},"property":"a.b","type":"array","count":1,"len":1,"index":0}"#]
+        [
+            r#"{"a":{"b":1,"c":2}} {"parts":{"id":"x","index":3},"property":"a.b","type":"array","count":1,"len":1,"index":0}"#
+        ]
     );
 }
 
