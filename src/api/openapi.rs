@@ -165,7 +165,10 @@ fn operation(endpoint: &Endpoint) -> Value {
 /// `get` + `/probity/v1/runs/{id}` → `get_runs_id`.
 fn operation_id(endpoint: &Endpoint) -> String {
     let path = endpoint.path.trim_start_matches("/probity/v1").trim_start_matches('/');
-    let words: Vec<&str> = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| !w.is_empty()).collect();
+    let mut words: Vec<&str> = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| !w.is_empty()).collect();
+    if path.ends_with('/') {
+        words.push("index");
+    }
     format!("{}_{}", endpoint.method, words.join("_"))
 }
 

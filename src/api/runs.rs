@@ -126,9 +126,14 @@ pub(super) async fn page(api: &Api, query: &Query) -> Result<Page<RunRecord>, Ap
         after = next;
     }
     let first_after = from.as_ref().and_then(|p| p.store_after.clone());
-    for run in api.engine.services.history.recent(usize::MAX) {
-        if !below(run.id) || floor.is_some_and(|floor| run.id < floor) || runs.contains_key(&run.id) {
-            continue;
+    let mut recent = api.engine.services.history.recent(usize::MAX);
+    recent.retain(|r| below(r.id) && floor.is_none_or(|floor| r.id >= floor) && !runs.contains_key(&r.id));
+    recent.sort_by_key(|r| std::cmp::Reverse(r.id));
+    let mut added = 0;
+    for run in recent {
+        // Those further down cannot be on this page any more.
+        if added > limit {
+            break;
         }
         let mut record = run.to_record();
         if matches(&filter, &record) {
@@ -137,6 +142,7 @@ pub(super) async fn page(api: &Api, query: &Query) -> Result<Page<RunRecord>, Ap
             let neighbour = runs.range(..run.id).next_back().or_else(|| runs.range(run.id..).next());
             let after = neighbour.map_or(first_after.clone(), |(_, (_, after))| after.clone());
             runs.insert(run.id, (record, after));
+            added += 1;
         }
     }
     let more = floor.is_some() || runs.len() > limit as usize;

@@ -35,7 +35,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery)
                 li {
                     a href=(format!("/probity/runs/{}", run.id)) {
                         span .row-head { strong { (trigger_text(&run.trigger)) } (run_state(run.state)) }
-                        span .quiet { (run.subject) " · " (instant(run.started_at)) (took(run)) }
+                        span .quiet { (subject_name(&api, &run.subject)) " · " (instant(run.started_at)) (took(run)) }
                     }
                 }
             }
@@ -49,7 +49,10 @@ pub(super) async fn show(State(api): State<Arc<Api>>, Path(id): Path<String>) ->
     let run = runs::find(&api, &id).await?;
     let body = html! {
         h1 { "Run " (run_state(run.state)) }
-        p .reason { (trigger_text(&run.trigger)) }
+        p .reason {
+            (trigger_text(&run.trigger))
+            @if let Trigger::Cron { due_at, .. } = &run.trigger { ", due " (instant(*due_at)) }
+        }
         @if let Some(error) = &run.error {
             p .failure {
                 strong { "Failed" }
@@ -81,8 +84,15 @@ fn subject(api: &Api, run: &RunRecord) -> Markup {
     html! {
         @if is_agreement {
             a href=(format!("/probity/agreements/{}", layout::segment(&run.subject))) { (run.subject) }
-        } @else { (run.subject) }
+        } @else { (subject_name(api, &run.subject)) }
     }
+}
+
+/// A flow's label, for its id says little; an agreement is known by its id.
+fn subject_name(api: &Api, id: &str) -> String {
+    let deployed = api.engine.current();
+    let flow = deployed.plan.flows.iter().find(|f| f.id == id && !f.label.is_empty());
+    flow.map_or(id, |f| f.label.as_str()).to_string()
 }
 
 fn trace(run: &RunRecord) -> Markup {
@@ -111,9 +121,9 @@ fn step_row(step: &TraceStep) -> Markup {
 
 fn micros(us: u64) -> String {
     match us {
-        0..1_000 => format!("{us} µs"),
-        1_000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),
-        _ => format!("{:.2} s", us as f64 / 1e6),
+        0..1_000 => format!("{us}\u{a0}µs"),
+        1_000..1_000_000 => format!("{:.1}\u{a0}ms", us as f64 / 1e3),
+        _ => format!("{:.2}\u{a0}s", us as f64 / 1e6),
     }
 }
 
@@ -126,7 +136,7 @@ fn took(run: &RunRecord) -> String {
 fn trigger_text(trigger: &Trigger) -> String {
     match trigger {
         Trigger::Http { method, path } => format!("{method} {path}"),
-        Trigger::Cron { schedule, due_at } => format!("schedule {schedule}, due {due_at}"),
+        Trigger::Cron { schedule, .. } => format!("schedule {schedule}"),
         Trigger::Inject { node } => format!("inject {node}"),
         Trigger::Event { node } => format!("event at {node}"),
         Trigger::Manual { by } => format!("asked for by {by}"),

@@ -119,6 +119,7 @@ impl EvaluateAgreement for Found {
 }
 
 /// What a server is made of; the rest is as it is by default.
+#[derive(Default)]
 pub struct Setup {
     pub flows: Vec<Json>,
     pub limits: Limits,
@@ -126,19 +127,6 @@ pub struct Setup {
     pub store: Option<Arc<dyn Store>>,
     pub agreements: LoadedAgreements,
     pub found: Vec<State>,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Setup {
-            flows: Vec::new(),
-            limits: Limits::default(),
-            options: ApiOptions::default(),
-            store: None,
-            agreements: LoadedAgreements::default(),
-            found: Vec::new(),
-        }
-    }
 }
 
 /// A running server.
