@@ -3,11 +3,14 @@
 //! `jsonata-core` works on values of its own, so messages are converted at the border. Only the message
 //! properties an expression can read are converted (see [`Reads`]); what is merely counted is not copied.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use indexmap::IndexMap;
+use jsonata_core::Expression;
 use jsonata_core::ast::{AstNode, PathStep, Stage};
 use jsonata_core::evaluator::{Context, Evaluator, EvaluatorError, EvaluatorOptions};
 use jsonata_core::value::{JMap, JValue};
@@ -28,10 +31,19 @@ const EVAL_DEPTH_MAX: usize = 2_000;
 const SEQUENCE_LEN_MAX: usize = 1_000_000;
 /// Nesting of a value handed to or taken from an expression.
 const VALUE_DEPTH_MAX: usize = 512;
+/// Programs each thread keeps; beyond that it starts anew.
+const PROGRAMS_MAX: usize = 512;
+
+thread_local! {
+    /// The crate's compiled programs cannot leave their thread, so each thread makes its own on first use.
+    static PROGRAMS: RefCell<HashMap<u64, Rc<Expression>>> = RefCell::default();
+}
 
 /// A compiled expression.
 #[derive(Debug)]
 pub struct Jsonata {
+    /// Key in [`PROGRAMS`]; never used twice in a process.
+    id: u64,
     ast: AstNode,
     reads: Reads,
     /// Node-RED's old mode: a text with the word `msg` sees `{msg: …}` instead of the message.
@@ -49,6 +61,21 @@ struct Calls {
     time: bool,
 }
 
+impl Calls {
+    fn none(&self) -> bool {
+        !(self.context || self.env || self.clone || self.moment || self.time)
+    }
+}
+
+fn options() -> EvaluatorOptions {
+    EvaluatorOptions {
+        timeout_ms: Some(EVAL_MS_MAX),
+        max_stack_depth: Some(EVAL_DEPTH_MAX),
+        max_sequence_length: Some(SEQUENCE_LEN_MAX),
+        cancel: None,
+    }
+}
+
 impl Jsonata {
     /// Compiles; the error is the parser's message.
     pub fn compile(text: &str) -> Result<Jsonata, String> {
@@ -58,7 +85,9 @@ impl Jsonata {
         let legacy = names_msg(text);
         // `$eval` may call anything.
         let calls = |name: &str| text.contains(name) || text.contains("$eval");
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         Ok(Jsonata {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
             calls: Calls {
                 context: calls("flowContext") || calls("globalContext"),
                 env: calls("$env"),
@@ -79,21 +108,30 @@ impl Jsonata {
 
     /// Evaluates with variables, for example `("I", index)` for `$I`.
     pub fn eval_with(&self, msg: &Msg, cx: &Cx<'_>, variables: &[(&str, Value)]) -> Result<Value, NodeError> {
+        let input = self.input(msg.object())?;
+        if variables.is_empty() && self.calls.none() {
+            let result = self.program().evaluate_with_options(&input, options()).map_err(node_error)?;
+            return from_jsonata(&result, 0);
+        }
         let mut context = Context::new();
         for (name, value) in variables {
             context.bind((*name).to_string(), to_jsonata(value, 0)?);
         }
-        let options = EvaluatorOptions {
-            timeout_ms: Some(EVAL_MS_MAX),
-            max_stack_depth: Some(EVAL_DEPTH_MAX),
-            max_sequence_length: Some(SEQUENCE_LEN_MAX),
-            cancel: None,
-        };
-        let mut evaluator = Evaluator::with_options(context, options);
+        let mut evaluator = Evaluator::with_options(context, options());
         self.register(&mut evaluator, cx)?;
-        let input = self.input(msg.object())?;
         let result = evaluator.evaluate(&self.ast, &input).map_err(node_error)?;
         from_jsonata(&result, 0)
+    }
+
+    /// This thread's program of the expression.
+    fn program(&self) -> Rc<Expression> {
+        PROGRAMS.with_borrow_mut(|programs| {
+            if programs.len() >= PROGRAMS_MAX && !programs.contains_key(&self.id) {
+                programs.clear();
+            }
+            let make = || Rc::new(Expression::from_ast(self.ast.clone()));
+            programs.entry(self.id).or_insert_with(make).clone()
+        })
     }
 
     fn input(&self, msg: &Object) -> Result<JValue, NodeError> {
