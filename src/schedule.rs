@@ -283,7 +283,8 @@ impl Scheduler {
             Subject::Flow { deployed, node, .. } => {
                 let opening = Opening {
                     node: *node,
-                    start: Start::Emit(0),
+                    // To the node itself, which may have a payload of its own.
+                    start: Start::Deliver,
                     msg: due_message(&schedule.id, due_at),
                     trigger,
                     reply: None,
@@ -359,7 +360,7 @@ async fn wait_closed(semaphore: &Semaphore) {
     let _closed = semaphore.acquire_many((PARALLEL_MAX + 1) as u32).await.is_err();
 }
 
-/// The message a schedule node emits when it fires.
+/// The message a schedule node is handed when it is due.
 fn due_message(schedule: &str, due_at: Timestamp) -> Msg {
     let mut about = Object::new();
     about.insert("id", schedule);

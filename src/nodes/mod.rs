@@ -6,6 +6,7 @@ mod combining;
 pub mod comment;
 pub mod debug;
 pub mod delay;
+pub mod evaluate;
 mod http_headers;
 pub mod http_in;
 pub mod http_response;
@@ -16,11 +17,13 @@ pub mod jsonata;
 pub mod jsonpath;
 pub mod junction;
 pub mod link;
+pub mod metric;
 pub mod moment;
 pub mod mustache;
 pub mod replacement;
 #[cfg(test)]
 mod rig;
+pub mod schedule;
 pub mod sequence_groups;
 pub mod split;
 pub mod status;
@@ -62,6 +65,9 @@ const TYPES: &[NodeType] = &[
     json::TYPE,
     jsonpath::TYPE,
     // compliance
+    schedule::TYPE,
+    evaluate::TYPE,
+    metric::TYPE,
 ];
 
 /// The catalogue of builtin nodes.
