@@ -204,10 +204,9 @@ mod tests {
 
     #[tokio::test]
     async fn verdicts_come_as_the_command_line_prints_them() {
-        let (rig, known) = rig(
-            r#"{"agreement":"id","agreementType":"msg","guarantee":"uptime","from":"0","fromType":"num",
-                "to":"range.end","toType":"msg","store":true}"#,
-        );
+        let (rig, known) =
+            rig(r#"{"agreement":"id","agreementType":"msg","guarantee":"uptime","from":"0","fromType":"num",
+                "to":"range.end","toType":"msg","store":true}"#);
         rig.run(0, msg(r#"{"id":"sla","range":{"end":"2026-01-02T01:00:00+01:00"}}"#)).await;
         let out = rig.out();
         let verdict = out[0].2.payload().get("0");

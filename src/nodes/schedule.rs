@@ -106,11 +106,7 @@ impl Node for Schedule {
     }
 
     fn entry(&self) -> Option<Entry> {
-        Some(Entry::Schedule {
-            cron: self.cron.clone(),
-            time_zone: self.time_zone.clone(),
-            catch_up: self.catch_up,
-        })
+        Some(Entry::Schedule { cron: self.cron.clone(), time_zone: self.time_zone.clone(), catch_up: self.catch_up })
     }
 }
 
