@@ -122,19 +122,19 @@ pub(super) fn is_flow(text: &str) -> bool {
 
 /// Everything load, check, plan and the nodes' own reading of their configuration find.
 fn check_flow(text: &str, file: &str) -> Vec<Diagnostic> {
-    let (loaded, mut diagnostics) = flow::load(text, file);
-    let catalogue = crate::nodes::catalogue();
-    let specs = |node_type: &str| catalogue.spec(node_type);
-    //TMP diagnostics.extend(flow::check(&loaded, &specs, &|_| Vec::new()));
     let config = Config::defaults();
-    let Ok(net) = app::net(&config) else { return diagnostics };
+    let net = app::net(&config).expect("the default rules are rules");
     let services = std::sync::Arc::new(Services::new(Clock::System, Limits::default(), net));
-    let engine = crate::runtime::Engine::new(services, catalogue);
-    let plan = app::plan(&engine, &loaded);
-    diagnostics.extend(plan.diagnostics.iter().cloned());
-    diagnostics.extend(engine.prepare(plan).diagnostics.iter().cloned());
-    let mut seen = std::collections::HashSet::new();
-    diagnostics.retain(|d| seen.insert((d.path.clone(), d.message.clone())));
+    let engine = crate::runtime::Engine::new(services, crate::nodes::catalogue());
+    let specs = |node_type: &str| engine.catalogue.spec(node_type);
+    let mut diagnostics = flow::problems(text, file, &specs, &|_| None, &|_| Vec::new());
+    let (loaded, _) = flow::load(text, file);
+    let built = engine.prepare(app::plan(&engine, &loaded));
+    for problem in &built.diagnostics {
+        if !diagnostics.iter().any(|d| d.path == problem.path) {
+            diagnostics.push(problem.clone());
+        }
+    }
     diagnostics
 }
 

@@ -5,6 +5,7 @@ mod api;
 mod browser;
 mod deploy;
 mod docs;
+mod evaluation;
 mod fuzz;
 mod harness;
 mod mustache;

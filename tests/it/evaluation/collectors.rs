@@ -1,0 +1,174 @@
+//! Where samples come from: flows of ours, Governify's protocol over real HTTP, and collectors that fail.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::extract::State as Shared;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use probity::clock::Clock;
+use probity::evaluate::{Evaluation, Request, Windows};
+use probity::model::agreement::Agreement;
+use probity::model::run::Trigger;
+use probity::model::state::Verdict;
+use serde_json::{Value, json};
+
+use super::{agreement, at, evaluator, in_process, two_teams};
+use crate::store::Fixture;
+
+async fn evaluate(agreement: Arc<Agreement>, flows: &str) -> Evaluation {
+    let fixture = Fixture::memory().await;
+    let evaluator =
+        evaluator(&Clock::System, &fixture.store, vec![agreement.clone()], two_teams(Arc::default()), flows);
+    let windows = Windows::Overlapping { from: at("2026-03-01T10:15:00Z"), to: at("2026-03-01T11:15:00Z") };
+    let trigger = Trigger::Manual { by: "test".into() };
+    let request =
+        Request { agreement, windows, guarantee: None, trigger, actor: "test".into(), store: true, claim: None };
+    evaluator.run(request).await.unwrap()
+}
+
+fn found(evaluation: &Evaluation) -> Vec<(String, String, Verdict)> {
+    let mut found: Vec<_> = evaluation
+        .verdicts()
+        .map(|s| (s.scope.canonical(), s.window.from.to_string(), s.verdict.unwrap()))
+        .collect();
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn every_window_that_overlaps_the_range_is_judged_whole() {
+    let evaluation = evaluate(agreement("sla", in_process(), Value::Null), "[]").await;
+    let (a, b) = (r#"{"team":"a"}"#.to_string(), r#"{"team":"b"}"#.to_string());
+    let (ten, eleven) = ("2026-03-01T10:00:00Z".to_string(), "2026-03-01T11:00:00Z".to_string());
+    assert_eq!(
+        found(&evaluation),
+        [
+            (a.clone(), ten.clone(), Verdict::Fulfilled),
+            (a, eleven.clone(), Verdict::Fulfilled),
+            (b.clone(), ten, Verdict::Violated),
+            (b, eleven, Verdict::Violated),
+        ]
+    );
+    assert_eq!(evaluation.committed.unwrap().inserted, 8);
+}
+
+/// A collector as Governify's: it answers 202 twice, and gives each result once.
+#[derive(Default)]
+struct Collector {
+    polls: AtomicU64,
+    bodies: std::sync::Mutex<Vec<Value>>,
+}
+
+async fn collector() -> (String, Arc<Collector>) {
+    let state = Arc::new(Collector::default());
+    let app = Router::new()
+        .route(
+            "/api/v2/computations",
+            post(|Shared(s): Shared<Arc<Collector>>, Json(body): Json<Value>| async move {
+                s.bodies.lock().unwrap().push(body);
+                Json(json!({"code": 200, "message": "OK", "computation": "/api/v2/computations/7"}))
+            }),
+        )
+        .route(
+            "/api/v2/computations/7",
+            get(|Shared(s): Shared<Arc<Collector>>| async move {
+                if s.polls.fetch_add(1, Ordering::SeqCst) % 3 < 2 {
+                    return (StatusCode::ACCEPTED, Json(json!({"message": "not ready"})));
+                }
+                let body = s.bodies.lock().unwrap().last().cloned().unwrap();
+                let window = &body["metric"]["window"];
+                let computation = json!({"scope": {"team": "a"}, "value": 91.5, "evidences": [{"case": 1}],
+                    "period": {"from": window["initial"], "to": window["end"]}});
+                (StatusCode::OK, Json(json!({"code": 200, "message": "OK", "computations": [computation]})))
+            }),
+        )
+        .with_state(state.clone());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (base, state)
+}
+
+#[tokio::test]
+async fn a_governify_collector_is_posted_to_and_polled_until_it_is_ready() {
+    let (base, state) = collector().await;
+    let source = json!({"infrastructurePath": base, "endpoint": "/api/v2/computations", "type": "POST-GET-V1", "config": {"k": 1}});
+    // One window, so that the collector's single computation is not asked for twice at once.
+    let one = json!({"context": {"validity": {"initial": "2026-03-01T11:00:00Z"}}});
+    let evaluation = evaluate(agreement("sla", source, one), "[]").await;
+    let state_found = evaluation.verdicts().next().unwrap();
+    assert_eq!((state_found.value, state_found.verdict), (Some(91.5), Some(Verdict::Fulfilled)));
+    assert_eq!(state_found.evidence[0].data, json!({"case": 1}));
+    let body = state.bodies.lock().unwrap()[0].clone();
+    assert_eq!(body["config"], json!({"k": 1}));
+    assert_eq!(body["metric"]["what"], "rate");
+    assert_eq!(body["metric"]["scope"], json!({"team": "*"}));
+    assert_eq!(body["metric"]["window"]["initial"], "2026-03-01T11:00:00.000Z");
+    assert_eq!(state.polls.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn a_collector_that_refuses_gives_one_undecided_verdict_per_window_and_is_given_up_soon() {
+    // A port that was free a moment ago and is closed now: the connection is refused.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let source = json!({"infrastructurePath": format!("http://127.0.0.1:{port}"), "endpoint": "/c", "type": "POST-GET-V1"});
+    let asked = tokio::time::timeout(Duration::from_secs(20), evaluate(agreement("sla", source, Value::Null), "[]"));
+    let evaluation = asked.await.expect("a refused connection is given up at once");
+    let windows = found(&evaluation);
+    assert_eq!(windows.len(), 2);
+    assert!(windows.iter().all(|(scope, _, verdict)| scope == r#"{"team":"*"}"# && *verdict == Verdict::Unknown));
+    let reason = &evaluation.verdicts().next().unwrap().reason;
+    assert!(reason.contains("ECONNREFUSED"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_collector_path_that_leads_nowhere_says_which_line_to_add() {
+    let source = json!({"infrastructurePath": "internal.collector.nowhere", "endpoint": "/c", "type": "POST-GET-V1"});
+    let evaluation = evaluate(agreement("sla", source, Value::Null), "[]").await;
+    let reason = &evaluation.verdicts().next().unwrap().reason;
+    assert!(reason.contains("[collectors.services]"), "{reason}");
+}
+
+fn flow(answer: &str) -> String {
+    json!([
+        {"id": "tab0000000000000", "type": "tab", "label": "collector"},
+        {"id": "in00000000000000", "type": "http in", "z": "tab0000000000000", "url": "/collect", "method": "post",
+         "x": 1, "y": 1, "wires": [["chg0000000000000"]]},
+        {"id": "m000000000000000", "type": "metric", "z": "tab0000000000000", "metric": "RATE", "mode": "in",
+         "x": 1, "y": 1, "wires": [["chg0000000000000"]]},
+        {"id": "chg0000000000000", "type": "change", "z": "tab0000000000000", "x": 2, "y": 1,
+         "rules": [{"t": "set", "p": "payload", "pt": "msg", "to": answer, "tot": "jsonata"}],
+         "wires": [["out0000000000000"]]},
+        {"id": "out0000000000000", "type": "http response", "z": "tab0000000000000", "x": 3, "y": 1, "wires": []},
+    ])
+    .to_string()
+}
+
+#[tokio::test]
+async fn a_flow_computes_a_metric_by_its_endpoint_or_its_metric_node() {
+    let answer = r#"{"computations": [{"scope": {"team": "a"}, "value": payload.metric.what = "rate" ? 99 : 0,
+        "period": {"from": payload.metric.window.initial, "to": payload.metric.window.end}}]}"#;
+    for entry in [json!({"endpoint": "/collect"}), json!({"metric": "RATE"})] {
+        let mut source = json!({"type": "PROBITY-FLOW-V1"});
+        super::merge(&mut source, entry);
+        let evaluation = evaluate(agreement("sla", source, Value::Null), &flow(answer)).await;
+        let states: Vec<_> = evaluation.verdicts().collect();
+        assert_eq!(states.len(), 2);
+        assert_eq!((states[0].value, states[0].verdict), (Some(99.0), Some(Verdict::Fulfilled)), "{}", states[0].reason);
+    }
+}
+
+#[tokio::test]
+async fn a_flow_that_fails_or_is_not_there_leaves_the_verdict_undecided_with_the_reason() {
+    let source = json!({"type": "PROBITY-FLOW-V1", "endpoint": "/collect"});
+    let evaluation = evaluate(agreement("sla", source.clone(), Value::Null), &flow("$error('no data today')")).await;
+    let state = evaluation.verdicts().next().unwrap();
+    assert_eq!(state.verdict, Some(Verdict::Unknown));
+    assert!(state.reason.contains("500"), "{}", state.reason);
+    let evaluation = evaluate(agreement("sla", source, Value::Null), "[]").await;
+    let state = evaluation.verdicts().next().unwrap();
+    assert!(state.reason.contains("/collect"), "{}", state.reason);
+}

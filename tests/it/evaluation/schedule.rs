@@ -1,0 +1,233 @@
+//! Every due window is judged once, whoever runs, whatever was missed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jiff::Timestamp;
+use probity::clock::Clock;
+use probity::evaluate::Evaluator;
+use probity::model::state::Verdict;
+use probity::schedule::{Options, Scheduler};
+use probity::store::{ClaimKey, RunQuery, Store};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{agreement, at, evaluator, in_process, two_teams, until, verdicts};
+use crate::store::Fixture;
+
+const PLAIN: Options = Options { provisional_ms: 0, first_windows_max: 3 };
+
+/// A scheduler under way; stopped by [`Running::stop`].
+struct Running {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+    scheduler: Arc<Scheduler>,
+}
+
+impl Running {
+    fn start(evaluator: Arc<Evaluator>, options: Options) -> Running {
+        let (scheduler, problems) = Scheduler::new(evaluator, options);
+        assert_eq!(problems, Vec::<String>::new());
+        let scheduler = Arc::new(scheduler);
+        let (stop, mut stopped) = watch::channel(false);
+        let task = tokio::spawn(scheduler.clone().run(async move {
+            stopped.wait_for(|s| *s).await.ok();
+        }));
+        Running { stop, task, scheduler }
+    }
+
+    async fn stop(self) {
+        self.stop.send_replace(true);
+        self.task.await.unwrap();
+    }
+}
+
+async fn stored(store: &Arc<dyn Store>, count: usize) {
+    until(&format!("{count} verdicts are stored"), async || verdicts(store).await.len() == count).await;
+}
+
+/// Hours of the day whose windows have verdicts.
+async fn hours(store: &Arc<dyn Store>) -> Vec<i8> {
+    let utc = jiff::tz::TimeZone::UTC;
+    let mut hours: Vec<i8> =
+        verdicts(store).await.iter().map(|s| s.state.window.from.to_zoned(utc.clone()).hour()).collect();
+    hours.dedup();
+    hours
+}
+
+async fn runs(store: &Arc<dyn Store>) -> usize {
+    store.runs(&RunQuery::default(), &Default::default()).await.unwrap().items.len()
+}
+
+#[tokio::test]
+async fn the_first_start_judges_the_last_closed_windows_and_the_next_start_nothing_again() {
+    for fixture in [Fixture::memory().await, Fixture::sqlite().await] {
+        let clock = Clock::manual(at("2026-03-01T10:30:00Z"));
+        let asked = Arc::new(AtomicU64::new(0));
+        let agreements = vec![agreement("sla", in_process(), Value::Null)];
+        let evaluator = evaluator(&clock, &fixture.store, agreements, two_teams(asked.clone()), "[]");
+        let running = Running::start(evaluator.clone(), PLAIN);
+        stored(&fixture.store, 6).await;
+        running.stop().await;
+        let found = verdicts(&fixture.store).await;
+        assert_eq!(hours(&fixture.store).await, [7, 8, 9]);
+        assert_eq!(found[0].state.verdict, Some(Verdict::Fulfilled));
+        assert_eq!(found[1].state.verdict, Some(Verdict::Violated));
+        assert!(!found[0].state.provisional);
+        let before = (asked.load(Ordering::SeqCst), runs(&fixture.store).await);
+        let running = Running::start(evaluator, PLAIN);
+        running.stop().await;
+        assert_eq!((asked.load(Ordering::SeqCst), runs(&fixture.store).await), before);
+        assert!(fixture.store.open_claims().await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_window_is_judged_when_it_closes_by_exactly_one_of_two_replicas() {
+    let fixture = Fixture::memory().await;
+    let clock = Clock::manual(at("2026-03-01T10:30:00Z"));
+    let replica = || {
+        let agreements = vec![agreement("sla", in_process(), Value::Null)];
+        evaluator(&clock, &fixture.store, agreements, two_teams(Arc::default()), "[]")
+    };
+    let one = Running::start(replica(), PLAIN);
+    let two = Running::start(replica(), PLAIN);
+    stored(&fixture.store, 6).await;
+    for (i, hour) in ["11:00:00", "12:00:00", "13:00:00"].iter().enumerate() {
+        clock.set(at(&format!("2026-03-01T{hour}Z")));
+        stored(&fixture.store, 6 + 2 * (i + 1)).await;
+    }
+    assert_eq!(hours(&fixture.store).await, [7, 8, 9, 10, 11, 12]);
+    let fired = || one.scheduler.fired.load(Ordering::SeqCst) + two.scheduler.fired.load(Ordering::SeqCst);
+    assert_eq!(fired(), 4);
+    one.stop().await;
+    two.stop().await;
+    assert_eq!(runs(&fixture.store).await, 4);
+    assert!(verdicts(&fixture.store).await.iter().all(|s| s.revision == 1));
+}
+
+#[tokio::test]
+async fn a_claim_without_its_evaluation_is_taken_up_at_the_next_start() {
+    let fixture = Fixture::sqlite().await;
+    let due_at = at("2026-03-01T10:00:00Z");
+    let claim = ClaimKey { schedule: "agreement/sla".into(), due_at };
+    assert!(fixture.store.claim(&claim, due_at).await.unwrap());
+    let clock = Clock::manual(at("2026-03-01T10:30:00Z"));
+    let agreements = vec![agreement("sla", in_process(), Value::Null)];
+    let running = Running::start(evaluator(&clock, &fixture.store, agreements, two_teams(Arc::default()), "[]"), PLAIN);
+    stored(&fixture.store, 6).await;
+    running.stop().await;
+    assert!(fixture.store.open_claims().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn open_windows_are_provisional_until_they_close() {
+    let fixture = Fixture::memory().await;
+    let clock = Clock::manual(at("2026-03-01T10:30:00Z"));
+    let agreements = vec![agreement("sla", in_process(), Value::Null)];
+    let options = Options { provisional_ms: 60_000, first_windows_max: 1 };
+    let running = Running::start(evaluator(&clock, &fixture.store, agreements, two_teams(Arc::default()), "[]"), options);
+    stored(&fixture.store, 4).await;
+    let open = async |wanted: bool| {
+        let found = verdicts(&fixture.store).await;
+        found.iter().filter(|s| s.state.window.from == at("2026-03-01T10:00:00Z")).all(|s| s.state.provisional == wanted)
+    };
+    assert!(open(true).await);
+    clock.set(at("2026-03-01T11:00:00Z"));
+    until("the window that closed is final", async || open(false).await).await;
+    running.stop().await;
+}
+
+async fn caught_up(policy: &str) -> Vec<i8> {
+    let fixture = Fixture::memory().await;
+    let own = json!({"context": {"x-probity": {"schedule": {"cron": "0 * * * *", "timeZone": "UTC", "catchUp": policy}}}});
+    let clock = Clock::manual(at("2026-03-01T04:30:00Z"));
+    let start = |clock: &Clock| {
+        let agreements = vec![agreement("sla", in_process(), own.clone())];
+        Running::start(evaluator(clock, &fixture.store, agreements, two_teams(Arc::default()), "[]"), Options { first_windows_max: 1, ..PLAIN })
+    };
+    let running = start(&clock);
+    stored(&fixture.store, 2).await;
+    running.stop().await;
+    // Down from 04:30 to 08:30: firings at 5, 6, 7 and 8 are missed.
+    clock.set(at("2026-03-01T08:30:00Z"));
+    let running = start(&clock);
+    let expected = match policy {
+        "skip" => 2,
+        "last" => 4,
+        _ => 10,
+    };
+    stored(&fixture.store, expected).await;
+    running.stop().await;
+    hours(&fixture.store).await
+}
+
+#[tokio::test]
+async fn missed_firings_follow_the_catch_up_policy() {
+    assert_eq!(caught_up("skip").await, [3]);
+    assert_eq!(caught_up("last").await, [3, 7]);
+    assert_eq!(caught_up("all").await, [3, 4, 5, 6, 7]);
+}
+
+#[tokio::test]
+async fn a_daily_schedule_judges_all_windows_that_closed_since_the_day_before() {
+    let fixture = Fixture::memory().await;
+    let own = json!({"context": {"x-probity": {"schedule": {"cron": "30 2 * * *", "timeZone": "UTC", "catchUp": "last"}}}});
+    let clock = Clock::manual(at("2026-03-01T04:00:00Z"));
+    let agreements = vec![agreement("sla", in_process(), own)];
+    let evaluator = evaluator(&clock, &fixture.store, agreements, two_teams(Arc::default()), "[]");
+    let running = Running::start(evaluator, Options { first_windows_max: 1, ..PLAIN });
+    stored(&fixture.store, 2).await;
+    clock.set(at("2026-03-02T02:30:00Z"));
+    stored(&fixture.store, 2 + 48).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_schedule_node_opens_one_run_for_each_due_time() {
+    let flow = json!([
+        {"id": "tab0000000000000", "type": "tab", "label": "nightly"},
+        {"id": "sched00000000000", "type": "schedule", "z": "tab0000000000000", "cron": "0 3 * * *",
+         "timeZone": "Europe/Madrid", "catchUp": "last", "x": 100, "y": 100, "wires": [["dbg0000000000000"]]},
+        {"id": "dbg0000000000000", "type": "debug", "z": "tab0000000000000", "x": 300, "y": 100, "wires": []},
+    ]);
+    let fixture = Fixture::sqlite().await;
+    let clock = Clock::manual(at("2026-03-28T12:00:00Z"));
+    let evaluator = evaluator(&clock, &fixture.store, Vec::new(), two_teams(Arc::default()), &flow.to_string());
+    let running = Running::start(evaluator, PLAIN);
+    // 03:00 in Madrid is 01:00 UTC once summer time has come.
+    clock.set(at("2026-03-29T01:00:00Z"));
+    until("the firing is complete", async || running.scheduler.fired.load(Ordering::SeqCst) == 1).await;
+    running.stop().await;
+    let schedule = "flow/sched00000000000";
+    assert_eq!(fixture.store.last_claim(schedule).await.unwrap(), Some(at("2026-03-29T01:00:00Z")));
+    assert!(fixture.store.open_claims().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_bad_override_is_told_and_the_windows_still_fire() {
+    let own = json!({"context": {"x-probity": {"schedule": {"cron": "61 * * * *"}}}});
+    let document = json!({"context": own["context"]});
+    let fixture = Fixture::memory().await;
+    let clock = Clock::manual(at("2026-03-01T04:30:00Z"));
+    let (loaded, diagnostics) = {
+        let good = agreement("sla", in_process(), Value::Null);
+        let mut text = good.document.clone();
+        super::merge(&mut text, document);
+        probity::agreement::load(&text.to_string(), "test")
+    };
+    let told = diagnostics.iter().any(|d| d.path.contains("x-probity.schedule"));
+    let scheduled = loaded.map(|a| {
+        let evaluator = evaluator(&clock, &fixture.store, vec![Arc::new(a)], two_teams(Arc::default()), "[]");
+        Scheduler::new(evaluator, PLAIN)
+    });
+    match scheduled {
+        Some((scheduler, problems)) => {
+            assert!(told || problems.iter().any(|p| p.contains("cron")), "{problems:?}");
+            let next: Option<Timestamp> = scheduler.list(clock.now())[0].next_due;
+            assert_eq!(next, Some(at("2026-03-01T05:00:00Z")));
+        }
+        None => assert!(told, "{diagnostics:?}"),
+    }
+}
