@@ -329,8 +329,8 @@ fn read_objective<'d>(
     Some(objective)
 }
 
-/// Two terms that judge one scope in one window would overwrite each other's verdict: equal ones are one, others are
-/// refused.
+/// Two terms that judge one scope in one window give one verdict: equal ones are one, others must both hold where they
+/// meet, which is said.
 fn distinct_terms(reader: &mut Reader<'_>, terms: Vec<(usize, Term)>, path: &str) -> Vec<Term> {
     let mut kept: Vec<(usize, Term)> = Vec::with_capacity(terms.len());
     for (i, term) in terms {
@@ -352,9 +352,8 @@ fn distinct_terms(reader: &mut Reader<'_>, terms: Vec<(usize, Term)>, path: &str
                     term.scope.canonical()
                 );
                 reader.report(
-                    Diagnostic::error("overlapping-terms", at, message)
-                        .expected("terms of one guarantee and window that share no scope")
-                        .hint("put one of them into a guarantee of its own"),
+                    Diagnostic::warning("overlapping-terms", at, message)
+                        .hint("both must hold there; put one of them into a guarantee of its own to tell them apart"),
                 );
                 kept.push((i, term));
             }

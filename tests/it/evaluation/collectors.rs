@@ -172,3 +172,17 @@ async fn a_flow_that_fails_or_is_not_there_leaves_the_verdict_undecided_with_the
     let state = evaluation.verdicts().next().unwrap();
     assert!(state.reason.contains("/collect"), "{}", state.reason);
 }
+
+#[tokio::test]
+async fn terms_that_meet_in_a_scope_must_both_hold_there() {
+    let mut document = agreement("sla", in_process(), Value::Null).document.clone();
+    let stricter = json!({"scope": {"team": "a"}, "objective": "RATE >= 99", "with": {"RATE": {}},
+        "window": {"type": "static", "period": "hourly", "initial": "2026-01-01T00:00:00Z"}});
+    document["terms"]["guarantees"][0]["of"].as_array_mut().unwrap().push(stricter);
+    let (loaded, diagnostics) = probity::agreement::load(&document.to_string(), "test");
+    assert_eq!(diagnostics[0].code, "overlapping-terms");
+    let evaluation = evaluate(Arc::new(loaded.unwrap()), "[]").await;
+    let of_a: Vec<_> = evaluation.verdicts().filter(|s| s.scope.canonical().contains("\"a\"")).collect();
+    assert_eq!(of_a.len(), 2, "one verdict for each window");
+    assert!(of_a.iter().all(|s| s.verdict == Some(Verdict::Violated) && s.reason.contains("; and ")));
+}
