@@ -11,5 +11,6 @@ mod harness;
 mod mustache;
 mod nodes;
 mod orders;
+mod serve;
 mod store;
 mod tidy;

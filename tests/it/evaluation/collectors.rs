@@ -30,10 +30,8 @@ async fn evaluate(agreement: Arc<Agreement>, flows: &str) -> Evaluation {
 }
 
 fn found(evaluation: &Evaluation) -> Vec<(String, String, Verdict)> {
-    let mut found: Vec<_> = evaluation
-        .verdicts()
-        .map(|s| (s.scope.canonical(), s.window.from.to_string(), s.verdict.unwrap()))
-        .collect();
+    let mut found: Vec<_> =
+        evaluation.verdicts().map(|s| (s.scope.canonical(), s.window.from.to_string(), s.verdict.unwrap())).collect();
     found.sort();
     found
 }
@@ -114,7 +112,8 @@ async fn a_governify_collector_is_posted_to_and_polled_until_it_is_ready() {
 async fn a_collector_that_refuses_gives_one_undecided_verdict_per_window_and_is_given_up_soon() {
     // A port that was free a moment ago and is closed now: the connection is refused.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let source = json!({"infrastructurePath": format!("http://127.0.0.1:{port}"), "endpoint": "/c", "type": "POST-GET-V1"});
+    let source =
+        json!({"infrastructurePath": format!("http://127.0.0.1:{port}"), "endpoint": "/c", "type": "POST-GET-V1"});
     let asked = tokio::time::timeout(Duration::from_secs(20), evaluate(agreement("sla", source, Value::Null), "[]"));
     let evaluation = asked.await.expect("a refused connection is given up at once");
     let windows = found(&evaluation);
@@ -157,7 +156,12 @@ async fn a_flow_computes_a_metric_by_its_endpoint_or_its_metric_node() {
         let evaluation = evaluate(agreement("sla", source, Value::Null), &flow(answer)).await;
         let states: Vec<_> = evaluation.verdicts().collect();
         assert_eq!(states.len(), 2);
-        assert_eq!((states[0].value, states[0].verdict), (Some(99.0), Some(Verdict::Fulfilled)), "{}", states[0].reason);
+        assert_eq!(
+            (states[0].value, states[0].verdict),
+            (Some(99.0), Some(Verdict::Fulfilled)),
+            "{}",
+            states[0].reason
+        );
     }
 }
 

@@ -126,11 +126,15 @@ async fn open_windows_are_provisional_until_they_close() {
     let clock = Clock::manual(at("2026-03-01T10:30:00Z"));
     let agreements = vec![agreement("sla", in_process(), Value::Null)];
     let options = Options { provisional_ms: 60_000, first_windows_max: 1 };
-    let running = Running::start(evaluator(&clock, &fixture.store, agreements, two_teams(Arc::default()), "[]"), options);
+    let running =
+        Running::start(evaluator(&clock, &fixture.store, agreements, two_teams(Arc::default()), "[]"), options);
     stored(&fixture.store, 4).await;
     let open = async |wanted: bool| {
         let found = verdicts(&fixture.store).await;
-        found.iter().filter(|s| s.state.window.from == at("2026-03-01T10:00:00Z")).all(|s| s.state.provisional == wanted)
+        found
+            .iter()
+            .filter(|s| s.state.window.from == at("2026-03-01T10:00:00Z"))
+            .all(|s| s.state.provisional == wanted)
     };
     assert!(open(true).await);
     clock.set(at("2026-03-01T11:00:00Z"));
@@ -140,11 +144,15 @@ async fn open_windows_are_provisional_until_they_close() {
 
 async fn caught_up(policy: &str) -> Vec<i8> {
     let fixture = Fixture::memory().await;
-    let own = json!({"context": {"x-probity": {"schedule": {"cron": "0 * * * *", "timeZone": "UTC", "catchUp": policy}}}});
+    let own =
+        json!({"context": {"x-probity": {"schedule": {"cron": "0 * * * *", "timeZone": "UTC", "catchUp": policy}}}});
     let clock = Clock::manual(at("2026-03-01T04:30:00Z"));
     let start = |clock: &Clock| {
         let agreements = vec![agreement("sla", in_process(), own.clone())];
-        Running::start(evaluator(clock, &fixture.store, agreements, two_teams(Arc::default()), "[]"), Options { first_windows_max: 1, ..PLAIN })
+        Running::start(
+            evaluator(clock, &fixture.store, agreements, two_teams(Arc::default()), "[]"),
+            Options { first_windows_max: 1, ..PLAIN },
+        )
     };
     let running = start(&clock);
     stored(&fixture.store, 2).await;
@@ -172,7 +180,8 @@ async fn missed_firings_follow_the_catch_up_policy() {
 #[tokio::test]
 async fn a_daily_schedule_judges_all_windows_that_closed_since_the_day_before() {
     let fixture = Fixture::memory().await;
-    let own = json!({"context": {"x-probity": {"schedule": {"cron": "30 2 * * *", "timeZone": "UTC", "catchUp": "last"}}}});
+    let own =
+        json!({"context": {"x-probity": {"schedule": {"cron": "30 2 * * *", "timeZone": "UTC", "catchUp": "last"}}}});
     let clock = Clock::manual(at("2026-03-01T04:00:00Z"));
     let agreements = vec![agreement("sla", in_process(), own)];
     let evaluator = evaluator(&clock, &fixture.store, agreements, two_teams(Arc::default()), "[]");

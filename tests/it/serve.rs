@@ -1,0 +1,258 @@
+//! The program itself: starts, answers, stops, and refuses with exit codes and words.
+
+use std::io::{BufRead, BufReader, Lines};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::harness::postgres;
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        let path = std::env::temp_dir().join(format!("probity-serve-{}", uuid::Uuid::new_v4().simple()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn write(&self, name: &str, content: &Value) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, content.to_string()).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+fn probity() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_probity"));
+    command.stdin(Stdio::null()).env_remove("PROBITY_DATABASE_URL").env_remove("PROBITY_LISTEN");
+    command
+}
+
+/// A server under way; killed with the test.
+struct Server {
+    child: Child,
+    base: String,
+    log: Lines<BufReader<ChildStderr>>,
+}
+
+impl Server {
+    fn start(command: &mut Command) -> Server {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut seen = Vec::new();
+        let base = loop {
+            let line = log.next().unwrap_or_else(|| panic!("the server ended: {seen:?}")).unwrap();
+            if let Some(at) = line.find("http://127.0.0.1:") {
+                break line[at..].split("/probity").next().unwrap().to_string();
+            }
+            seen.push(line);
+        };
+        Server { child, base, log }
+    }
+
+    fn terminate(&self) {
+        let status = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end; gives the exit code and what was logged until then.
+    fn ended(mut self) -> (Option<i32>, Vec<String>) {
+        let log = self.log.by_ref().map_while(Result::ok).collect();
+        (self.child.wait().unwrap().code(), log)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+async fn get(url: &str) -> (u16, String) {
+    let answer = crate::harness::server::client().get(url).send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !condition().await {
+        assert!(started.elapsed() < Duration::from_secs(90), "never came true: {what}");
+        tokio::task::yield_now().await;
+    }
+}
+
+fn flow(nodes: &[Value]) -> Value {
+    let mut all = vec![json!({"id": "tab0000000000000", "type": "tab", "label": "test"})];
+    for node in nodes {
+        let mut node = node.clone();
+        node["z"] = json!("tab0000000000000");
+        node["x"] = json!(100);
+        node["y"] = json!(100);
+        all.push(node);
+    }
+    json!(all)
+}
+
+fn hello(extra: &[Value]) -> Value {
+    let mut nodes = vec![
+        json!({"id": "in00000000000000", "type": "http in", "url": "/hello", "method": "get", "wires": [["out0000000000000"]]}),
+        json!({"id": "out0000000000000", "type": "http response", "wires": []}),
+    ];
+    nodes.extend_from_slice(extra);
+    flow(&nodes)
+}
+
+fn serve(folder: &Folder, flows: &Path) -> Command {
+    let mut command = probity();
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(folder.0.join("data"))
+        .arg("--flows")
+        .arg(flows);
+    command
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn terminated_it_answers_open_calls_and_ends_with_zero() {
+    let folder = Folder::new();
+    let flows = folder.write(
+        "flows.json",
+        &flow(&[
+            json!({"id": "in00000000000000", "type": "http in", "url": "/slow", "method": "get", "wires": [["del0000000000000"]]}),
+            json!({"id": "del0000000000000", "type": "delay", "pauseType": "delay", "timeout": "1", "timeoutUnits": "seconds", "wires": [["out0000000000000"]]}),
+            json!({"id": "out0000000000000", "type": "http response", "statusCode": "201", "wires": []}),
+        ]),
+    );
+    let server = Server::start(&mut serve(&folder, &flows));
+    let call = tokio::spawn({
+        let url = format!("{}/slow", server.base);
+        async move { get(&url).await.0 }
+    });
+    let ready = format!("{}/health/ready", server.base);
+    until("the call is open", async || get(&ready).await.1.contains("\"1 of ")).await;
+    server.terminate();
+    assert_eq!(call.await.unwrap(), 201);
+    let (code, log) = server.ended();
+    assert_eq!(code, Some(0), "{log:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verdicts_written_to_postgres_show_in_the_view() {
+    let folder = Folder::new();
+    let url = postgres::database().await;
+    let mut command = probity();
+    command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.0.join("data"));
+    let server = Server::start(command.env("PROBITY_DATABASE_URL", &url));
+    let pool = sqlx::postgres::PgPool::connect(&url).await.unwrap();
+    until("verdicts are in the view", async || {
+        let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM probity.verdicts").fetch_one(&pool).await.unwrap();
+        rows > 0
+    })
+    .await;
+    let listed: Value =
+        serde_json::from_str(&get(&format!("{}/probity/v1/verdicts?limit=10", server.base)).await.1).unwrap();
+    assert!(!listed["items"].as_array().unwrap().is_empty());
+    server.terminate();
+    assert_eq!(server.ended().0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tab_with_an_unknown_type_answers_501_and_the_others_go_on() {
+    let folder = Folder::new();
+    let mut both = hello(&[]);
+    both.as_array_mut().unwrap().extend([
+        json!({"id": "tab1111111111111", "type": "tab", "label": "other"}),
+        json!({"id": "in11111111111111", "type": "http in", "z": "tab1111111111111", "url": "/other", "method": "get", "x": 1, "y": 1, "wires": [["unk1111111111111"]]}),
+        json!({"id": "unk1111111111111", "type": "status-storer", "z": "tab1111111111111", "x": 1, "y": 1, "wires": [[]]}),
+    ]);
+    let flows = folder.write("flows.json", &both);
+    let server = Server::start(&mut serve(&folder, &flows));
+    assert_eq!(get(&format!("{}/hello", server.base)).await.0, 200);
+    let (status, body) = get(&format!("{}/other", server.base)).await;
+    assert_eq!(status, 501);
+    assert!(body.contains("status-storer"), "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flows_given_by_name_load_no_shipped_agreements_unless_asked() {
+    let folder = Folder::new();
+    let flows = folder.write("flows.json", &hello(&[]));
+    let count = async |server: &Server| {
+        let body: Value =
+            serde_json::from_str(&get(&format!("{}/probity/v1/agreements", server.base)).await.1).unwrap();
+        body["items"].as_array().unwrap().len()
+    };
+    let server = Server::start(&mut serve(&folder, &flows));
+    assert_eq!(count(&server).await, 0);
+    drop(server);
+    let server = Server::start(serve(&folder, &flows).args(["--agreements", "shipped"]));
+    assert_eq!(count(&server).await, 3);
+}
+
+#[test]
+fn an_address_others_can_reach_is_refused_without_users() {
+    let folder = Folder::new();
+    let output = probity().args(["serve", "--listen", "0.0.0.0:0", "--data-dir"]).arg(&folder.0).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output).contains("[auth]") || text(&output).contains("auth.users"), "{}", text(&output));
+}
+
+#[test]
+fn a_taken_port_is_said() {
+    let folder = Folder::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = probity().args(["serve", "--listen", &address, "--data-dir"]).arg(&folder.0).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output).contains("cannot listen on"), "{}", text(&output));
+}
+
+#[test]
+fn usage_and_configuration_errors_exit_with_two() {
+    let folder = Folder::new();
+    std::fs::write(folder.0.join("bad.toml"), "lisen = \"x\"").unwrap();
+    let bad = probity().args(["serve", "--config"]).arg(folder.0.join("bad.toml")).output().unwrap();
+    assert_eq!(bad.status.code(), Some(2));
+    assert!(text(&bad).contains("did you mean \"listen\"?"), "{}", text(&bad));
+    assert_eq!(probity().arg("sevre").output().unwrap().status.code(), Some(2));
+    assert_eq!(probity().args(["evaluate", "nothing-of-that-name"]).output().unwrap().status.code(), Some(2));
+}
+
+#[test]
+fn run_prints_what_a_flow_emits_as_json_lines() {
+    let folder = Folder::new();
+    let flows = folder.write(
+        "flow.json",
+        &flow(&[
+            json!({"id": "in00000000000000", "type": "http in", "url": "/x", "method": "post", "wires": [["chg0000000000000"]]}),
+            json!({"id": "chg0000000000000", "type": "change", "rules": [{"t": "set", "p": "payload.n", "pt": "msg", "to": "payload.n + 1", "tot": "jsonata"}],
+                   "wires": [["out0000000000000", "end0000000000000"]]}),
+            json!({"id": "out0000000000000", "type": "http response", "wires": []}),
+            json!({"id": "end0000000000000", "type": "junction", "wires": [[]]}),
+        ]),
+    );
+    let input = folder.write("msg.json", &json!({"payload": {"n": 41}}));
+    let output = probity().arg("run").arg(&flows).arg("--input").arg(&input).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let lines: Vec<Value> =
+        String::from_utf8_lossy(&output.stdout).lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!((&lines[0]["event"], &lines[0]["body"]["n"]), (&json!("reply"), &json!(42)));
+    assert_eq!((&lines[1]["event"], &lines[1]["msg"]["payload"]["n"]), (&json!("output"), &json!(42)));
+    let failed = probity().arg("run").arg(&flows).args(["--entry", "nowhere"]).output().unwrap();
+    assert_eq!(failed.status.code(), Some(2));
+}
