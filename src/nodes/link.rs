@@ -158,7 +158,7 @@ fn build_call(config: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>>
                 Value::Array(ids) => ids.first().map(Value::to_js_string).unwrap_or_default(),
                 other => other.as_str().map(ArcStr::from).unwrap_or_default(),
             };
-            Err(format!("target link-in node '{id}' not found"))
+            Err(format!("Error: target link-in node '{id}' not found"))
         }
     });
     Ok(Arc::new(LinkCall { target, timeout: timeout.unwrap_or(Duration::MAX) }))
@@ -175,8 +175,8 @@ fn find(links: &[LinkTarget], target: &str) -> Result<NodeIndex, String> {
     };
     match (only(true), only(false)) {
         ((Some(link), None), _) | (_, (Some(link), None)) => Ok(link.node),
-        (_, (Some(_), Some(_))) => Err(format!("Multiple link-in nodes named '{target}' found")),
-        _ => Err(format!("target link-in node '{target}' not found")),
+        (_, (Some(_), Some(_))) => Err(format!("Error: Multiple link-in nodes named '{target}' found")),
+        _ => Err(format!("Error: target link-in node '{target}' not found")),
     }
 }
 
@@ -302,9 +302,10 @@ mod tests {
             r#"{{"id":"a","z":"t","type":"link call","linkType":"dynamic","wires":[[]]}},
                {{"id":"in2","z":"u","type":"link in","name":"service","wires":[[]]}},{SERVICE}"#
         ));
-        for (target, problem) in
-            [("service", "Multiple link-in nodes named 'service' found"), ("x", "target link-in node 'x' not found")]
-        {
+        for (target, problem) in [
+            ("service", "Error: Multiple link-in nodes named 'service' found"),
+            ("x", "Error: target link-in node 'x' not found"),
+        ] {
             let ended = rig.run(rig.index("a"), msg(&format!(r#"{{"target":"{target}"}}"#))).await;
             assert_eq!(ended.error.as_ref().unwrap().message, problem);
         }

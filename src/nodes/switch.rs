@@ -246,7 +246,7 @@ fn read_operand(cfg: &NodeConfig<'_>, at: &str, value: &Value, kind: &str) -> Re
 
 fn compile(pattern: &str, ignore_case: bool) -> Result<Regex, NodeError> {
     Regex::with_flags(pattern, if ignore_case { "i" } else { "" })
-        .map_err(|e| NodeError::new(format!("Invalid regular expression: /{pattern}/: {e}")))
+        .map_err(|e| NodeError::new(format!("SyntaxError: Invalid regular expression: /{pattern}/: {e}")))
 }
 
 impl Node for Switch {
@@ -350,7 +350,7 @@ impl Switch {
         };
         let place = |key: &str| match msg.get("parts") {
             None | Some(Value::Undefined | Value::Null) => {
-                Err(NodeError::new(format!("the message has no parts.{key}: it is not part of a sequence")))
+                Err(NodeError::new(format!("TypeError: the message has no parts.{key}: it is not part of a sequence")))
             }
             Some(parts) => Ok(parts.get(key).to_number()),
         };
@@ -551,7 +551,7 @@ mod tests {
         let bed = Bed::new(TYPE, r#"{"property":"$error('x')","propertyType":"jsonata","rules":[{"t":"else"}]}"#);
         assert!(bed.error("{}").starts_with("Invalid JSONata expression: "));
         let bed = Bed::new(TYPE, r#"{"property":"p","rules":[{"t":"regex","v":"q","vt":"msg"}]}"#);
-        assert!(bed.error(r#"{"p":"a","q":"("}"#).starts_with("Invalid regular expression: /(/: "));
+        assert!(bed.error(r#"{"p":"a","q":"("}"#).starts_with("SyntaxError: Invalid regular expression: /(/: "));
         let bed = Bed::new(TYPE, r#"{"property":"p","rules":[{"t":"head","v":"1"}]}"#);
         assert_eq!(bed.send(&[r#"{"p":1}"#])[0].0, CAUGHT);
     }
