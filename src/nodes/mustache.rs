@@ -5,7 +5,7 @@
 
 use crate::model::Value;
 use crate::model::path::Path;
-use crate::runtime::context::Level;
+use crate::runtime::context;
 
 /// Bytes of a template.
 pub const TEMPLATE_BYTES_MAX: usize = 4 << 20;
@@ -42,7 +42,7 @@ struct Name {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outside {
     /// `flow.x`, `global[store].x`.
-    Context(Level, Path),
+    Context(context::Level, Path),
     /// `env.X`.
     Env(String),
 }
@@ -261,8 +261,11 @@ impl<'t> Parser<'t> {
     }
 }
 
+/// An open section (name, inverted) with what it holds so far; the outermost has no name.
+type Level = (Option<(Name, bool)>, Vec<Token>);
+
 fn nest(raw: Vec<Raw<'_>>) -> Result<Vec<Token>, String> {
-    let mut levels: Vec<(Option<(Name, bool)>, Vec<Token>)> = vec![(None, Vec::new())];
+    let mut levels: Vec<Level> = vec![(None, Vec::new())];
     for token in raw {
         let last = levels.len() - 1;
         let here = &mut levels[last].1;
@@ -308,7 +311,7 @@ fn outside(text: &str) -> Result<Option<Outside>, String> {
     if let Some(name) = text.strip_prefix("env.").filter(|n| !n.is_empty()) {
         return Ok(Some(Outside::Env(name.into())));
     }
-    for (prefix, level) in [("flow", Level::Flow), ("global", Level::Global)] {
+    for (prefix, level) in [("flow", context::Level::Flow), ("global", context::Level::Global)] {
         let Some(rest) = text.strip_prefix(prefix) else { continue };
         let rest = match rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
             Some((store, rest))
