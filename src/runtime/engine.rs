@@ -125,6 +125,13 @@ impl Engine {
         deployed
     }
 
+    /// Swaps a plan in as [`Engine::deploy`] does, but starts none of its sources: for commands that only ask flows.
+    pub fn deploy_idle(&self, plan: Plan) -> Arc<Deployed> {
+        let deployed = self.prepare(plan);
+        self.current.swap(deployed.clone()).stop();
+        deployed
+    }
+
     /// Builds a plan without swapping it in or starting its sources: for one run, or to see what is wrong with it.
     pub fn prepare(&self, plan: Plan) -> Arc<Deployed> {
         Arc::new(build(plan, &self.catalogue, &self.services, &self.active))

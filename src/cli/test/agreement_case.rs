@@ -70,7 +70,7 @@ pub(super) async fn run(file: &TestFile, path: &Path, flows: &[PathBuf], case: &
             entries.extend(content.loaded.entries.into_iter().map(Json::Object));
         }
         let (loaded, _) = crate::flow::load_value(entries, "");
-        engine.deploy(app::plan(&engine, &loaded));
+        engine.deploy_idle(app::plan(&engine, &loaded));
     }
     let store = crate::store::open("memory:", &Default::default()).await.map_err(|e| e.to_string())?;
     let evaluator = app::evaluator(&Config::defaults(), &engine, &store, vec![agreement.clone()], services);

@@ -1,20 +1,24 @@
 //! A flow under test: messages and calls in, replies, outputs, errors and outgoing requests compared.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::matching::differences;
 use super::{Case, TestFile, mock};
+use crate::agreement::queries::iso;
 use crate::app::read_flows;
 use crate::clock::Clock;
 use crate::model::flow::NodeIndex;
 use crate::model::run::Trigger;
-use crate::model::{Msg, Value};
+use crate::model::state::Scope;
+use crate::model::{Msg, RunId, Value};
 use crate::runtime::engine::{Opening, Start};
 use crate::runtime::{Deployed, Engine, Event, Limits, Reply, Request, Services};
 
@@ -24,6 +28,8 @@ use crate::runtime::{Deployed, Engine, Event, Limits, Reply, Request, Services};
 pub(super) enum Step {
     /// An HTTP call; the reply is compared when `reply` is given.
     Call(Call),
+    /// A question as an agreement asks it of a `metric` node; the answer is compared when `answer` is given.
+    Metric(Ask),
     /// A message handed to a node (by id or name); an entry (`http in`, `inject`, …) emits it instead.
     Give(Give),
     /// The clock moves on, milliseconds.
@@ -37,11 +43,36 @@ pub(super) struct Call {
     method: String,
     path: String,
     #[serde(default)]
-    headers: std::collections::BTreeMap<String, String>,
+    headers: BTreeMap<String, String>,
     #[serde(default)]
     body: Json,
     #[serde(default)]
     reply: Option<Json>,
+    /// Name → JSON pointer into `{status, headers, body}`: texts of the reply that later paths use as `${name}`.
+    #[serde(default)]
+    keep: BTreeMap<String, String>,
+}
+
+/// A collector call, in the form of an evaluation's.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ask {
+    name: String,
+    #[serde(default)]
+    scope: Scope,
+    window: Asked,
+    /// The reply's status; 200 when left out.
+    #[serde(default = "ok")]
+    status: u16,
+    #[serde(default)]
+    answer: Option<Json>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    from: Timestamp,
+    to: Timestamp,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -54,6 +85,10 @@ pub(super) struct Give {
 
 fn get() -> String {
     "GET".into()
+}
+
+fn ok() -> u16 {
+    200
 }
 
 /// Where the clock stands when the file does not say.
@@ -85,11 +120,13 @@ pub(super) async fn run(file: &TestFile, flow: &Path, case: &Case) -> Result<Vec
     let deployed = engine.deploy(crate::app::plan(&engine, &content.loaded));
     problems.extend(super::errors(&deployed.plan.diagnostics));
     problems.extend(super::errors(&deployed.diagnostics));
+    let mut kept = BTreeMap::new();
     for (i, step) in case.steps.iter().enumerate() {
         let at = format!("steps[{i}]");
         match step {
             Step::AdvanceMs(ms) => advance(&clock, Duration::from_millis(*ms)).await,
-            Step::Call(call) => problems.extend(self::call(&deployed, &clock, call, &at).await),
+            Step::Call(call) => problems.extend(self::call(&deployed, &clock, call, &mut kept, &at).await),
+            Step::Metric(ask) => problems.extend(self::ask(&deployed, &clock, ask, &at).await),
             Step::Give(give) => problems.extend(self::give(&engine, &deployed, &clock, give, &at).await),
         }
     }
@@ -135,8 +172,15 @@ fn note(seen: &mut Seen, event: Event) {
     }
 }
 
-async fn call(deployed: &Arc<Deployed>, clock: &Clock, call: &Call, at: &str) -> Vec<String> {
-    let path = call.path.split('?').next().unwrap_or_default();
+async fn call(
+    deployed: &Arc<Deployed>,
+    clock: &Clock,
+    call: &Call,
+    kept: &mut BTreeMap<String, String>,
+    at: &str,
+) -> Vec<String> {
+    let url = kept.iter().fold(call.path.clone(), |url, (name, value)| url.replace(&format!("${{{name}}}"), value));
+    let path = url.split('?').next().unwrap_or_default();
     let Some(found) = deployed.routes.find(&call.method, path) else {
         return vec![format!("{at}: no http in node answers {} {path}", call.method)];
     };
@@ -149,10 +193,56 @@ async fn call(deployed: &Arc<Deployed>, clock: &Clock, call: &Call, at: &str) ->
     }
     let body = Value::from(&call.body);
     let method = call.method.to_uppercase();
-    let request = Request::new(method.as_str(), call.path.as_str(), headers, found.params, body.clone(), "127.0.0.1");
+    let request = Request::new(method.as_str(), url.as_str(), headers, found.params, body.clone(), "127.0.0.1");
     let mut msg = Msg::with_payload(if method == "GET" { request.query() } else { body });
     msg.set("req", Value::handle(request));
     let trigger = Trigger::Http { method, path: path.into() };
+    let reply = match reply_to(deployed, clock, node, msg, trigger).await {
+        Ok(reply) => describe(&reply),
+        Err(problem) => return vec![format!("{at}: {problem}")],
+    };
+    let expected = call.reply.as_ref();
+    let mut problems = expected.map_or_else(Vec::new, |wanted| differences(wanted, &reply, &format!("{at}.reply")));
+    for (name, pointer) in &call.keep {
+        match reply.pointer(pointer) {
+            Some(Json::String(text)) => drop(kept.insert(name.clone(), text.clone())),
+            Some(other) => drop(kept.insert(name.clone(), other.to_string())),
+            None => problems.push(format!("{at}.keep.{name}: the reply has nothing at {pointer}")),
+        }
+    }
+    problems
+}
+
+/// Asks a metric as an evaluation does.
+async fn ask(deployed: &Arc<Deployed>, clock: &Clock, ask: &Ask, at: &str) -> Vec<String> {
+    let Some(node) = deployed.metrics.get(ask.name.as_str()).copied() else {
+        return vec![format!("{at}: no running flow answers for metric \"{}\"", ask.name)];
+    };
+    let (from, to) = (iso(ask.window.from), iso(ask.window.to));
+    let window = json!({"type": "static", "initial": from, "from": from, "end": to, "timeZone": "UTC"});
+    let about = json!({"name": ask.name, "scope": ask.scope, "window": window});
+    let mut msg = Msg::with_payload(Value::from(&json!({"config": {}, "metric": {"scope": ask.scope, "window": window}})));
+    msg.set("metric", Value::from(&about));
+    let trigger = Trigger::Metric { evaluation: RunId::fresh() };
+    let reply = match reply_to(deployed, clock, node, msg, trigger).await {
+        Ok(reply) => describe(&reply),
+        Err(problem) => return vec![format!("{at}: {problem}")],
+    };
+    let mut problems = differences(&json!({"status": ask.status}), &reply, at);
+    if let Some(expected) = &ask.answer {
+        problems.extend(differences(expected, &reply["body"], &format!("{at}.answer")));
+    }
+    problems
+}
+
+/// Starts a run with a caller and moves the clock until it is answered.
+async fn reply_to(
+    deployed: &Arc<Deployed>,
+    clock: &Clock,
+    node: NodeIndex,
+    msg: Msg,
+    trigger: Trigger,
+) -> Result<Reply, String> {
     let deadline = deployed.reply_deadline(node);
     let called = {
         let deployed = deployed.clone();
@@ -161,16 +251,13 @@ async fn call(deployed: &Arc<Deployed>, clock: &Clock, call: &Call, at: &str) ->
     settle(clock, || called.is_finished()).await;
     if !called.is_finished() {
         called.abort();
-        return vec![format!("{at}: no reply, and nothing moves any more")];
+        return Err("no reply, and nothing moves any more".into());
     }
-    let reply = match called.await {
-        Ok(Ok(called)) => called.reply.unwrap_or(Reply { status: 504, ..Reply::default() }),
-        Ok(Err(busy)) => return vec![format!("{at}: {busy}")],
-        Err(panic) => return vec![format!("{at}: {panic}")],
-    };
-    call.reply
-        .as_ref()
-        .map_or_else(Vec::new, |expected| differences(expected, &describe(&reply), &format!("{at}.reply")))
+    match called.await {
+        Ok(Ok(called)) => Ok(called.reply.unwrap_or(Reply { status: 504, ..Reply::default() })),
+        Ok(Err(busy)) => Err(busy.to_string()),
+        Err(panic) => Err(panic.to_string()),
+    }
 }
 
 fn describe(reply: &Reply) -> Json {
