@@ -221,7 +221,8 @@ async fn ask(deployed: &Arc<Deployed>, clock: &Clock, ask: &Ask, at: &str) -> Ve
     let (from, to) = (iso(ask.window.from), iso(ask.window.to));
     let window = json!({"type": "static", "initial": from, "from": from, "end": to, "timeZone": "UTC"});
     let about = json!({"name": ask.name, "scope": ask.scope, "window": window});
-    let mut msg = Msg::with_payload(Value::from(&json!({"config": {}, "metric": {"scope": ask.scope, "window": window}})));
+    let mut msg =
+        Msg::with_payload(Value::from(&json!({"config": {}, "metric": {"scope": ask.scope, "window": window}})));
     msg.set("metric", Value::from(&about));
     let trigger = Trigger::Metric { evaluation: RunId::fresh() };
     let reply = match reply_to(deployed, clock, node, msg, trigger).await {
