@@ -3,7 +3,21 @@
 //! `http request` puts the answer's headers into `msg.headers`, where `http response` and the next `http request`
 //! look for theirs. It marks them, as Node-RED does; whoever finds them unchanged leaves them alone.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
+
 use crate::model::{Object, Value};
+
+/// What JavaScript's `encodeURIComponent` leaves as it is.
+pub(super) const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'!')
+    .remove(b'~')
+    .remove(b'*')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')');
 
 /// The property of `msg.headers` that holds the mark.
 pub(super) const MARK: &str = "x-node-red-request-node";

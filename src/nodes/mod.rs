@@ -9,6 +9,7 @@ pub mod delay;
 pub mod evaluate;
 mod http_headers;
 pub mod http_in;
+pub mod http_request;
 pub mod http_response;
 pub mod inject;
 pub mod join;
@@ -58,6 +59,7 @@ const TYPES: &[NodeType] = &[
     // network
     http_in::TYPE,
     http_response::TYPE,
+    http_request::TYPE,
     // sequence
     split::TYPE,
     join::TYPE,

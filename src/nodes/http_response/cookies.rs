@@ -2,22 +2,11 @@
 
 use arcstr::ArcStr;
 use jiff::Timestamp;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 
+use super::super::http_headers::COMPONENT;
 use crate::model::{Object, Value};
 use crate::runtime::NodeError;
-
-/// What JavaScript's `encodeURIComponent` leaves as it is.
-const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'!')
-    .remove(b'~')
-    .remove(b'*')
-    .remove(b'\'')
-    .remove(b'(')
-    .remove(b')');
 
 /// Appends one header for each cookie. `null` (or a `value` of `null`) clears the cookie.
 pub(super) fn set(headers: &mut Vec<(String, String)>, cookies: &Object, now: Timestamp) -> Result<(), NodeError> {

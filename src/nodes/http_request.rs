@@ -1,0 +1,288 @@
+//! `http request`: calls a URL and goes on with the answer.
+
+mod body;
+mod call;
+
+use std::sync::Arc;
+
+use arcstr::{ArcStr, literal};
+
+use super::http_headers::mark;
+use super::mustache::Template;
+use super::typed::msg_path;
+use crate::model::node_spec::{Capability, NodeSpec, Property, PropertyKind};
+use crate::model::{Diagnostic, Msg, Object, Path, Value};
+use crate::net::{NetError, NetResponse};
+use crate::runtime::{Cx, Node, NodeConfig, NodeError, NodeType, Status, Step, Then};
+
+const METHODS: &[&str] = &["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "use"];
+
+static SPEC: NodeSpec = NodeSpec {
+    node_type: "http request",
+    category: "network",
+    summary: "Calls a URL; emits msg.payload, statusCode, headers, responseUrl, responseCookies and redirectList.",
+    inputs: 1,
+    outputs: Some(1),
+    config_node: false,
+    properties: &[
+        Property::new("method", PropertyKind::OneOf(METHODS), "GET when absent; use: msg.method says it."),
+        Property::new(
+            "url",
+            PropertyKind::Text,
+            "Where to call, a Mustache template over msg ({{{x}}} inserts without escaping); msg.url when empty.",
+        ),
+        Property::new("ret", PropertyKind::OneOf(&["txt", "bin", "obj"]), "What payload becomes: text, bytes, parsed JSON."),
+        Property::new(
+            "paytoqs",
+            PropertyKind::Json,
+            "GET: what becomes of msg.payload: ignore, query (also true) or body.",
+        ),
+        Property::new("headers", PropertyKind::Json, "[{keyType, keyValue, valueType, valueValue}]; over msg.headers."),
+        Property::new("authType", PropertyKind::OneOf(&["", "basic", "bearer", "digest"]), "digest is refused as yet."),
+        Property::new("credentials", PropertyKind::Json, "{user, password}; for bearer, password is the token."),
+        Property::new("senderr", PropertyKind::Boolean, "Errors only go to catch nodes, not to the output too."),
+        Property::new("persist", PropertyKind::Boolean, "Connections are always kept open; kept for the editor."),
+        Property::new("tls", PropertyKind::Text, "Id of a TLS configuration; refused as yet."),
+        Property::new("proxy", PropertyKind::Text, "Id of a proxy configuration; refused as yet."),
+    ],
+    capabilities: &[Capability::Net],
+};
+
+pub const TYPE: NodeType = NodeType { spec: &SPEC, build };
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Return {
+    Text,
+    Bytes,
+    Json,
+}
+
+/// What becomes of the payload of a GET.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Payload {
+    Ignore,
+    Query,
+    Body,
+}
+
+enum Auth {
+    Basic,
+    Bearer,
+}
+
+/// A header name or value: fixed, or found in the message.
+enum Part {
+    Fixed(ArcStr),
+    Msg(Path),
+}
+
+struct HttpRequest {
+    /// `None`: `msg.method`.
+    method: Option<ArcStr>,
+    /// The text decides about warnings and is empty when `msg.url` counts.
+    url: ArcStr,
+    template: Option<Template>,
+    ret: Return,
+    payload: Payload,
+    headers: Vec<(Part, Part)>,
+    auth: Option<Auth>,
+    user: ArcStr,
+    password: ArcStr,
+    errors_to_catch_only: bool,
+}
+
+fn build(config: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
+    let mut problems = Vec::new();
+    for (name, what) in [("tls", "TLS configurations"), ("proxy", "proxy configurations")] {
+        if !config.text(name).is_empty() {
+            problems.push(
+                config
+                    .problem("not-supported", name, format!("{what} are not supported yet"))
+                    .hint(format!("remove \"{name}\"; the system's certificates are trusted (SSL_CERT_FILE names others)")),
+            );
+        }
+    }
+    let auth = match config.text("authType").as_str() {
+        "" | "basic" => Some(Auth::Basic),
+        "bearer" => Some(Auth::Bearer),
+        "digest" => {
+            let problem = "digest authentication is not supported yet";
+            problems.push(config.problem("not-supported", "authType", problem).expected("basic or bearer"));
+            None
+        }
+        other => {
+            problems.push(
+                config
+                    .problem("unknown-option", "authType", format!("\"{other}\" is no way to authenticate"))
+                    .expected("basic or bearer"),
+            );
+            None
+        }
+    };
+    let method = match config.text("method").as_str() {
+        "" => Some(literal!("GET")),
+        "use" => None,
+        method => Some(ArcStr::from(method.to_uppercase())),
+    };
+    if let Some(method) = method.as_ref().filter(|m| http::Method::from_bytes(m.as_bytes()).is_err()) {
+        problems.push(
+            config
+                .problem("unknown-method", "method", format!("\"{method}\" is no HTTP method"))
+                .expected(METHODS.join(", "))
+                .did_you_mean(method, METHODS.iter().copied()),
+        );
+    }
+    let url = config.text("url");
+    let template = if url.contains("{{") {
+        Template::parse(&url).map_err(|e| problems.push(config.problem("invalid-template", "url", e))).ok()
+    } else {
+        None
+    };
+    let headers = headers(config, &mut problems);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let credential = |name: &str| match config.get("credentials").get(name) {
+        Value::Undefined | Value::Null => config.text(name),
+        value => value.to_js_string(),
+    };
+    Ok(Arc::new(HttpRequest {
+        method,
+        url,
+        template,
+        ret: match config.text("ret").as_str() {
+            "bin" => Return::Bytes,
+            "obj" => Return::Json,
+            _ => Return::Text,
+        },
+        payload: match config.text("paytoqs").as_str() {
+            "true" | "query" => Payload::Query,
+            "body" => Payload::Body,
+            _ => Payload::Ignore,
+        },
+        headers,
+        auth,
+        user: credential("user"),
+        password: credential("password"),
+        errors_to_catch_only: config.flag("senderr"),
+    }))
+}
+
+/// The editor's rows: `keyType` is the name itself, or `other`/`msg` with the name in `keyValue`; values alike.
+fn headers(config: &NodeConfig<'_>, problems: &mut Vec<Diagnostic>) -> Vec<(Part, Part)> {
+    let rows = config.get("headers").as_array().unwrap_or_default();
+    let mut parts = Vec::new();
+    for (i, row) in rows.iter().enumerate() {
+        let mut part = |kind: &str, value: &str| {
+            let text = |name: &str| match row.get(name) {
+                Value::Undefined | Value::Null => ArcStr::new(),
+                other => other.to_js_string(),
+            };
+            match text(kind).as_str() {
+                "other" => Some(Part::Fixed(text(value))),
+                "msg" => {
+                    let at = format!("headers[{i}].{value}");
+                    msg_path(config, &at, &text(value)).map(Part::Msg).map_err(|p| problems.push(p)).ok()
+                }
+                _ => Some(Part::Fixed(text(kind))),
+            }
+        };
+        if let (Some(name), Some(value)) = (part("keyType", "keyValue"), part("valueType", "valueValue")) {
+            parts.push((name, value));
+        }
+    }
+    parts
+}
+
+impl HttpRequest {
+    /// Puts the answer into the message.
+    fn answered(ret: Return, mut msg: Msg, answer: NetResponse, cx: &mut Cx<'_>) -> Step {
+        let mut headers = Object::with_capacity(answer.headers.len());
+        let mut cookies = Object::new();
+        for name in answer.headers.keys() {
+            let values: Vec<String> = answer
+                .headers
+                .get_all(name)
+                .iter()
+                .map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned())
+                .collect();
+            if name == http::header::SET_COOKIE {
+                values.iter().for_each(|line| call::read_cookie(line, &mut cookies));
+                headers.insert(name.as_str(), values.into_iter().map(Value::from).collect::<Vec<_>>());
+            } else {
+                headers.insert(name.as_str(), values.join(", "));
+            }
+        }
+        mark(&mut headers);
+        let redirects: Vec<Value> = answer.redirects.iter().map(call::redirect_info).collect();
+        let text = || String::from_utf8_lossy(&answer.body).into_owned();
+        let payload = match ret {
+            Return::Bytes => Value::Bytes(Arc::new(answer.body.to_vec())),
+            Return::Text => Value::from(text()),
+            Return::Json if answer.status == 204 => Object::new().into(),
+            Return::Json => match Value::from_json_slice(&answer.body) {
+                Ok(value) => value,
+                Err(e) => {
+                    cx.warn(format!("JSON parse error: {e}; payload is the text"));
+                    Value::from(text())
+                }
+            },
+        };
+        msg.set(literal!("statusCode"), f64::from(answer.status));
+        msg.set(literal!("headers"), headers);
+        msg.set(literal!("responseUrl"), answer.url.as_str());
+        msg.set(literal!("payload"), payload);
+        msg.set(literal!("redirectList"), redirects);
+        msg.set(literal!("retry"), 0.0);
+        if !cookies.is_empty() {
+            msg.set(literal!("responseCookies"), cookies);
+        }
+        cx.status(Status::default());
+        cx.emit(0, msg);
+        Step::Done
+    }
+
+    /// The error goes to catch nodes, and (unless only there) on as the payload.
+    fn failed(errors_to_catch_only: bool, mut msg: Msg, error: NetError, url: &str, cx: &mut Cx<'_>) -> Step {
+        let timed_out = error.code == "ETIMEDOUT";
+        let told = if timed_out { format!("no response from server: {error}") } else { error.to_string() };
+        cx.status(Status { fill: Some("red".into()), shape: Some("ring".into()), text: error.code.into() });
+        let name = if timed_out { "TimeoutError" } else { "RequestError" };
+        let failed = msg.clone();
+        cx.error(failed, NodeError::with_code(told, error.code));
+        if !errors_to_catch_only {
+            msg.set(literal!("payload"), format!("{name}: {error} : {url}"));
+            msg.set(literal!("statusCode"), error.code);
+            cx.emit(0, msg);
+        }
+        Step::Done
+    }
+}
+
+impl Node for HttpRequest {
+    fn on_msg(&self, mut msg: Msg, cx: &mut Cx<'_>) -> Step {
+        let request = match call::prepare(self, &mut msg, cx) {
+            Ok(request) => request,
+            Err(error) => {
+                cx.status(Status { fill: Some("red".into()), shape: Some("ring".into()), text: error.message.clone().into() });
+                return Step::fail(msg, error);
+            }
+        };
+        cx.status(Status { fill: Some("blue".into()), shape: Some("dot".into()), text: "requesting".into() });
+        let mut shown = request.url.clone();
+        // Both fail for URLs that cannot have a password.
+        let _ = shown.set_username("").and_then(|()| shown.set_password(None));
+        let net = cx.services().net.clone();
+        let (ret, errors_to_catch_only) = (self.ret, self.errors_to_catch_only);
+        Step::wait(async move {
+            let answer = net.request(request).await;
+            Box::new(move |cx: &mut Cx<'_>| match answer {
+                Ok(answer) => Self::answered(ret, msg, answer, cx),
+                Err(error) => Self::failed(errors_to_catch_only, msg, error, shown.as_str(), cx),
+            }) as Then
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
