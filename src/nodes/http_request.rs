@@ -31,7 +31,11 @@ static SPEC: NodeSpec = NodeSpec {
             PropertyKind::Text,
             "Where to call, a Mustache template over msg ({{{x}}} inserts without escaping); msg.url when empty.",
         ),
-        Property::new("ret", PropertyKind::OneOf(&["txt", "bin", "obj"]), "What payload becomes: text, bytes, parsed JSON."),
+        Property::new(
+            "ret",
+            PropertyKind::OneOf(&["txt", "bin", "obj"]),
+            "What payload becomes: text, bytes, parsed JSON.",
+        ),
         Property::new(
             "paytoqs",
             PropertyKind::Json,
@@ -95,11 +99,9 @@ fn build(config: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     for (name, what) in [("tls", "TLS configurations"), ("proxy", "proxy configurations")] {
         if !config.text(name).is_empty() {
-            problems.push(
-                config
-                    .problem("not-supported", name, format!("{what} are not supported yet"))
-                    .hint(format!("remove \"{name}\"; the system's certificates are trusted (SSL_CERT_FILE names others)")),
-            );
+            problems.push(config.problem("not-supported", name, format!("{what} are not supported yet")).hint(
+                format!("remove \"{name}\"; the system's certificates are trusted (SSL_CERT_FILE names others)"),
+            ));
         }
     }
     let auth = match config.text("authType").as_str() {
@@ -264,7 +266,11 @@ impl Node for HttpRequest {
         let request = match call::prepare(self, &mut msg, cx) {
             Ok(request) => request,
             Err(error) => {
-                cx.status(Status { fill: Some("red".into()), shape: Some("ring".into()), text: error.message.clone().into() });
+                cx.status(Status {
+                    fill: Some("red".into()),
+                    shape: Some("ring".into()),
+                    text: error.message.clone().into(),
+                });
                 return Step::fail(msg, error);
             }
         };

@@ -177,10 +177,9 @@ fn cookies(headers: &mut HeaderMap, msg: &Msg) -> Vec<String> {
     if let Some(Value::Object(given)) = msg.get("cookies") {
         for (name, cookie) in given.iter() {
             let (value, encode) = match cookie {
-                Value::Object(o) => (
-                    o.get("value").cloned().unwrap_or_default(),
-                    o.get("encode") != Some(&Value::Bool(false)),
-                ),
+                Value::Object(o) => {
+                    (o.get("value").cloned().unwrap_or_default(), o.get("encode") != Some(&Value::Bool(false)))
+                }
                 value => (value.clone(), true),
             };
             // This clears a cookie for http response; here there is nothing to clear.

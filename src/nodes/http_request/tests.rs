@@ -71,7 +71,11 @@ async fn the_message_says_what_is_sent() {
             r#"{"payload":{"a":1}}"#,
             r#"{"method":"POST","type":"application/json","body":"{\"a\":1}"}"#,
         ),
-        (r#""url":"http://HOST/echo","method":"PUT""#, r#"{"payload":"text"}"#, r#"{"method":"PUT","type":null,"body":"text"}"#),
+        (
+            r#""url":"http://HOST/echo","method":"PUT""#,
+            r#"{"payload":"text"}"#,
+            r#"{"method":"PUT","type":null,"body":"text"}"#,
+        ),
         (
             r#""url":"http://HOST/echo","method":"POST""#,
             r#"{"payload":{"a":"b c"},"headers":{"Content-Type":"application/x-www-form-urlencoded"}}"#,
@@ -88,7 +92,11 @@ async fn the_message_says_what_is_sent() {
             r#"{"auth":"Basic dTpw"}"#,
         ),
         (r#""url":"http://u:p@HOST/echo""#, "{}", r#"{"auth":"Basic dTpw"}"#),
-        (r#""url":"http://HOST/echo","authType":"bearer","credentials":{"password":"t"}"#, "{}", r#"{"auth":"Bearer t"}"#),
+        (
+            r#""url":"http://HOST/echo","authType":"bearer","credentials":{"password":"t"}"#,
+            "{}",
+            r#"{"auth":"Bearer t"}"#,
+        ),
         (r#""url":"http://HOST/echo""#, r#"{"cookies":{"a":"x y","b":null}}"#, r#"{"cookie":"a=x%20y"}"#),
     ] {
         let answer = call(&format!(r#"{{"ret":"obj",{config}}}"#), message).await;
