@@ -35,13 +35,16 @@ pub enum Trigger {
     /// Emitted after its run had ended.
     Linked {
         run: RunId,
+        /// That run had a caller: what this one combines stays apart from other callers', too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        caller: bool,
     },
 }
 
 impl Trigger {
-    /// True when somebody waits for this activation, so that combining state belongs to the run, not the node.
+    /// True when somebody waits for this activation (or waited for the one it goes on from), so that combining state belongs to the run, not the node.
     pub fn has_caller(&self) -> bool {
-        !matches!(self, Trigger::Inject { .. } | Trigger::Event { .. } | Trigger::Linked { .. })
+        !matches!(self, Trigger::Inject { .. } | Trigger::Event { .. } | Trigger::Linked { caller: false, .. })
     }
 }
 

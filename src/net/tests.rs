@@ -46,7 +46,7 @@ fn site() -> Router {
         )
         .route("/loop", get(|| async { (StatusCode::FOUND, [("location", "/loop")]) }))
         .route("/metadata", get(|| async { (StatusCode::FOUND, [("location", "http://169.254.169.254/latest")]) }))
-        .route("/silent", get(|| std::future::pending::<()>()))
+        .route("/silent", get(std::future::pending::<()>))
         .route("/big", get(|| async { "x".repeat(1000) }))
 }
 

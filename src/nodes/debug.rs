@@ -153,10 +153,10 @@ impl Debug {
                 let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
                 Status { fill: Some("blue".into()), shape: Some("ring".into()), text: count.to_string().into() }
             }
-            StatusForm::Of(what) => given(&what.of(msg, cx)?).unwrap_or_else(|text| grey(text)),
+            StatusForm::Of(what) => given(&what.of(msg, cx)?).unwrap_or_else(grey),
             StatusForm::Auto => {
                 let value = if matches!(self.what, What::Whole) { msg.payload() } else { shown };
-                let mut status = given(value).unwrap_or_else(|text| grey(text));
+                let mut status = given(value).unwrap_or_else(grey);
                 if let Some(error) = msg.get("error") {
                     status.fill = Some("red".into());
                     status.text = error.get("message").to_js_string();

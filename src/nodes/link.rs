@@ -181,7 +181,7 @@ fn find(links: &[LinkTarget], target: &str) -> Result<NodeIndex, String> {
 }
 
 impl Node for LinkCall {
-    fn on_msg(&self, msg: Msg, cx: &mut Cx<'_>) -> Step {
+    fn on_msg(&self, mut msg: Msg, cx: &mut Cx<'_>) -> Step {
         let target = match &self.target {
             Some(target) => target.clone(),
             None => {
@@ -205,12 +205,14 @@ impl Node for LinkCall {
         entry.insert("id", crate::model::id::hex16());
         entry.insert("node", call_id);
         entry.insert("return", Value::handle(Return(pending.clone())));
-        let mut called = msg.clone();
-        let mut stack = match called.remove("_linkSource") {
-            Some(Value::Array(stack)) => Arc::unwrap_or_clone(stack),
+        let mut stack = match msg.get("_linkSource") {
+            Some(Value::Array(stack)) => stack.to_vec(),
             _ => Vec::new(),
         };
+        // What fails is the message as it came, with an empty stack if it had none: as in Node-RED.
+        msg.set("_linkSource", stack.clone());
         stack.push(entry.into());
+        let mut called = msg.clone();
         called.set("_linkSource", stack);
         cx.emit_to(target, called);
         let (clock, timeout) = (cx.clock(), self.timeout);
@@ -289,7 +291,7 @@ mod tests {
         let out = rig.out();
         assert_eq!((out.len(), out[0].0.as_str()), (1, "c"));
         assert_eq!(out[0].2.get("error").unwrap().get("message"), "timeout".into());
-        assert!(out[0].2.get("_linkSource").is_none());
+        assert_eq!(out[0].2.get("_linkSource"), Some(&Value::array(vec![])));
         rig.take();
         rig.advance(Duration::from_secs(3)).await;
         run.await.unwrap();

@@ -85,10 +85,10 @@ impl Cx<'_> {
 
     fn open_later(&mut self, after: Duration, start: Start, msg: Msg) {
         let deployed = self.deployed.clone();
-        let (node, run) = (self.node, self.core.id);
+        let (node, run, caller) = (self.node, self.core.id, self.has_caller());
         self.deployed.keep_task(async move {
             deployed.services.clock.sleep(after).await;
-            let opening = Opening { node, start, msg, trigger: Trigger::Linked { run }, reply: None };
+            let opening = Opening { node, start, msg, trigger: Trigger::Linked { run, caller }, reply: None };
             if deployed.spawn(opening).is_err() {
                 tracing::error!(%run, "a delayed message was dropped: too many runs are open (runs_max)");
             }

@@ -260,7 +260,9 @@ fn canonical(value: &Value) -> Value {
                 let sequence_id = key.as_str() == "id" && object.contains_key("index");
                 // The recorded nodes have no `name` at all, which a flow from an editor always has.
                 let unnamed = key.as_str() == "name" && object.contains_key("type") && value.as_str() == Some("");
-                !hidden && !sequence_id && !unnamed && !value.is_undefined()
+                // A handle is no data: JSON leaves it out, and so did the recording.
+                let handle = matches!(value, Value::Handle(h) if h.object().is_none());
+                !hidden && !sequence_id && !unnamed && !handle && !value.is_undefined()
             })
             .map(|(key, value)| (key.clone(), canonical(value)))
             .collect::<Object>()

@@ -141,6 +141,6 @@ fn trigger_text(trigger: &Trigger) -> String {
         Trigger::Event { node } => format!("event at {node}"),
         Trigger::Manual { by } => format!("asked for by {by}"),
         Trigger::Metric { evaluation } => format!("metric for evaluation {evaluation}"),
-        Trigger::Linked { run } => format!("went on from run {run}"),
+        Trigger::Linked { run, .. } => format!("went on from run {run}"),
     }
 }

@@ -31,7 +31,7 @@ async fn site() -> String {
         .route("/none", get(|| async { StatusCode::NO_CONTENT }))
         .route("/teapot", get(|| async { (StatusCode::IM_A_TEAPOT, [("set-cookie", "a=b%20c; Path=/")], "short") }))
         .route("/redirect", get(|| async { (StatusCode::FOUND, [("location", "/echo")]) }))
-        .route("/silent", get(|| std::future::pending::<()>()));
+        .route("/silent", get(std::future::pending::<()>));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await });

@@ -198,6 +198,20 @@ async fn callers_never_share_a_group() {
 }
 
 #[tokio::test]
+async fn callers_never_share_a_group_after_their_runs_either() {
+    let rig = Rig::new(vec![
+        node("d", "delay", r#"{"pauseType":"delay","timeout":"1","timeoutUnits":"hours"}"#, &[&[1]]),
+        node("j", "join", r#"{"mode":"custom","build":"array","count":2}"#, &[]),
+    ]);
+    for who in ["a", "b"] {
+        rig.run(0, msg(&format!(r#"{{"payload":"{who}"}}"#))).await;
+    }
+    rig.advance(Duration::from_secs(3600)).await;
+    assert!(rig.take().is_empty());
+    assert_eq!(rig.complaints().len(), 2);
+}
+
+#[tokio::test]
 async fn a_node_holds_so_much_and_no_more() {
     let limits = crate::runtime::Limits { node_messages_max: 3, ..Default::default() };
     let rig = Rig::with(vec![node("j", "join", r#"{"mode":"custom","count":9}"#, &[])], limits, |_| {});
