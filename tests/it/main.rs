@@ -12,5 +12,6 @@ mod mustache;
 mod nodes;
 mod orders;
 mod serve;
+mod shipped;
 mod store;
 mod tidy;

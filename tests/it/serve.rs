@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use crate::harness::postgres;
 
 /// A folder that goes with the test.
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    fn new() -> Folder {
+    pub(crate) fn new() -> Folder {
         let path = std::env::temp_dir().join(format!("probity-serve-{}", uuid::Uuid::new_v4().simple()));
         std::fs::create_dir_all(&path).unwrap();
         Folder(path)
@@ -32,21 +32,21 @@ impl Drop for Folder {
     }
 }
 
-fn probity() -> Command {
+pub(crate) fn probity() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_probity"));
     command.stdin(Stdio::null()).env_remove("PROBITY_DATABASE_URL").env_remove("PROBITY_LISTEN");
     command
 }
 
 /// A server under way; killed with the test.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    base: String,
+    pub(crate) base: String,
     log: Lines<BufReader<ChildStderr>>,
 }
 
 impl Server {
-    fn start(command: &mut Command) -> Server {
+    pub(crate) fn start(command: &mut Command) -> Server {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut seen = Vec::new();
@@ -60,13 +60,13 @@ impl Server {
         Server { child, base, log }
     }
 
-    fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         let status = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().unwrap();
         assert!(status.success());
     }
 
     /// Waits for the end; gives the exit code and what was logged until then.
-    fn ended(mut self) -> (Option<i32>, Vec<String>) {
+    pub(crate) fn ended(mut self) -> (Option<i32>, Vec<String>) {
         let log = self.log.by_ref().map_while(Result::ok).collect();
         (self.child.wait().unwrap().code(), log)
     }
@@ -79,12 +79,12 @@ impl Drop for Server {
     }
 }
 
-async fn get(url: &str) -> (u16, String) {
+pub(crate) async fn get(url: &str) -> (u16, String) {
     let answer = crate::harness::server::client().get(url).send().await.unwrap();
     (answer.status().as_u16(), answer.text().await.unwrap())
 }
 
-async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
     while !condition().await {
         assert!(started.elapsed() < Duration::from_secs(90), "never came true: {what}");
@@ -123,7 +123,7 @@ fn serve(folder: &Folder, flows: &Path) -> Command {
     command
 }
 
-fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
