@@ -64,9 +64,10 @@ pub fn engine(config: &Config, with: Surroundings) -> Arc<Engine> {
     let mut services = Services::new(with.clock, limits(config), with.net);
     services.store = Some(with.store);
     services.observer = with.observer;
-    let base = base_url(config.listen);
+    let (base, flows) = (base_url(config.listen), flows_url(config));
     services.env = Arc::new(move |name| match name {
         "PROBITY_URL" => Some(base.clone()),
+        "PROBITY_FLOWS_URL" => Some(flows.clone()),
         _ => Config::process_env(name),
     });
     Engine::new(Arc::new(services), crate::nodes::catalogue())
@@ -78,6 +79,11 @@ pub fn base_url(listen: SocketAddr) -> String {
         ip if ip.is_unspecified() => format!("http://127.0.0.1:{}", listen.port()),
         _ => format!("http://{listen}"),
     }
+}
+
+/// Where the endpoints of flows are reached from this machine; flows read it as PROBITY_FLOWS_URL.
+fn flows_url(config: &Config) -> String {
+    format!("{}{}", base_url(config.listen), config.http.node_root.trim_end_matches('/'))
 }
 
 /// The plan of a flow file for this engine.
@@ -97,9 +103,7 @@ pub fn evaluator(
 ) -> Arc<Evaluator> {
     let mut services = in_process;
     // The shipped Governify agreement is answered by a shipped flow unless a collector is configured.
-    services.entry("internal.collector.events".into()).or_insert_with(|| {
-        Service::Url(format!("{}{}", base_url(config.listen), config.http.node_root.trim_end_matches('/')))
-    });
+    services.entry("internal.collector.events".into()).or_insert_with(|| Service::Url(flows_url(config)));
     for (path, url) in &config.collectors.services {
         services.insert(path.clone(), Service::Url(url.clone()));
     }

@@ -1,5 +1,7 @@
 //! The run model, on nodes made for the purpose.
 
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -86,6 +88,19 @@ impl Node for CountsAtEnd {
     }
 }
 
+/// Counts how often it was started.
+struct Acts;
+static STARTED: AtomicUsize = AtomicUsize::new(0);
+impl Node for Acts {
+    fn on_msg(&self, _msg: Msg, _cx: &mut Cx<'_>) -> Step {
+        Step::Done
+    }
+    fn start(&self, _source: Source) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        STARTED.fetch_add(1, Ordering::SeqCst);
+        None
+    }
+}
+
 macro_rules! types {
     ($($name:literal => $ty:ident),*) => {
         [$({
@@ -125,8 +140,7 @@ fn engine(nodes: Vec<PlanNode>, clock: Clock, limits: Limits) -> (Arc<Engine>, O
             sink.lock().unwrap().push((node, msg));
         }
     }));
-    let types =
-        types!["pass" => Pass, "panics" => Panics, "answers" => Answers, "waits" => Waits, "counts" => CountsAtEnd];
+    let types = types!["pass" => Pass, "panics" => Panics, "answers" => Answers, "waits" => Waits, "counts" => CountsAtEnd, "acts" => Acts];
     let engine = Engine::new(Arc::new(services), Catalogue::new(&types));
     let flow = PlanFlow { id: "tab".into(), label: "tab".into(), stopped: None, reply_ms_max: None };
     engine.deploy(Plan { nodes, flows: vec![flow], ..Plan::default() });
@@ -275,4 +289,16 @@ async fn runs_beyond_the_limit_are_refused_and_draining_ends_those_left() {
     assert_eq!(left, 1);
     assert_eq!(run.await.unwrap().state, RunState::Stopped);
     assert_eq!(engine.open_runs(), 0);
+}
+
+#[tokio::test]
+async fn deployed_idle_a_plan_answers_but_its_sources_do_not_act() {
+    let (engine, outputs) = engine(vec![node("p", "pass", &[])], Clock::System, Limits::default());
+    let flow = PlanFlow { id: "tab".into(), label: "tab".into(), stopped: None, reply_ms_max: None };
+    let plan = |nodes| Plan { nodes, flows: vec![flow.clone()], ..Plan::default() };
+    engine.deploy_idle(plan(vec![node("q", "pass", &[]), node("s", "acts", &[])]));
+    run(&engine, Msg::new()).await;
+    assert_eq!((seen(&outputs), STARTED.load(Ordering::SeqCst)), (vec!["q".to_string()], 0));
+    engine.deploy(plan(vec![node("s", "acts", &[])]));
+    assert_eq!(STARTED.load(Ordering::SeqCst), 1);
 }

@@ -105,7 +105,8 @@ fn a_verdict_says_what_it_is_about_and_its_word_stands_nowhere_else() {
     let folder = Folder::new();
     let range = ["order-process", "--from", "2026-01-05", "--to", "2026-03-30"];
     let (verdicts, _) = evaluate(&folder, &range);
-    let members = ["agreement", "guarantee", "scope", "window", "value", "verdict", "reason", "coverage", "evidence", "run"];
+    let members =
+        ["agreement", "guarantee", "scope", "window", "value", "verdict", "reason", "coverage", "evidence", "run"];
     for verdict in &verdicts {
         let found: BTreeSet<&str> = verdict.as_object().unwrap().keys().map(String::as_str).collect();
         assert!(members.iter().all(|m| found.contains(m)), "{verdict}");
@@ -117,9 +118,9 @@ fn a_verdict_says_what_it_is_about_and_its_word_stands_nowhere_else() {
         assert_ne!(verdict["reason"], json!(""), "{verdict}");
     }
     let of = |guarantee: &str, region: &str, from: &str| {
-        let found = verdicts.iter().find(|v| {
-            v["guarantee"] == guarantee && v["scope"]["region"] == region && v["window"]["from"] == from
-        });
+        let found = verdicts
+            .iter()
+            .find(|v| v["guarantee"] == guarantee && v["scope"]["region"] == region && v["window"]["from"] == from);
         found.unwrap_or_else(|| panic!("no verdict {guarantee} {region} {from}"))
     };
     let spring = of("APPROVED_BEFORE_PAYMENT", "north", "2026-03-22T23:00:00Z");
@@ -175,9 +176,8 @@ async fn served_on_defaults_all_agreements_have_verdicts_soon() {
 
     // The first probes are made right after the start, and the open hour is judged by them.
     let service = "/probity/v1/verdicts?agreement=service-level";
-    let measured = async || -> Vec<Value> {
-        list(service).await.into_iter().filter(|v| v["value"].is_number()).collect()
-    };
+    let measured =
+        async || -> Vec<Value> { list(service).await.into_iter().filter(|v| v["value"].is_number()).collect() };
     until("both endpoints were found to answer", async || {
         let pairs: BTreeSet<String> =
             measured().await.iter().map(|v| format!("{} {}", v["guarantee"], v["scope"])).collect();
