@@ -103,9 +103,19 @@ enum Format {
     Json,
 }
 
-/// Parses the command line and runs the command.
+/// Parses the command line and runs the command, on a thread with room for deeply nested messages.
 pub fn main() -> ExitCode {
-    match Cli::parse().command {
+    let command = Cli::parse().command;
+    let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(|| dispatch(command));
+    match thread.expect("the system has a thread to give").join() {
+        Ok(code) => code,
+        // The panic has been printed by its hook.
+        Err(_) => ExitCode::from(101),
+    }
+}
+
+fn dispatch(command: Command) -> ExitCode {
+    match command {
         Command::Serve(settings) => serve::serve(&settings),
         Command::Run(args) => run::run(&args),
         Command::Evaluate(args) => evaluate::evaluate(&args),
@@ -152,7 +162,15 @@ fn log(config: &Config, quiet: bool) {
     };
 }
 
+/// Stack of a worker thread, bytes. Messages are nested values that are read, printed and dropped recursively, and a
+/// flow that loops may nest one level deeper with each of its `hops_max` hops. Only pages in use cost memory.
+const STACK_BYTES: usize = 64 << 20;
+
 /// A runtime for a command; worker threads as many as cores.
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("the system has threads to give")
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(STACK_BYTES)
+        .build()
+        .expect("the system has threads to give")
 }

@@ -256,3 +256,24 @@ fn run_prints_what_a_flow_emits_as_json_lines() {
     let failed = probity().arg("run").arg(&flows).args(["--entry", "nowhere"]).output().unwrap();
     assert_eq!(failed.status.code(), Some(2));
 }
+
+/// Each hop wraps the payload in one more level; the loop ends at `hops_max`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loop_that_nests_its_message_ends_its_run_and_not_the_process() {
+    let folder = Folder::new();
+    let flows = folder.write(
+        "flows.json",
+        &hello(&[
+            json!({"id": "deep000000000000", "type": "http in", "url": "/deep", "method": "get", "wires": [["wrap000000000000"]]}),
+            json!({"id": "wrap000000000000", "type": "change", "wires": [["wrap000000000000"]], "rules": [
+                {"t": "set", "p": "inner", "pt": "msg", "to": "payload", "tot": "msg"},
+                {"t": "delete", "p": "payload", "pt": "msg"},
+                {"t": "move", "p": "inner", "pt": "msg", "to": "payload.x", "tot": "msg"}]}),
+        ]),
+    );
+    let server = Server::start(&mut serve(&folder, &flows));
+    let (status, body) = get(&format!("{}/deep", server.base)).await;
+    assert_eq!(status, 500, "{body}");
+    assert!(body.contains("no_response"), "{body}");
+    assert_eq!(get(&format!("{}/hello", server.base)).await.0, 200);
+}
