@@ -93,6 +93,8 @@ pub struct Scheduler {
     evaluator: Arc<Evaluator>,
     options: Options,
     schedules: Vec<Arc<Schedule>>,
+    /// What comes due after this instant is fired live; what came due before is caught up.
+    since: Timestamp,
     evaluations: Arc<Semaphore>,
     /// Agreements with a provisional evaluation under way.
     provisional: Mutex<HashSet<String>>,
@@ -127,6 +129,7 @@ impl Scheduler {
             }
         }
         let scheduler = Scheduler {
+            since: evaluator.engine.services.clock.now(),
             evaluator,
             options,
             schedules,
@@ -154,7 +157,7 @@ impl Scheduler {
             () = self.clone().catch_up(&mut tasks) => {}
             () = &mut stop => return self.finish(tasks).await,
         }
-        let mut after = clock.now();
+        let mut after = self.since;
         let provisional = Duration::from_millis(self.options.provisional_ms);
         let mut next_provisional = clock.now();
         loop {
@@ -197,7 +200,6 @@ impl Scheduler {
 
     /// What must be done before the clock is followed: open claims, then firings missed since the last claim.
     async fn catch_up(self: Arc<Self>, tasks: &mut JoinSet<()>) {
-        let now = self.evaluator.engine.services.clock.now();
         let open = self.with_store(|store| async move { store.open_claims().await }.boxed()).await;
         let by_id: BTreeMap<&str, &Arc<Schedule>> = self.schedules.iter().map(|s| (s.id.as_str(), s)).collect();
         for claim in &open {
@@ -218,7 +220,7 @@ impl Scheduler {
                     async move { store.last_claim(&id).await }.boxed()
                 })
                 .await;
-            for at in schedule.missed(last, now) {
+            for at in schedule.missed(last, self.since) {
                 tasks.spawn(self.clone().fire(schedule.clone(), at, How::Missed));
             }
         }
