@@ -43,7 +43,7 @@ pub(super) fn verdicts<'a>(states: impl Iterator<Item = &'a State>) -> String {
                 if scope.is_empty() { "-".into() } else { scope.join(" ") },
                 short_window(&state.window.from_local, &state.window.to_local),
                 verdict.as_str().to_string() + if state.provisional { " (provisional)" } else { "" },
-                state.value.map_or_else(|| "-".into(), |v| crate::model::value::number_to_string(v).to_string()),
+                state.value.map_or_else(|| "-".into(), short_number),
                 state.coverage.and_then(|c| c.ratio()).map_or_else(|| "-".into(), |r| format!("{:.0}%", r * 100.0)),
                 state.reason.clone(),
             ]
@@ -59,9 +59,30 @@ pub(super) fn verdicts<'a>(states: impl Iterator<Item = &'a State>) -> String {
     out
 }
 
+/// At most four decimals, cut and marked, never rounded: 99.99999 must not read as 100.
+fn short_number(value: f64) -> String {
+    let text = crate::model::value::number_to_string(value);
+    match text.find('.') {
+        Some(point) if text.len() > point + 5 && !text.contains('e') => format!("{}…", &text[..point + 5]),
+        _ => text.to_string(),
+    }
+}
+
 /// `2026-03-23 00:00 → 2026-03-30 00:00 Europe/Madrid` from two RFC 9557 texts.
 fn short_window(from: &str, to: &str) -> String {
     let minute = |text: &str| text.get(..16).unwrap_or(text).replace('T', " ");
     let zone = from.split_once('[').map_or("", |(_, z)| z.trim_end_matches(']'));
     format!("{} → {} {zone}", minute(from), minute(to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_cut_and_never_rounded_up() {
+        assert_eq!(short_number(200.0 / 3.0), "66.6666…");
+        assert_eq!(short_number(99.999_999), "99.9999…");
+        assert_eq!((short_number(99.5), short_number(100.0)), ("99.5".into(), "100".into()));
+    }
 }

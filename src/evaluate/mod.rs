@@ -22,10 +22,10 @@ use crate::agreement::{Calendar, queries};
 use crate::model::RunId;
 use crate::model::agreement::Agreement;
 use crate::model::run::{RunError, RunRecord, RunState, TraceStep, Trigger};
-use crate::model::state::{Sample, State, StateKind, Window};
+use crate::model::state::{Sample, State, StateKind, Verdict, Window};
 use crate::runtime::Engine;
 use crate::runtime::services::{EvaluateAgreement, EvaluateRequest};
-use crate::store::{AuditEntry, ClaimKey, Commit, Committed, Store, StoreError};
+use crate::store::{AuditEntry, ClaimKey, Commit, Committed, PageRequest, StateQuery, Store, StoreError};
 
 /// Bounds of collecting; defaults are those of `config.default.toml`.
 #[derive(Clone, Debug)]
@@ -158,7 +158,10 @@ impl Evaluator {
         let mut trace = Trace { started, steps: Vec::new(), max: self.options.trace_steps_max, dropped: 0 };
         let answers = self.collect(agreement, &plan, id, &mut trace).await;
         let now = clock.now();
-        let states = judge::judge(agreement, &plan, &answers, id, now);
+        let mut states = judge::judge(agreement, &plan, &answers, id, now);
+        if request.store {
+            states.extend(self.superseded(agreement, &states, id).await?);
+        }
         let verdicts = states.iter().filter(|s| s.kind == StateKind::Guarantee).count();
         trace.step("evaluate", "agreement", format!("{verdicts} verdicts over {} windows", plan.judgements.len()));
         let failed = answers.iter().find_map(|a| a.as_ref().err());
@@ -251,6 +254,53 @@ impl Evaluator {
             answers.push(answer);
         }
         answers
+    }
+
+    /// Verdicts stored for a scope with `*`, when its members were not known, whose members are judged now: they must
+    /// not stand beside them as if nothing had come.
+    async fn superseded(
+        &self,
+        agreement: &Agreement,
+        states: &[State],
+        run: RunId,
+    ) -> Result<Vec<State>, EvaluateError> {
+        let mut found = Vec::new();
+        for guarantee in &agreement.guarantees {
+            for term in guarantee.terms.iter().filter(|t| t.scope.has_wildcard()) {
+                let judged = || states.iter().filter(|s| s.of == guarantee.id && term.scope.covers(&s.scope));
+                let (Some(from), Some(to)) =
+                    (judged().map(|s| s.window.from).min(), judged().map(|s| s.window.to).max())
+                else {
+                    continue;
+                };
+                let query = StateQuery {
+                    agreement: Some(agreement.id.clone()),
+                    kind: Some(StateKind::Guarantee),
+                    of: Some(guarantee.id.clone()),
+                    scope: Some(term.scope.clone()),
+                    verdict: Some(Verdict::Unknown),
+                    from: Some(from),
+                    to: Some(to),
+                    provisional: None,
+                };
+                let page = PageRequest { limit: 1000, after: None };
+                for stored in self.store.states(&query, &page).await?.items {
+                    let concrete = judged().any(|s| s.window == stored.state.window && !s.scope.has_wildcard());
+                    let again = judged().any(|s| s.window == stored.state.window && s.scope == stored.state.scope);
+                    if concrete && !again {
+                        found.push(State {
+                            verdict: Some(Verdict::NotApplicable),
+                            value: None,
+                            reason: "the members of this scope have come and are judged one by one".into(),
+                            agreement_version: agreement.hash.clone(),
+                            run,
+                            ..stored.state
+                        });
+                    }
+                }
+            }
+        }
+        Ok(found)
     }
 
     async fn commit(

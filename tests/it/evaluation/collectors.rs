@@ -190,3 +190,41 @@ async fn terms_that_meet_in_a_scope_must_both_hold_there() {
     assert_eq!(of_a.len(), 2, "one verdict for each window");
     assert!(of_a.iter().all(|s| s.verdict == Some(Verdict::Violated) && s.reason.contains("; and ")));
 }
+
+#[tokio::test]
+async fn a_verdict_on_the_whole_scope_gives_way_once_its_members_are_known() {
+    let failing = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let (switch, teams) = (failing.clone(), two_teams(Arc::default()));
+    let collector: probity::evaluate::InProcess = Arc::new(move |query, body| {
+        if switch.load(Ordering::SeqCst) {
+            return Box::pin(async { Err("the collector is down".to_string()) });
+        }
+        teams(query, body)
+    });
+    let fixture = Fixture::sqlite().await;
+    let sla = agreement("sla", in_process(), Value::Null);
+    let evaluator = evaluator(&Clock::System, &fixture.store, vec![sla.clone()], collector, "[]");
+    let request = || Request {
+        agreement: sla.clone(),
+        windows: Windows::Overlapping { from: at("2026-03-01T10:15:00Z"), to: at("2026-03-01T10:45:00Z") },
+        guarantee: None,
+        trigger: Trigger::Manual { by: "test".into() },
+        actor: "test".into(),
+        store: true,
+        claim: None,
+    };
+    let verdicts = async || -> Vec<(String, Verdict, u32)> {
+        let found = super::verdicts(&fixture.store).await;
+        found.iter().map(|s| (s.state.scope.canonical(), s.state.verdict.unwrap(), s.revision)).collect()
+    };
+    let whole = r#"{"team":"*"}"#.to_string();
+    evaluator.run(request()).await.unwrap();
+    assert_eq!(verdicts().await, [(whole.clone(), Verdict::Unknown, 1)]);
+    failing.store(false, Ordering::SeqCst);
+    for _ in 0..2 {
+        evaluator.run(request()).await.unwrap();
+        let found = verdicts().await;
+        assert_eq!(found[0], (whole.clone(), Verdict::NotApplicable, 2));
+        assert_eq!((found[1].1, found[2].1), (Verdict::Fulfilled, Verdict::Violated));
+    }
+}
