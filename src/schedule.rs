@@ -445,7 +445,7 @@ impl Schedule {
                             None => return Some(at),
                         }
                     }
-                    back = back * 24;
+                    back *= 24;
                 }
                 None
             }

@@ -16,6 +16,7 @@ const SCAN_MAX: usize = 16;
 #[derive(Clone, Default)]
 pub struct Object {
     entries: Vec<(ArcStr, Value)>,
+    #[expect(clippy::box_collection, reason = "a message is small: the index must not make every object larger")]
     index: Option<Box<HashMap<ArcStr, u32>>>,
 }
 

@@ -11,12 +11,15 @@ use crate::model::node_spec::NodeSpec;
 use crate::model::path::Path;
 use crate::model::{Diagnostic, Value};
 
+/// A node, or everything that is wrong with its configuration.
+pub type Built = Result<Arc<dyn Node>, Vec<Diagnostic>>;
+
 /// A node type: what it is and how one is made from its configuration.
 #[derive(Clone, Copy)]
 pub struct NodeType {
     pub spec: &'static NodeSpec,
     /// Reads the whole configuration and reports every problem of it.
-    pub build: fn(&NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>>,
+    pub build: fn(&NodeConfig<'_>) -> Built,
 }
 
 /// All node types by name.

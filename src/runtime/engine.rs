@@ -333,6 +333,11 @@ impl Node for Broken {
     }
 }
 
+fn duplicate_metric(entry: usize, name: &str) -> Diagnostic {
+    let message = format!("another node already answers for metric \"{name}\"");
+    Diagnostic::error("duplicate-metric", format!("$[{entry}].metric"), message).expected("one entry for each metric")
+}
+
 /// Nodes that other nodes lead to: catch, status and link nodes among them, which have no input port.
 fn reached(plan: &Plan) -> HashSet<NodeIndex> {
     let targets = plan.nodes.iter().flat_map(|node| {
@@ -373,16 +378,8 @@ fn build(plan: Plan, catalogue: &Catalogue, services: &Arc<Services>, active: &A
                 }
             }
             Some(Entry::Metric { name }) if stopped.is_none() => {
-                if metrics.insert(name.clone(), index).is_some() {
-                    diagnostics.push(
-                        Diagnostic::error(
-                            "duplicate-metric",
-                            format!("$[{}].metric", node.entry),
-                            format!("another node already answers for metric \"{name}\""),
-                        )
-                        .expected("one entry for each metric"),
-                    );
-                }
+                let before = metrics.insert(name.clone(), index);
+                diagnostics.extend(before.map(|_| duplicate_metric(node.entry, &name)));
             }
             Some(schedule @ Entry::Schedule { .. }) if stopped.is_none() => schedules.push((index, schedule)),
             _ => {}

@@ -205,7 +205,7 @@ async fn work(deployed: &Arc<Deployed>, core: &mut RunCore) -> Option<&'static s
             }
         }
         if waits.is_empty() {
-            let Some(node) = core.at_end.pop_first() else { return None };
+            let node = core.at_end.pop_first()?;
             let step = call(deployed, core, node, 0, |node, cx| {
                 node.on_run_end(cx);
                 Step::Done

@@ -99,6 +99,9 @@ pub enum Event {
 /// Listens to events; called on the run's task, so it must be quick.
 pub type Observer = Arc<dyn Fn(RunId, Event) + Send + Sync>;
 
+/// Looks up an environment variable.
+pub type ReadEnv = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
 /// What an `evaluate` node asks for.
 #[derive(Clone, Debug)]
 pub struct EvaluateRequest {
@@ -132,7 +135,7 @@ pub struct Services {
     pub history: History,
     pub observer: Option<Observer>,
     /// Environment variables that flows may read.
-    pub env: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub env: ReadEnv,
 }
 
 impl Services {
