@@ -194,6 +194,14 @@ fn resolve(
         }
     }
     merge(&mut merged, flags.clone(), "command line", "", &mut problems);
+    if let Some(Value::String(listen)) = merged.get_mut("listen") {
+        match listen_address(listen) {
+            Some(address) => *listen = address.to_string(),
+            None => problems.push(format!(
+                "listen: \"{listen}\" is no address; expected ADDRESS:PORT, for example 127.0.0.1:1880 or [::1]:1880"
+            )),
+        }
+    }
     if !problems.is_empty() {
         return Err(ConfigError(problems));
     }
@@ -202,6 +210,14 @@ fn resolve(
         .map_err(|e: toml::de::Error| ConfigError(vec![format!("configuration: {}", e.message())]))?;
     validate(&config)?;
     Ok((config, warnings))
+}
+
+/// An address with its port; `localhost` is the IPv4 loopback address.
+fn listen_address(text: &str) -> Option<SocketAddr> {
+    match text.strip_prefix("localhost:") {
+        Some(port) => Some(SocketAddr::from(([127, 0, 0, 1], port.parse().ok()?))),
+        None => text.parse().ok(),
+    }
 }
 
 fn validate(config: &Config) -> Result<(), ConfigError> {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::Api;
 use super::auth::Caller;
 use super::error::ApiError;
-use super::openapi::{Answer, BAD_REQUEST, Endpoint, Media, NOT_FOUND, ok};
+use super::openapi::{Answer, BAD_REQUEST, Endpoint, Media, NOT_FOUND, PAGE, ok};
 use super::query::Query;
 use super::verdicts::Verdict;
 use crate::model::Diagnostic;
@@ -31,9 +31,9 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         path: "/probity/v1/agreements",
         tag: "agreements",
         summary: "The loaded agreements",
-        query: &[],
+        query: PAGE,
         body: None,
-        answers: &[ok("all of them", Media::List("AgreementSummary")), BAD_REQUEST],
+        answers: &[ok("a page of them, or all without `limit`", Media::List("AgreementSummary")), BAD_REQUEST],
         login: true,
         route: || get(list),
     },
@@ -83,7 +83,7 @@ struct Summary<'a> {
 }
 
 async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Json<Value>, ApiError> {
-    Query::read(query.as_deref(), &[])?;
+    let query = Query::read(query.as_deref(), PAGE)?;
     let loaded = (api.agreements)();
     let items: Vec<Summary<'_>> = loaded
         .agreements
@@ -108,7 +108,8 @@ async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<
     // Problems of documents that gave no agreement at all are shown here, for nobody could ask for them by id.
     let orphans: Vec<&Diagnostic> =
         loaded.diagnostics.iter().filter(|d| !loaded.agreements.iter().any(|a| a.source == d.file)).collect();
-    Ok(Json(json!({ "items": items, "next": null, "diagnostics": orphans })))
+    let page = query.cut(items)?;
+    Ok(Json(json!({ "items": page.items, "next": page.next, "diagnostics": orphans })))
 }
 
 /// The problems of an agreement's document.

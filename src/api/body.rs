@@ -137,6 +137,18 @@ async fn discard<B: Incoming>(mut body: B, limit: usize) {
     }
 }
 
+/// Takes what a caller sends along with a call that is answered without its body: left unread it would break the
+/// connection under the answer.
+pub(super) async fn leave_unread<B: Incoming>(body: B, headers: &HeaderMap, api: &Api) {
+    if body.is_end_stream() || headers.contains_key(header::EXPECT) {
+        return;
+    }
+    tokio::select! {
+        () = discard(body, api.options.body_bytes_max) => {}
+        () = api.clock().sleep(Duration::from_millis(api.options.body_ms_max)) => {}
+    }
+}
+
 fn inflate(bytes: Bytes, encoding: &HeaderValue, limit: usize) -> Result<Bytes, Refused> {
     let encoding = encoding.to_str().unwrap_or_default().trim().to_ascii_lowercase();
     let mut out = Vec::new();

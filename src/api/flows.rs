@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Api;
 use super::error::ApiError;
-use super::openapi::{BAD_REQUEST, Endpoint, Media, NOT_FOUND, ok};
+use super::openapi::{BAD_REQUEST, Endpoint, Media, NOT_FOUND, PAGE, ok};
 use super::query::Query;
 use crate::model::Diagnostic;
 use crate::model::flow::Stopped;
@@ -22,9 +22,9 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         path: "/probity/v1/flows",
         tag: "flows",
         summary: "The deployed flows with their endpoints and diagnostics",
-        query: &[],
+        query: PAGE,
         body: None,
-        answers: &[ok("all of them", Media::List("Flow")), BAD_REQUEST],
+        answers: &[ok("a page of them, or all without `limit`", Media::List("Flow")), BAD_REQUEST],
         login: true,
         route: || get(list),
     },
@@ -125,11 +125,12 @@ fn entry(path: &str) -> Option<usize> {
 }
 
 async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Json<Value>, ApiError> {
-    Query::read(query.as_deref(), &[])?;
+    let query = Query::read(query.as_deref(), PAGE)?;
     let deployed = api.engine.current();
     let (flows, general) = views(&deployed, &api.node_root);
     let version = &deployed.plan.version;
-    Ok(Json(json!({ "items": flows, "next": null, "version": version, "diagnostics": general })))
+    let page = query.cut(flows)?;
+    Ok(Json(json!({ "items": page.items, "next": page.next, "version": version, "diagnostics": general })))
 }
 
 async fn one(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<Json<FlowView>, ApiError> {

@@ -34,12 +34,15 @@ pub(super) async fn answer<B: Incoming>(api: &Arc<Api>, peer: &Peer, call: Reque
     let path = head.uri.path();
     let found = below_root(&api.node_root, path).and_then(|path| find(&deployed.routes, &head.method, path));
     let Some(Match { route, params }) = found else {
+        body::leave_unread(body, &head.headers, api).await;
         return no_route(api, &deployed, &head.method, path);
     };
     if let Err(refusal) = guard::admit_to_flow(api, peer, &head.headers).await {
+        body::leave_unread(body, &head.headers, api).await;
         return refusal;
     }
     if let Some(stopped) = deployed.stopped(route.node) {
+        body::leave_unread(body, &head.headers, api).await;
         return does_not_run(&deployed, route.node, stopped);
     }
     let has_body = !matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
@@ -53,6 +56,7 @@ pub(super) async fn answer<B: Incoming>(api: &Arc<Api>, peer: &Peer, call: Reque
             Err(refused) => return refused.into_response(),
         }
     } else {
+        body::leave_unread(body, &head.headers, api).await;
         Parsed::from(Value::Undefined)
     };
     let fresh = Freshness::of(&head.method, &mut head.headers);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Api;
 use super::error::ApiError;
-use super::openapi::{BAD_REQUEST, Endpoint, Media, ok};
+use super::openapi::{BAD_REQUEST, Endpoint, Media, PAGE, ok};
 use super::query::Query;
 
 pub(super) const ENDPOINTS: &[Endpoint] = &[Endpoint {
@@ -17,15 +17,16 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[Endpoint {
     path: "/probity/v1/nodes",
     tag: "flows",
     summary: "The node types this server knows, with their properties",
-    query: &[],
+    query: PAGE,
     body: None,
-    answers: &[ok("all of them", Media::List("NodeType")), BAD_REQUEST],
+    answers: &[ok("a page of them, or all without `limit`", Media::List("NodeType")), BAD_REQUEST],
     login: true,
     route: || get(list),
 }];
 
 async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Json<Value>, ApiError> {
-    Query::read(query.as_deref(), &[])?;
+    let query = Query::read(query.as_deref(), PAGE)?;
     let items: Vec<_> = api.engine.catalogue.iter().map(|t| t.spec).collect();
-    Ok(Json(json!({ "items": items, "next": null })))
+    let page = query.cut(items)?;
+    Ok(Json(json!({ "items": page.items, "next": page.next })))
 }

@@ -6,7 +6,7 @@ use super::error::ApiError;
 use super::openapi::Parameter;
 use crate::model::diagnostic::closest;
 use crate::model::state::Scope;
-use crate::store::PageRequest;
+use crate::store::{Page, PageRequest};
 
 /// The parameters of one call.
 pub struct Query {
@@ -84,6 +84,15 @@ impl Query {
         })?;
         Ok(PageRequest { limit: limit.unwrap_or(100), after: self.owned("after") })
     }
+
+    /// The page of a list that is in memory whole; without `limit` all that is left of it.
+    pub fn cut<T>(&self, items: Vec<T>) -> Result<Page<T>, ApiError> {
+        let limit = if self.text("limit").is_some() { self.page()?.limit as usize } else { usize::MAX };
+        let from = self.word("after", "`next` of an earlier answer", |t| t.parse::<usize>().ok())?.unwrap_or(0);
+        let to = from.saturating_add(limit);
+        let next = (to < items.len()).then(|| to.to_string());
+        Ok(Page { items: items.into_iter().skip(from).take(limit).collect(), next })
+    }
 }
 
 #[cfg(test)]
@@ -96,6 +105,20 @@ mod tests {
             Ok(page) => format!("{} {:?}", page.limit, page.after),
             Err(e) => format!("{}; {}", e.message, e.hint.unwrap_or_default()),
         }
+    }
+
+    #[test]
+    fn a_list_in_memory_is_cut_into_pages() {
+        let cut = |query: &str| {
+            let page = Query::read(Some(query), PAGE).and_then(|q| q.cut(vec![1, 2, 3])).map_err(|e| e.message);
+            page.map(|p| (p.items, p.next))
+        };
+        assert_eq!(cut(""), Ok((vec![1, 2, 3], None)));
+        assert_eq!(cut("limit=2"), Ok((vec![1, 2], Some("2".into()))));
+        assert_eq!(cut("limit=2&after=2"), Ok((vec![3], None)));
+        assert_eq!(cut("limit=3"), Ok((vec![1, 2, 3], None)));
+        assert_eq!(cut("after=99"), Ok((vec![], None)));
+        assert!(cut("after=x").unwrap_err().contains("after"));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::openapi::{AFTER, BAD_REQUEST, Endpoint, Kind, LIMIT, Media, NOT_FOUND
 use super::query::Query;
 use crate::model::RunId;
 use crate::model::run::{RunRecord, RunState};
+use crate::runtime::run::EndedRun;
 use crate::store::{Page, PageRequest, RunQuery, trigger_kind};
 
 pub(super) const QUERY: &[Parameter] = &[
@@ -67,14 +68,36 @@ async fn one(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<Json
 pub(super) async fn find(api: &Api, id: &str) -> Result<RunRecord, ApiError> {
     let run: RunId =
         id.parse().map_err(|_| ApiError::bad_request(format!("\"{id}\" is no run id")).hint("a run id is a UUID"))?;
-    if let Some(ended) = api.engine.services.history.find(run) {
-        return Ok(ended.to_record());
+    if let Some(record) = api.engine.services.history.find(run) {
+        return Ok(record);
     }
     let stored = api.store.run(run).await?;
     stored.ok_or_else(|| {
         ApiError::not_found(format!("no run has the id {run}"))
-            .hint("it may be open still, or was one of many successful calls of which only a sample is kept")
+            .hint("it may have been one of many successful calls, of which only a sample is kept")
     })
+}
+
+/// A run the store may not have.
+enum InMemory {
+    Open(RunRecord),
+    Ended(Arc<EndedRun>),
+}
+
+impl InMemory {
+    fn id(&self) -> RunId {
+        match self {
+            InMemory::Open(run) => run.id,
+            InMemory::Ended(run) => run.id,
+        }
+    }
+
+    fn into_record(self) -> RunRecord {
+        match self {
+            InMemory::Open(run) => run,
+            InMemory::Ended(run) => run.to_record(),
+        }
+    }
 }
 
 /// Where a list goes on: below this run, in the store's page that starts after this cursor.
@@ -126,22 +149,24 @@ pub(super) async fn page(api: &Api, query: &Query) -> Result<Page<RunRecord>, Ap
         after = next;
     }
     let first_after = from.as_ref().and_then(|p| p.store_after.clone());
-    let mut recent = api.engine.services.history.recent(usize::MAX);
-    recent.retain(|r| below(r.id) && floor.is_none_or(|floor| r.id >= floor) && !runs.contains_key(&r.id));
-    recent.sort_by_key(|r| std::cmp::Reverse(r.id));
+    let (ended, open) = api.engine.services.history.in_memory();
+    let mut recent: Vec<InMemory> = ended.into_iter().map(InMemory::Ended).collect();
+    recent.extend(open.into_iter().map(InMemory::Open));
+    recent.retain(|r| below(r.id()) && floor.is_none_or(|floor| r.id() >= floor) && !runs.contains_key(&r.id()));
+    recent.sort_by_key(|r| std::cmp::Reverse(r.id()));
     let mut added = 0;
     for run in recent {
         // Those further down cannot be on this page any more.
         if added > limit {
             break;
         }
-        let mut record = run.to_record();
+        let mut record = run.into_record();
         if matches(&filter, &record) {
             record.trace.clear();
             // It goes with the store's page its neighbour below came from; reading that again is never wrong.
-            let neighbour = runs.range(..run.id).next_back().or_else(|| runs.range(run.id..).next());
+            let neighbour = runs.range(..record.id).next_back().or_else(|| runs.range(record.id..).next());
             let after = neighbour.map_or(first_after.clone(), |(_, (_, after))| after.clone());
-            runs.insert(run.id, (record, after));
+            runs.insert(record.id, (record, after));
             added += 1;
         }
     }

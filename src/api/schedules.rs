@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::openapi::{BAD_REQUEST, Endpoint, Media, ok};
+use super::openapi::{BAD_REQUEST, Endpoint, Media, PAGE, ok};
 use super::query::Query;
 use super::{Api, ScheduleView};
 
@@ -19,9 +19,9 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[Endpoint {
     path: "/probity/v1/schedules",
     tag: "agreements",
     summary: "The schedules in force, with their next and last firing",
-    query: &[],
+    query: PAGE,
     body: None,
-    answers: &[ok("all of them", Media::List("Schedule")), BAD_REQUEST],
+    answers: &[ok("a page of them, or all without `limit`", Media::List("Schedule")), BAD_REQUEST],
     login: true,
     route: || get(list),
 }];
@@ -44,6 +44,7 @@ pub(super) async fn with_claims(api: &Api) -> Result<Vec<Claimed>, ApiError> {
 }
 
 async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Json<Value>, ApiError> {
-    Query::read(query.as_deref(), &[])?;
-    Ok(Json(json!({ "items": with_claims(&api).await?, "next": null })))
+    let query = Query::read(query.as_deref(), PAGE)?;
+    let page = query.cut(with_claims(&api).await?)?;
+    Ok(Json(json!({ "items": page.items, "next": page.next })))
 }

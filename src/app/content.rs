@@ -55,15 +55,23 @@ fn shipped(dir: &'static Dir<'static>) -> Vec<(&'static str, &'static str)> {
     files
 }
 
+/// Refuses a file that is no flow file at all: a server without its flows would look ready and answer nothing.
+pub fn usable(flows: Content<FlowFile>) -> Result<Content<FlowFile>> {
+    match flows.diagnostics.iter().find(|d| matches!(d.code.as_str(), "broken-json" | "not-flows")) {
+        Some(problem) => bail!("{problem}"),
+        None => Ok(flows),
+    }
+}
+
 /// The configured flows. Without configuration `<data_dir>/flows.json`, which is made from the shipped flows when
 /// it is missing (`create`) or stood in for by them.
 pub fn load_flows(config: &Config, create: bool) -> Result<Content<FlowFile>> {
     if !config.flows.is_empty() {
-        return read_flows(Path::new(&config.flows));
+        return read_flows(Path::new(&config.flows)).and_then(usable);
     }
     let path = config.data_dir.join("flows.json");
     if path.exists() {
-        return read_flows(&path);
+        return read_flows(&path).and_then(usable);
     }
     let text = shipped_flows();
     if create {

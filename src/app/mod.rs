@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-pub use content::{Content, load_agreements, load_flows, read_flows, shipped_agreements, shipped_flows};
+pub use content::{Content, load_agreements, load_flows, read_flows, shipped_agreements, shipped_flows, usable};
 pub use serve::serve;
 
 use crate::clock::Clock;
@@ -138,9 +138,16 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
+/// Lines of the log that one list of problems may take.
+const REPORTED_MAX: usize = 200;
+
 /// Logs diagnostics at their severity.
 pub fn report(diagnostics: &[Diagnostic]) {
-    for diagnostic in diagnostics {
+    if diagnostics.len() > REPORTED_MAX {
+        let more = diagnostics.len() - REPORTED_MAX;
+        tracing::error!("{more} problems more than are shown; `probity check` lists them all");
+    }
+    for diagnostic in diagnostics.iter().take(REPORTED_MAX) {
         match diagnostic.severity {
             Severity::Error => tracing::error!("{diagnostic}"),
             Severity::Warning => tracing::warn!("{diagnostic}"),

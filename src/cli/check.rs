@@ -47,7 +47,9 @@ pub(super) fn check(args: &CheckArgs) -> ExitCode {
                 print(&format!("{diagnostic}\n"));
             }
             let warnings = diagnostics.len() - errors;
-            print(&format!("{} files checked: {errors} errors, {warnings} warnings\n", files.len()));
+            let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+            let (files, errors) = (count(files.len(), "file"), count(errors, "error"));
+            print(&format!("{files} checked: {errors}, {}\n", count(warnings, "warning")));
         }
         CheckFormat::Json => {
             let json = serde_json::json!({"files": files.len(), "diagnostics": diagnostics});
@@ -106,10 +108,23 @@ fn check_file(path: &Path, diagnostics: &mut Vec<Diagnostic>) {
         check_manifest(&text)
     } else if is_flow(&text) {
         check_flow(&text, &file)
+    } else if let Some(problem) = broken_json(path, &text) {
+        vec![problem]
     } else {
         agreement::load(&text, &file).1
     };
     diagnostics.extend(found.into_iter().map(|d| if d.file.is_empty() { d.in_file(file.clone()) } else { d }));
+}
+
+/// A `.json` file that is not JSON. (Read as YAML it would be a text, which is no help.)
+fn broken_json(path: &Path, text: &str) -> Option<Diagnostic> {
+    if path.extension().is_none_or(|e| e != "json") {
+        return None;
+    }
+    let error = serde_json::from_str::<serde::de::IgnoredAny>(text.trim_start_matches('\u{feff}')).err()?;
+    let problem = Diagnostic::error("broken-json", "$", format!("not JSON: {error}"))
+        .expected("a flow file (an array) or an agreement (an object)");
+    Some(problem.hint(format!("look at line {}, column {}", error.line(), error.column())))
 }
 
 /// A flow file is a JSON array, or an object with `flows`; everything else is taken for an agreement.

@@ -154,7 +154,9 @@ fn log(config: &Config, quiet: bool) {
         eprintln!("warning: log.level \"{level}\": {e}; using \"info\"");
         tracing_subscriber::EnvFilter::new("info")
     });
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Escape codes are for people in front of a terminal, not for files and journals.
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     // A second call (tests in one process) keeps the first subscriber.
     let _started = match config.log.format {
         LogFormat::Json => builder.json().try_init().is_ok(),

@@ -12,6 +12,7 @@ use super::test::{find, message, start_of};
 use super::{Settings, not_so, print, runtime, usage};
 use crate::app::{self, Surroundings, read_flows};
 use crate::clock::Clock;
+use crate::model::flow::Stopped;
 use crate::model::run::{RunState, Trigger};
 use crate::model::{Severity, Value};
 use crate::runtime::engine::{Opening, Start};
@@ -45,7 +46,7 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
 }
 
 async fn run_once(args: &RunArgs, config: &crate::config::Config) -> Result<ExitCode, ExitCode> {
-    let content = read_flows(&args.flow).map_err(|e| usage(&format!("{e:#}")))?;
+    let content = read_flows(&args.flow).and_then(app::usable).map_err(|e| usage(&format!("{e:#}")))?;
     let input = input(args)?;
     let store = crate::store::open("memory:", &Default::default()).await.map_err(|e| usage(&e.to_string()))?;
     let net = app::net(config).map_err(|e| usage(&format!("{e:#}")))?;
@@ -64,10 +65,12 @@ async fn run_once(args: &RunArgs, config: &crate::config::Config) -> Result<Exit
         None => only_entry(&deployed).map_err(|e| usage(&e))?,
     };
     if let Some(stopped) = deployed.stopped(node) {
-        return Err(not_so(format!("this flow does not run: {stopped:?}")));
+        return Err(not_so(format!("this flow does not run: {}", why(stopped))));
     }
     let mut msg = message(&input);
-    let start = start_of(&deployed, node);
+    // An inject without a given message is pressed: it makes its own.
+    let pressed = args.input.is_none() && deployed.plan.nodes[node as usize].node_type == "inject";
+    let start = if pressed { Start::Deliver } else { start_of(&deployed, node) };
     if start == Start::Emit(0) && msg.get("req").is_none() {
         let body = msg.payload().clone();
         msg.set("req", Value::handle(Request::new("POST", "/", HeaderMap::new(), Vec::new(), body, "127.0.0.1")));
@@ -81,6 +84,17 @@ async fn run_once(args: &RunArgs, config: &crate::config::Config) -> Result<Exit
     match ended.state {
         RunState::Done => Ok(ExitCode::SUCCESS),
         _ => Err(not_so(ended.error.as_ref().map_or("the run failed", |e| e.message.as_str()))),
+    }
+}
+
+fn why(stopped: &Stopped) -> String {
+    match stopped {
+        Stopped::Disabled => "its tab is disabled".into(),
+        Stopped::UnknownTypes(types) => {
+            let types: Vec<String> = types.iter().map(|t| format!("\"{t}\"")).collect();
+            format!("it has nodes of unknown type: {}", types.join(", "))
+        }
+        Stopped::Invalid => "it has errors; `probity check` lists them".into(),
     }
 }
 

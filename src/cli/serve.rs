@@ -23,21 +23,24 @@ pub(super) fn migrate(settings: &Settings) -> ExitCode {
         Err(code) => return code,
     };
     super::log(&config, true);
-    let migrated = runtime().block_on(async {
-        if config.database_url.is_empty() {
-            app::make_data_dir(&config.data_dir)?;
+    runtime().block_on(async {
+        if config.database_url.is_empty()
+            && let Err(error) = app::make_data_dir(&config.data_dir)
+        {
+            return super::usage(&format!("{error:#}"));
         }
-        let store = app::open_store(&config).await?;
-        store.migrate().await?;
-        anyhow::Ok(store.describe())
-    });
-    match migrated {
-        Ok(store) => {
-            print(&format!("{store} is up to date\n"));
-            ExitCode::SUCCESS
+        let store = match app::open_store(&config).await {
+            Ok(store) => store,
+            Err(error) => return super::usage(&format!("{error:#}")),
+        };
+        match store.migrate().await {
+            Ok(()) => {
+                print(&format!("{} is up to date\n", store.describe()));
+                ExitCode::SUCCESS
+            }
+            Err(error) => super::not_so(error),
         }
-        Err(error) => super::not_so(format!("{error:#}")),
-    }
+    })
 }
 
 /// SIGTERM or SIGINT.

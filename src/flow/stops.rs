@@ -6,7 +6,7 @@ use arcstr::ArcStr;
 use serde_json::Value as Json;
 
 use super::index::Index;
-use super::suggest::nearest_type;
+use super::suggest::hint_for;
 use super::{SUBFLOW_PREFIX, Specs, is_descriptive};
 use crate::model::Diagnostic;
 use crate::model::flow::{NodeDef, Stopped};
@@ -110,10 +110,11 @@ fn env_of<'a>(index: &Index<'a>, id: &str) -> Option<&'a Json> {
     index.entry(id).and_then(|entry| entry.get("env"))
 }
 
-/// One diagnostic per enabled node of unknown type.
+/// One diagnostic per enabled node of unknown type; a node without a type has been told of when it was loaded.
 pub(super) fn unknown_types(index: &Index<'_>, specs: Specs<'_>) -> Vec<Diagnostic> {
-    let mut hints: HashMap<&str, Option<&'static str>> = HashMap::new();
-    let unknown = index.file.nodes.iter().filter(|n| !n.disabled && !index.is_known(n, specs));
+    let mut hints: HashMap<&str, String> = HashMap::new();
+    let unknown =
+        index.file.nodes.iter().filter(|n| !n.disabled && !n.node_type.is_empty() && !index.is_known(n, specs));
     unknown
         .map(|node| {
             let path = format!("$[{}].type", node.entry);
@@ -122,12 +123,9 @@ pub(super) fn unknown_types(index: &Index<'_>, specs: Specs<'_>) -> Vec<Diagnost
                     .expected("the id of a subflow in the same file")
                     .did_you_mean(id, index.file.subflows.iter().map(|s| s.id.as_str()));
             }
-            let hint = hints.entry(&node.node_type).or_insert_with(|| nearest_type(&node.node_type, specs));
-            let d = Diagnostic::error("unknown-type", path, format!("unknown node type \"{}\"", node.node_type));
-            match hint {
-                Some(near) => d.hint(format!("did you mean \"{near}\"?")),
-                None => d.hint("`probity nodes` lists the known types; its tab does not run until then"),
-            }
+            let hint = hints.entry(&node.node_type).or_insert_with(|| hint_for(&node.node_type, specs));
+            Diagnostic::error("unknown-type", path, format!("unknown node type \"{}\"", node.node_type))
+                .hint(hint.clone())
         })
         .collect()
 }

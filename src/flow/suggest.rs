@@ -5,8 +5,53 @@ use super::Specs;
 /// Longer names are not worth the search.
 const NAME_BYTES_MAX: usize = 40;
 
+/// Node-RED's own node types that this release does not run: a slip is the least likely reason to find them unknown.
+const OTHER_CORE_TYPES: &[&str] = &[
+    "batch",
+    "complete",
+    "csv",
+    "exec",
+    "file",
+    "file in",
+    "function",
+    "html",
+    "http proxy",
+    "mqtt in",
+    "mqtt out",
+    "mqtt-broker",
+    "range",
+    "rbe",
+    "sort",
+    "tcp in",
+    "tcp out",
+    "tcp request",
+    "tls-config",
+    "trigger",
+    "udp in",
+    "udp out",
+    "unknown",
+    "watch",
+    "websocket in",
+    "websocket out",
+    "websocket-client",
+    "websocket-listener",
+    "xml",
+    "yaml",
+];
+
+/// What to do about a node of unknown type.
+pub(super) fn hint_for(given: &str, specs: Specs<'_>) -> String {
+    if OTHER_CORE_TYPES.contains(&given) {
+        return "a core node of Node-RED that this release does not run; its tab does not run with it".into();
+    }
+    match nearest_type(given, specs) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => "`probity nodes` lists the known types; its tab does not run with it".into(),
+    }
+}
+
 /// A known type one slip away from `given`: letter case, one character more, less, other, or two swapped.
-pub(super) fn nearest_type(given: &str, specs: Specs<'_>) -> Option<&'static str> {
+fn nearest_type(given: &str, specs: Specs<'_>) -> Option<&'static str> {
     let lower = given.trim().to_lowercase();
     if lower.is_empty() || lower.len() > NAME_BYTES_MAX {
         return None;
@@ -45,6 +90,13 @@ pub(super) fn nearest_type(given: &str, specs: Specs<'_>) -> Option<&'static str
 mod tests {
     use super::*;
     use crate::flow::testing::specs;
+
+    #[test]
+    fn a_core_type_of_node_red_is_no_slip() {
+        assert!(hint_for("function", &specs).contains("core node of Node-RED"));
+        assert!(hint_for("chnage", &specs).contains("did you mean \"change\"?"));
+        assert!(hint_for("status-storer", &specs).contains("probity nodes"));
+    }
 
     #[test]
     fn finds_types_one_slip_away() {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use arcstr::ArcStr;
+use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
@@ -18,7 +19,7 @@ use super::run::{EndedRun, RunCore, drive};
 use super::{Catalogue, Cx, Entry, Node, NodeConfig, Services, Step};
 use crate::clock::Clock;
 use crate::model::flow::{NodeIndex, Plan, Stopped};
-use crate::model::run::Trigger;
+use crate::model::run::{RunRecord, RunState, Trigger};
 use crate::model::{Diagnostic, Msg, RunId, Value};
 
 /// Runs flows. One per process.
@@ -194,6 +195,10 @@ pub type RunFuture = Pin<Box<dyn Future<Output = Arc<EndedRun>> + Send>>;
 impl Deployed {
     /// Opens a run; it makes progress when the future is polled.
     pub fn open(self: &Arc<Self>, opening: Opening) -> Result<(RunId, RunFuture), Busy> {
+        self.open_at(opening, self.services.clock.now())
+    }
+
+    fn open_at(self: &Arc<Self>, opening: Opening, started_at: Timestamp) -> Result<(RunId, RunFuture), Busy> {
         if self.active.count.fetch_add(1, Ordering::AcqRel) >= self.services.limits.runs_max
             || *self.active.cut_off.borrow()
         {
@@ -207,7 +212,7 @@ impl Deployed {
             flow: self.plan.nodes[opening.node as usize].flow,
             trigger: opening.trigger,
             started: Instant::now(),
-            started_at: self.services.clock.now(),
+            started_at,
             queue: Default::default(),
             states: Vec::new(),
             at_end: Default::default(),
@@ -238,9 +243,29 @@ impl Deployed {
 
     /// Opens a run on a task of its own.
     pub fn spawn(self: &Arc<Self>, opening: Opening) -> Result<RunId, Busy> {
-        let (id, run) = self.open(opening)?;
+        let (node, trigger, started_at) = (opening.node, opening.trigger.clone(), self.services.clock.now());
+        let (id, run) = self.open_at(opening, started_at)?;
+        self.services.history.opened(self.open_record(id, node, trigger, started_at));
         tokio::spawn(run);
         Ok(id)
+    }
+
+    /// What is known of a run while it is open.
+    fn open_record(&self, id: RunId, node: NodeIndex, trigger: Trigger, started_at: Timestamp) -> RunRecord {
+        let flow = self.plan.flows.get(self.plan.nodes[node as usize].flow as usize);
+        RunRecord {
+            id,
+            subject: flow.map(|f| f.id.to_string()).unwrap_or_default(),
+            trigger,
+            state: RunState::Running,
+            started_at,
+            ended_at: None,
+            version: self.plan.version.clone(),
+            hops: 0,
+            error: None,
+            trace: Vec::new(),
+            trace_dropped: 0,
+        }
     }
 
     /// Opens a run with a caller and waits for its answer at most `deadline`; the run goes on regardless.
@@ -256,9 +281,12 @@ impl Deployed {
         let (reply_to, answer) = ReplyTo::new();
         let reply_to = Arc::new(reply_to);
         msg.set(arcstr::literal!("res"), Value::handle(ReplyHandle(reply_to.clone())));
-        let (run, mut future) = self.open(Opening { node, start, msg, trigger, reply: Some(reply_to) })?;
+        let started_at = self.services.clock.now();
+        let opening = Opening { node, start, msg, trigger: trigger.clone(), reply: Some(reply_to) };
+        let (run, mut future) = self.open_at(opening, started_at)?;
         // Most runs end without waiting for anything: they are done after one poll, on the caller's task.
         if futures_util::poll!(&mut future).is_pending() {
+            self.services.history.opened(self.open_record(run, node, trigger, started_at));
             tokio::spawn(future);
         }
         let reply = tokio::select! {

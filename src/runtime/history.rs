@@ -4,9 +4,9 @@
 //! `runs_kept_per_s_max` a second, so that a busy endpoint does not drown the database. What is not written is
 //! counted.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use tokio::sync::mpsc;
@@ -22,8 +22,16 @@ const QUEUE_MAX: usize = 10_000;
 /// Runs written in one transaction.
 const BATCH_MAX: usize = 500;
 
+/// What can be asked about without the store.
+#[derive(Default)]
+struct Memory {
+    ended: VecDeque<Arc<EndedRun>>,
+    /// Runs that wait for something; one that never waits is over before anybody could ask.
+    open: HashMap<RunId, RunRecord>,
+}
+
 pub struct History {
-    recent: Mutex<VecDeque<Arc<EndedRun>>>,
+    memory: Mutex<Memory>,
     recent_max: usize,
     sender: mpsc::Sender<Arc<EndedRun>>,
     receiver: Mutex<Option<mpsc::Receiver<Arc<EndedRun>>>>,
@@ -45,7 +53,7 @@ impl History {
     pub fn new(limits: &Limits) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
         History {
-            recent: Mutex::default(),
+            memory: Mutex::default(),
             recent_max: limits.runs_in_memory_max,
             sender,
             receiver: Mutex::new(Some(receiver)),
@@ -74,11 +82,24 @@ impl History {
         } else if self.sender.try_send(run.clone()).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        let mut recent = self.recent.lock().unwrap_or_else(|p| p.into_inner());
-        if recent.len() >= self.recent_max {
-            recent.pop_front();
+        let mut memory = self.memory();
+        if !memory.open.is_empty() {
+            memory.open.remove(&run.id);
         }
-        recent.push_back(run);
+        if memory.ended.len() >= self.recent_max {
+            memory.ended.pop_front();
+        }
+        memory.ended.push_back(run);
+    }
+
+    /// Notes a run that goes on for a while, so that it can be found until it has ended. To be called before anything
+    /// can poll it.
+    pub(super) fn opened(&self, run: RunRecord) {
+        self.memory().open.insert(run.id, run);
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(|p| p.into_inner())
     }
 
     fn allow(&self) -> bool {
@@ -91,15 +112,19 @@ impl History {
         allowed
     }
 
-    /// A run still in memory.
-    pub fn find(&self, id: RunId) -> Option<Arc<EndedRun>> {
-        let recent = self.recent.lock().unwrap_or_else(|p| p.into_inner());
-        recent.iter().rev().find(|r| r.id == id).cloned()
+    /// A run still in memory: ended a while ago, or open and waiting.
+    pub fn find(&self, id: RunId) -> Option<RunRecord> {
+        let memory = self.memory();
+        let ended = memory.ended.iter().rev().find(|r| r.id == id).cloned();
+        let open = if ended.is_none() { memory.open.get(&id).cloned() } else { None };
+        drop(memory);
+        ended.map(|run| run.to_record()).or(open)
     }
 
-    /// Runs in memory, newest first.
-    pub fn recent(&self, max: usize) -> Vec<Arc<EndedRun>> {
-        self.recent.lock().unwrap_or_else(|p| p.into_inner()).iter().rev().take(max).cloned().collect()
+    /// Ended runs in memory, newest first, and the open ones that wait for something, in no order and without trace.
+    pub fn in_memory(&self) -> (Vec<Arc<EndedRun>>, Vec<RunRecord>) {
+        let memory = self.memory();
+        (memory.ended.iter().rev().cloned().collect(), memory.open.values().cloned().collect())
     }
 
     /// Writes ended runs to the store in batches until `stop` resolves and nothing is left. Call once.

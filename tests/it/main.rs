@@ -3,6 +3,7 @@
 
 mod api;
 mod browser;
+mod callers;
 mod deploy;
 mod docs;
 mod evaluation;

@@ -124,6 +124,13 @@ async fn every_caller_is_answered() {
         let run = hang.headers()["x-probity-run"].to_str().unwrap().to_string();
         assert_eq!(read(hang).await, (504, json!({ "error": "deadline", "run": run, "deadline_ms": 30 })));
         assert_eq!(server.engine.open_runs(), open, "the run goes on");
+        let (status, record) = server.json(&format!("/probity/v1/runs/{run}")).await;
+        assert_eq!((status, &record["id"], &record["state"]), (200, &json!(run), &json!("running")));
+        assert_eq!((&record["subject"], &record["trigger"]["path"]), (&json!("h"), &json!("/hang")));
+        assert!(record.get("ended_at").is_none());
+        let (_, running) = server.json("/probity/v1/runs?state=running").await;
+        assert_eq!(running["items"].as_array().unwrap().len(), open);
+        assert_eq!(running["items"][0]["id"], json!(run), "newest first");
     }
     let busy = server.get("/silent").await;
     assert_eq!((busy.status().as_u16(), &busy.headers()["retry-after"]), (503, &"1".parse().unwrap()));

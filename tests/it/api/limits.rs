@@ -82,3 +82,21 @@ async fn nonsense_is_refused_without_harm() {
     }
     assert_eq!(server.get("/health/live").await.status(), 200);
 }
+
+#[tokio::test]
+async fn a_body_nobody_wants_does_not_break_the_connection() {
+    let server = server(ApiOptions::default()).await;
+    // More than the buffers of a connection hold: it must be taken before the caller can read the answer.
+    let body = "x".repeat(4_000_000);
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    for last in [false, true] {
+        let close = if last { "Connection: close\r\n" } else { "" };
+        let head = format!("POST /nobody HTTP/1.1\r\nHost: localhost\r\n{close}Content-Length: {}\r\n\r\n", body.len());
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(body.as_bytes()).await.unwrap();
+    }
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert_eq!(answer.matches("HTTP/1.1 404").count(), 2, "{answer}");
+}

@@ -115,7 +115,7 @@ async fn runs_in_memory_and_in_the_store_are_one_list() {
             // Some are written while they are still in memory.
             if i % 3 == 1 {
                 let run = server.engine.services.history.find(id.parse().unwrap()).unwrap();
-                server.store.record_runs(&[run.to_record()]).await.unwrap();
+                server.store.record_runs(&[run]).await.unwrap();
             }
             expected.push(id);
         }
