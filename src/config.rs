@@ -176,7 +176,11 @@ fn resolve(
     if let Some((path, text)) = file {
         match text.parse::<Table>() {
             Ok(table) => merge(&mut merged, table, path, "", &mut problems),
-            Err(e) => problems.push(format!("{path}: not TOML: {e}")),
+            // Not the error's own text: it quotes the line, which may hold a password.
+            Err(e) => {
+                let line = e.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+                problems.push(format!("{path}: line {line}: not TOML: {}", e.message()));
+            }
         }
     }
     let known = leaves(&merged);
@@ -330,6 +334,8 @@ fn set_from_text(table: &mut Table, path: &[String], variable: &str, text: &str,
     };
     match value {
         Some(value) => *slot = value,
+        // The text is not shown: tables hold hashes and URLs with passwords, and what was meant to be one may too.
+        None if slot.is_table() => problems.push(format!("{variable}: expected name=value pairs separated by commas")),
         None => problems.push(format!("{variable}: expected {}, found \"{text}\"", slot.type_str())),
     }
 }
@@ -376,6 +382,15 @@ mod tests {
             warnings,
             ["environment variable PROBITY_LISTN is not a configuration key; did you mean PROBITY_LISTEN?"]
         );
+    }
+
+    #[test]
+    fn problems_do_not_quote_secrets() {
+        let file = Some(("f.toml", "listen = \"127.0.0.1:1\"\ndatabase_url = \"postgres://u:hunter2@h/d\n"));
+        let error = resolve(file, &env(&[("PROBITY_AUTH_TOKENS", "hunter2")]), &Table::new()).unwrap_err().to_string();
+        assert!(error.contains("f.toml: line 2: not TOML"), "{error}");
+        assert!(error.contains("PROBITY_AUTH_TOKENS: expected name=value"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
     }
 
     #[test]

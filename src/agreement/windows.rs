@@ -191,13 +191,12 @@ enum Unit {
     Month,
 }
 
-/// An instant in a zone as RFC 9557 text: `2026-03-29T00:00:00+01:00[Europe/Madrid]`.
+/// An instant in a zone as RFC 3339 text with the zone's offset then: `2026-03-29T00:00:00+01:00`.
 /// Written by hand: this is most of the cost of expanding a year of hours.
 pub fn local(at: Timestamp, zone: &TimeZone) -> String {
     let offset = zone.to_offset(at);
     let civil = offset.to_datetime(at);
-    let name = zone.iana_name().unwrap_or("");
-    let mut out = String::with_capacity(27 + name.len());
+    let mut out = String::with_capacity(25);
     if !(0..=9999).contains(&civil.year()) {
         return civil.to_string();
     }
@@ -215,18 +214,13 @@ pub fn local(at: Timestamp, zone: &TimeZone) -> String {
         out.push('.');
         out.push_str(fraction.trim_end_matches('0'));
     }
-    // Offsets before standard time have seconds, which RFC 9557 cannot write; they are rounded to the minute.
+    // Offsets before standard time have seconds, which RFC 3339 cannot write; they are rounded to the minute.
     let seconds = offset.seconds();
     let minutes = (seconds.unsigned_abs() + 30) / 60;
     out.push(if seconds < 0 { '-' } else { '+' });
     two(&mut out, (minutes / 60) as u8);
     out.push(':');
     two(&mut out, (minutes % 60) as u8);
-    if !name.is_empty() {
-        out.push('[');
-        out.push_str(name);
-        out.push(']');
-    }
     out
 }
 

@@ -41,7 +41,7 @@ pub(super) fn verdicts<'a>(states: impl Iterator<Item = &'a State>) -> String {
             vec![
                 state.of.clone(),
                 if scope.is_empty() { "-".into() } else { scope.join(" ") },
-                short_window(&state.window.from_local, &state.window.to_local),
+                state.window.text(),
                 verdict.as_str().to_string() + if state.provisional { " (provisional)" } else { "" },
                 state.value.map_or_else(|| "-".into(), short_number),
                 state.coverage.and_then(|c| c.ratio()).map_or_else(|| "-".into(), |r| format!("{:.0}%", r * 100.0)),
@@ -66,13 +66,6 @@ fn short_number(value: f64) -> String {
         Some(point) if text.len() > point + 5 && !text.contains('e') => format!("{}…", &text[..point + 5]),
         _ => text.to_string(),
     }
-}
-
-/// `2026-03-23 00:00 → 2026-03-30 00:00 Europe/Madrid` from two RFC 9557 texts.
-fn short_window(from: &str, to: &str) -> String {
-    let minute = |text: &str| text.get(..16).unwrap_or(text).replace('T', " ");
-    let zone = from.split_once('[').map_or("", |(_, z)| z.trim_end_matches(']'));
-    format!("{} → {} {zone}", minute(from), minute(to))
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -74,7 +76,8 @@ impl Evaluator {
             Collector::Flow { entry, .. } => self.ask_flow(entry, metric, query, body, run).await,
             Collector::PostGet { infrastructure_path, endpoint, .. } => match self.service(infrastructure_path)? {
                 Service::Url(base) => {
-                    let url = format!("{}{endpoint}", base.trim_end_matches('/'));
+                    let base = Base::of(&base).map_err(|e| format!("collector path \"{infrastructure_path}\": {e}"))?;
+                    let url = format!("{}{endpoint}", base.url);
                     let answer = self.post_and_poll(&base, &url, &body).await?;
                     Ok((url, None, answer))
                 }
@@ -149,9 +152,9 @@ impl Evaluator {
     }
 
     /// Governify's protocol: POST the computation, then GET what it names until it is ready.
-    async fn post_and_poll(&self, base: &str, url: &str, body: &Json) -> Result<Json, String> {
+    async fn post_and_poll(&self, base: &Base, url: &str, body: &Json) -> Result<Json, String> {
         let net = &self.engine.services.net;
-        let mut headers = HeaderMap::new();
+        let mut headers = base.headers(url);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let body = Bytes::from(serde_json::to_vec(body).expect("JSON prints"));
         let request = NetRequest { headers, body, ..NetRequest::new(Method::POST, address(url)?) };
@@ -166,15 +169,13 @@ impl Evaluator {
         let poll = if computation.starts_with("http://") || computation.starts_with("https://") {
             computation.to_string()
         } else {
-            format!("{}{computation}", base.trim_end_matches('/'))
+            format!("{}{computation}", base.url)
         };
         let mut pause = Duration::from_millis(self.options.poll_ms_min.max(1));
         let mut not_found = 0;
         loop {
-            let answer = net
-                .request(NetRequest::new(Method::GET, address(&poll)?))
-                .await
-                .map_err(|e| format!("collector {poll}: {e}"))?;
+            let request = NetRequest { headers: base.headers(&poll), ..NetRequest::new(Method::GET, address(&poll)?) };
+            let answer = net.request(request).await.map_err(|e| format!("collector {poll}: {e}"))?;
             match answer.status {
                 202 => not_found = 0,
                 404 if not_found < NOT_FOUND_MAX => not_found += 1,
@@ -183,6 +184,47 @@ impl Evaluator {
             self.engine.services.clock.sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(self.options.poll_ms_max.max(1)));
         }
+    }
+}
+
+/// A collector's base URL, its user and password apart: they are sent, but shown nowhere.
+struct Base {
+    /// Without user, password and final slash.
+    url: String,
+    authorization: Option<HeaderValue>,
+}
+
+impl Base {
+    fn of(text: &str) -> Result<Base, String> {
+        let mut url = Url::parse(text).map_err(|e| format!("its base URL cannot be read: {e}"))?;
+        let decoded = |part: &str| percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned();
+        let authorization = match (decoded(url.username()), url.password().map(decoded).unwrap_or_default()) {
+            (user, password) if user.is_empty() && password.is_empty() => None,
+            (user, password) => {
+                let value = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+                let mut value = HeaderValue::try_from(value).map_err(|e| format!("its user or password: {e}"))?;
+                value.set_sensitive(true);
+                Some(value)
+            }
+        };
+        if authorization.is_some() {
+            let bare = url.set_username("").and_then(|()| url.set_password(None));
+            bare.map_err(|()| "its base URL has no host".to_string())?;
+        }
+        let shown = if authorization.is_some() { url.as_str() } else { text };
+        Ok(Base { url: shown.trim_end_matches('/').to_string(), authorization })
+    }
+
+    /// The headers for `url`: the authorization goes to the base's own host only, whatever an answer names.
+    fn headers(&self, url: &str) -> HeaderMap {
+        let origin = |text: &str| Url::parse(text).ok().map(|url| url.origin());
+        let mut headers = HeaderMap::new();
+        if let Some(value) = &self.authorization
+            && origin(url) == origin(&self.url)
+        {
+            headers.insert(header::AUTHORIZATION, value.clone());
+        }
+        headers
     }
 }
 
@@ -197,4 +239,23 @@ fn parse(url: &str, status: u16, body: &[u8]) -> Result<Json, String> {
         return Err(format!("collector {url} answered {status}: {start}"));
     }
     serde_json::from_slice(body).map_err(|e| format!("collector {url} answered {status} without JSON ({e}): {start}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_sent_to_the_collector_and_shown_nowhere() {
+        let base = Base::of("http://ana:s%40cret@collector:5500/base/").unwrap();
+        assert_eq!(base.url, "http://collector:5500/base");
+        let sent = |url: &str| base.headers(url).get(header::AUTHORIZATION).cloned();
+        assert_eq!(sent("http://collector:5500/x").unwrap(), format!("Basic {}", STANDARD.encode("ana:s@cret")));
+        assert_eq!(sent("http://elsewhere:5500/x"), None);
+        let plain = Base::of("http://collector:5500/").unwrap();
+        assert_eq!(plain.url, "http://collector:5500");
+        assert!(plain.authorization.is_none());
+        let problem = Base::of("http://ana:s@cret@[/").map(|b| b.url).unwrap_err();
+        assert!(!problem.contains("cret"), "{problem}");
+    }
 }

@@ -111,7 +111,7 @@ impl<'a> Evaluation<'_, 'a> {
     fn top(&mut self, expr: &'a Expr) -> (Option<bool>, Option<f64>) {
         let (result, value) = match expr {
             Expr::Binary(op, left, right) if is_comparison(*op) => {
-                let (l, r) = (self.value(left), self.value(right));
+                let (l, r) = (self.settled(left), self.settled(right));
                 let measured = if metrics(left).is_empty() && !metrics(right).is_empty() { &r } else { &l };
                 let value = measured.number();
                 (self.compare(*op, l, r), value)
@@ -159,10 +159,23 @@ impl<'a> Evaluation<'_, 'a> {
             }
             Expr::Binary(op @ (BinaryOp::And | BinaryOp::Or), left, right) => self.logic(*op, left, right),
             Expr::Binary(op, left, right) => {
-                let (l, r) = (self.value(left), self.value(right));
-                if is_comparison(*op) { self.compare(*op, l, r) } else { self.compute(*op, l, r) }
+                if is_comparison(*op) {
+                    let (l, r) = (self.settled(left), self.settled(right));
+                    self.compare(*op, l, r)
+                } else {
+                    let (l, r) = (self.value(left), self.value(right));
+                    self.compute(*op, l, r)
+                }
             }
             Expr::Call(function, arguments) => self.call(*function, arguments),
+        }
+    }
+
+    /// A value that is to be compared or cut: what was computed in 15 significant digits, what was collected as it is.
+    fn settled(&mut self, expr: &'a Expr) -> Operated<'a> {
+        match (self.value(expr), expr) {
+            (Number(n), Expr::Binary(..) | Expr::Unary(..) | Expr::Call(..)) => Number(decimal(n)),
+            (value, _) => value,
         }
     }
 
@@ -243,8 +256,8 @@ impl<'a> Evaluation<'_, 'a> {
         let (l, r) = (self.arithmetic_operand(left, symbol(op)), self.arithmetic_operand(right, symbol(op)));
         let (Some(l), Some(r)) = (l, r) else { return Unknown };
         let result = match op {
-            BinaryOp::Add => l + r,
-            BinaryOp::Subtract => l - r,
+            BinaryOp::Add => decimal_sum(l + r, l.abs().max(r.abs())),
+            BinaryOp::Subtract => decimal_sum(l - r, l.abs().max(r.abs())),
             BinaryOp::Multiply => l * r,
             BinaryOp::Divide | BinaryOp::Remainder if r == 0.0 => {
                 let (left, right) = (number_text(l), number_text(r));
@@ -307,13 +320,16 @@ impl<'a> Evaluation<'_, 'a> {
         let name = super::parse::FUNCTIONS.iter().find(|f| f.1 == function).map_or("", |f| f.0);
         let mut numbers = Vec::with_capacity(arguments.len());
         for argument in arguments {
-            let value = self.value(argument);
+            let value = match function {
+                Function::Floor | Function::Ceil | Function::Round => self.settled(argument),
+                _ => self.value(argument),
+            };
             numbers.extend(self.arithmetic_operand(value, name));
         }
         if numbers.len() < arguments.len() {
             return Unknown;
         }
-        let sum = || numbers.iter().sum::<f64>();
+        let sum = || decimal_sum(numbers.iter().sum(), numbers.iter().fold(0.0, |most, n| n.abs().max(most)));
         let first = numbers.first().copied().unwrap_or(0.0);
         let result = match function {
             Function::Min => numbers.iter().copied().fold(f64::INFINITY, f64::min),
@@ -333,10 +349,37 @@ fn is_comparison(op: BinaryOp) -> bool {
     matches!(super::parse::strength(op), 4 | 5)
 }
 
+/// Significant decimal digits of what is computed, less one.
+const DIGITS: i32 = 14;
+
+/// A computed number to 15 significant digits, as spreadsheets have it: 57 / 100 * 100 is 57, not 56.99999999999999,
+/// so that a promise kept to the letter is not broken by binary fractions.
+fn decimal(n: f64) -> f64 {
+    if is_exact(n) {
+        return n;
+    }
+    format!("{n:.*e}", DIGITS as usize).parse().unwrap_or(n)
+}
+
+/// A sum or difference of numbers up to `most`. What remains when they all but cancel is good to the 15th digit of
+/// those only: 100.1 - 100 is 0.1. Otherwise nothing is cut off before it is compared.
+fn decimal_sum(n: f64, most: f64) -> f64 {
+    if is_exact(n) || n.abs() > most / 10.0 {
+        return n;
+    }
+    let decimals = DIGITS - most.log10().floor() as i32;
+    if decimals < 0 { n } else { format!("{n:.*}", decimals as usize).parse().unwrap_or(n) }
+}
+
+/// Whole numbers that floating point counts without gaps need no rounding; infinities cannot have it.
+fn is_exact(n: f64) -> bool {
+    !n.is_finite() || (n.fract() == 0.0 && n.abs() < 9e15)
+}
+
 /// Rounds to `digits` decimals (0 to 15, whole); halves upward, as JavaScript's `Math.round`.
 fn round(n: f64, digits: f64) -> f64 {
     let scale = 10f64.powi(digits.clamp(0.0, 15.0) as i32);
-    let scaled = n * scale;
+    let scaled = if digits > 0.0 { decimal(n * scale) } else { n * scale };
     if !scaled.is_finite() {
         return n;
     }

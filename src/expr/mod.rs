@@ -11,6 +11,9 @@
 //! Whatever has no value (a missing metric, `null`, `NaN`, an empty text, a division by zero) makes what is computed
 //! from it undecided, with a reason; `false and ?` is still false and `true or ?` still true (Kleene's logic).
 //! Only `exists`, `count` and `coalesce` look at the absence itself.
+//!
+//! Before it is compared, what was computed is rounded to 15 significant decimal digits: `57 / 100 * 100` is 57 and
+//! `0.1 + 0.2` is 0.3. Values as collected are compared as they are.
 
 mod evaluate;
 mod lex;

@@ -63,9 +63,34 @@ impl Scope {
 pub struct Window {
     pub from: Timestamp,
     pub to: Timestamp,
-    /// `2026-03-29T00:00:00+01:00[Europe/Madrid]` (RFC 9557).
+    /// `2026-03-29T00:00:00+01:00`: RFC 3339, with the offset the zone has at that instant.
     pub from_local: String,
     pub to_local: String,
+}
+
+impl Window {
+    /// As people read it: `2026-03-28 23:00 → 2026-03-29 00:00 UTC+01:00`; whole days without their midnights; both
+    /// offsets where the clock changes in between.
+    pub fn text(&self) -> String {
+        let (from, from_offset) = civil_and_offset(&self.from_local);
+        let (to, to_offset) = civil_and_offset(&self.to_local);
+        let whole_days = from.ends_with(" 00:00") && to.ends_with(" 00:00");
+        let cut = |civil: &str| civil.strip_suffix(" 00:00").filter(|_| whole_days).unwrap_or(civil).to_owned();
+        let (from, to) = (cut(&from), cut(&to));
+        if from_offset == to_offset {
+            format!("{from} → {to} {to_offset}")
+        } else {
+            format!("{from} {from_offset} → {to} {to_offset}")
+        }
+    }
+}
+
+/// `2026-03-29T00:00:00+01:00` → `2026-03-29 00:00` and `UTC+01:00`.
+fn civil_and_offset(local: &str) -> (String, String) {
+    let civil = local.get(..16).unwrap_or(local).replace('T', " ");
+    let offset = local.get(19..).unwrap_or_default().trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+    let offset = if ["", "Z", "+00:00"].contains(&offset) { "" } else { offset };
+    (civil, format!("UTC{offset}"))
 }
 
 /// One observed value of a metric in a scope and period.
@@ -196,5 +221,29 @@ impl State {
             "provisional": self.provisional,
             "run": self.run,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_read_as_people_write_them() {
+        let text = |from: &str, to: &str| {
+            let window = Window {
+                from: Timestamp::UNIX_EPOCH,
+                to: Timestamp::UNIX_EPOCH,
+                from_local: from.into(),
+                to_local: to.into(),
+            };
+            window.text()
+        };
+        let changing = text("2026-03-29T00:00:00+01:00", "2026-03-30T00:00:00+02:00");
+        assert_eq!(changing, "2026-03-29 UTC+01:00 → 2026-03-30 UTC+02:00");
+        let hour = text("2026-03-29T23:00:00+00:00", "2026-03-30T00:00:00+00:00");
+        assert_eq!(hour, "2026-03-29 23:00 → 2026-03-30 00:00 UTC");
+        let odd = text("2026-03-29T00:00:00.25+05:30", "2026-03-30T00:00:00.25+05:30");
+        assert_eq!(odd, "2026-03-29 → 2026-03-30 UTC+05:30");
     }
 }

@@ -171,8 +171,8 @@ mod tests {
             let window = Window {
                 from: "2026-01-01T00:00:00Z".parse().unwrap(),
                 to: "2026-01-02T00:00:00Z".parse().unwrap(),
-                from_local: "2026-01-01T00:00:00+00:00[UTC]".into(),
-                to_local: "2026-01-02T00:00:00+00:00[UTC]".into(),
+                from_local: "2026-01-01T00:00:00+00:00".into(),
+                to_local: "2026-01-02T00:00:00+00:00".into(),
             };
             Ok(vec![State {
                 agreement: "sla".into(),

@@ -58,7 +58,12 @@ fn day(n: i32) -> Window {
     let zone = TimeZone::get("Europe/Madrid").unwrap();
     let from = at("2026-02-28T23:00:00Z").to_zoned(zone).checked_add(n.days()).unwrap();
     let to = from.checked_add(1.day()).unwrap();
-    Window { from: from.timestamp(), to: to.timestamp(), from_local: from.to_string(), to_local: to.to_string() }
+    Window { from: from.timestamp(), to: to.timestamp(), from_local: local(&from), to_local: local(&to) }
+}
+
+/// As windows have their bounds: RFC 3339 with the zone's offset.
+fn local(at: &jiff::Zoned) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
 fn state(of: &str, metric: &str, department: Option<&str>, n: i32, run: RunId) -> State {

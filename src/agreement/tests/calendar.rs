@@ -87,15 +87,15 @@ fn every_period_steps_as_it_is_called() {
 #[test]
 fn local_texts() {
     let madrid = zone("Europe/Madrid");
-    assert_eq!(local(at("2026-03-28T23:00:00Z"), &madrid), "2026-03-29T00:00:00+01:00[Europe/Madrid]");
-    assert_eq!(local(at("2026-06-01T00:00:00.25Z"), &TimeZone::UTC), "2026-06-01T00:00:00.25+00:00[UTC]");
+    assert_eq!(local(at("2026-03-28T23:00:00Z"), &madrid), "2026-03-29T00:00:00+01:00");
+    assert_eq!(local(at("2026-06-01T00:00:00.25Z"), &TimeZone::UTC), "2026-06-01T00:00:00.25+00:00");
     assert_eq!(
         local(at("2026-06-01T00:00:00Z"), &zone("America/St_Johns")),
-        "2026-05-31T21:30:00-02:30[America/St_Johns]"
+        "2026-05-31T21:30:00-02:30"
     );
     // What we write by hand is what the library reads.
     let text = local(at("2026-10-25T01:30:00Z"), &madrid);
-    assert_eq!(text.parse::<jiff::Zoned>().unwrap().timestamp(), at("2026-10-25T01:30:00Z"));
+    assert_eq!(text.parse::<Timestamp>().unwrap(), at("2026-10-25T01:30:00Z"));
 }
 
 #[test]
@@ -197,7 +197,7 @@ proptest! {
         for window in &windows {
             prop_assert!(window.from < window.to, "{window:?}");
             prop_assert!(window.to > from && window.from < to, "{window:?}");
-            prop_assert_eq!(window.from_local.parse::<jiff::Zoned>().map(|z| z.timestamp()).ok(), Some(window.from));
+            prop_assert_eq!(window.from_local.parse::<Timestamp>().ok(), Some(window.from));
             let inside = window.to.checked_sub(1.nanosecond()).unwrap();
             let open = calendar.open_at(inside);
             prop_assert_eq!(open.as_ref(), Some(window));

@@ -3,7 +3,7 @@
 
 use maud::{Markup, html};
 
-use super::layout::{address, number, scope_text, window_text};
+use super::layout::{address, number, scope_text};
 use crate::model::state::{State, StoredState, Verdict};
 
 /// Newest verdicts a row of bars shows.
@@ -52,7 +52,7 @@ pub(super) fn row(states: &[&StoredState]) -> Markup {
                 @let (class, sign, word) = words(state.verdict);
                 @let open = if state.provisional { " provisional" } else { "" };
                 @let value = state.value.map(|v| format!(", value {}", number(v))).unwrap_or_default();
-                @let label = format!("{word}{value}, {}{}", window_text(&state.window), open.replace(' ', ", "));
+                @let label = format!("{word}{value}, {}{}", state.window.text(), open.replace(' ', ", "));
                 li {
                     a class=(format!("bar {class}{open}")) href=(verdict_address(state)) title=(label) aria-label=(label) {
                         span aria-hidden="true" { (sign) }

@@ -8,7 +8,7 @@ use maud::{DOCTYPE, Markup, html};
 use crate::api::error::ApiError;
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::run::RunState;
-use crate::model::state::{Scope, Window};
+use crate::model::state::Scope;
 
 /// Nothing but our own style sheet is loaded, and nobody may frame us.
 const POLICY: &str =
@@ -123,28 +123,6 @@ pub(super) fn scope_text(scope: &Scope) -> String {
     scope.0.iter().map(|(k, v)| format!("{k}: {v}")).collect::<Vec<_>>().join(", ")
 }
 
-/// `2026-03-29T00:00:00+01:00[Europe/Madrid]` → `2026-03-29 00:00`.
-pub(super) fn local_minute(local: &str) -> String {
-    let mut text = local.chars().take(16).collect::<String>();
-    if text.as_bytes().get(10) == Some(&b'T') {
-        text.replace_range(10..11, " ");
-    }
-    text
-}
-
-/// The zone of an RFC 9557 text.
-fn zone(local: &str) -> &str {
-    local.split_once('[').and_then(|(_, z)| z.strip_suffix(']')).unwrap_or("UTC")
-}
-
-/// A window in its own zone; whole days without their midnights.
-pub(super) fn window_text(window: &Window) -> String {
-    let (from, to) = (local_minute(&window.from_local), local_minute(&window.to_local));
-    let both_midnight = from.ends_with("00:00") && to.ends_with("00:00");
-    let cut = |t: &str| if both_midnight { t.chars().take(10).collect::<String>() } else { t.to_string() };
-    format!("{} → {} {}", cut(&from), cut(&to), zone(&window.from_local))
-}
-
 pub(super) fn instant(t: Timestamp) -> Markup {
     html! { time datetime=(t) { (t.strftime("%Y-%m-%d %H:%M:%S")) " UTC" } }
 }
@@ -215,20 +193,6 @@ pub(super) fn segment(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn windows_read_as_people_write_them() {
-        let window = |from: &str, to: &str| Window {
-            from: Timestamp::UNIX_EPOCH,
-            to: Timestamp::UNIX_EPOCH,
-            from_local: from.into(),
-            to_local: to.into(),
-        };
-        let days = window("2026-03-29T00:00:00+01:00[Europe/Madrid]", "2026-03-30T00:00:00+02:00[Europe/Madrid]");
-        assert_eq!(window_text(&days), "2026-03-29 → 2026-03-30 Europe/Madrid");
-        let hours = window("2026-03-29T23:00:00+00:00[UTC]", "2026-03-30T00:00:00+00:00[UTC]");
-        assert_eq!(window_text(&hours), "2026-03-29 23:00 → 2026-03-30 00:00 UTC");
-    }
 
     #[test]
     fn numbers_keep_what_matters() {

@@ -7,7 +7,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use super::bars::{badge, verdict_address};
-use super::layout::{self, PageError, Section, instant, number, page, scope_text, segment, window_text};
+use super::layout::{self, PageError, Section, instant, number, page, scope_text, segment};
 use crate::api::Api;
 use crate::api::error::ApiError;
 use crate::api::openapi::{AFTER, Kind, LIMIT, Parameter};
@@ -60,7 +60,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery)
                             (badge(state.verdict, state.provisional))
                         }
                         span .quiet { (state.agreement) " · " (scope_text(&state.scope)) }
-                        br; span .quiet { (window_text(&state.window)) }
+                        br; span .quiet { (state.window.text()) }
                     }
                 }
             }
@@ -118,7 +118,7 @@ fn one(stored: &StoredState, revisions: &[StoredState]) -> Markup {
         p .reason { (state.reason) }
         section .card {
             dl {
-                dt { "Window" } dd { (window_text(&state.window)) }
+                dt { "Window" } dd { (state.window.text()) }
                 dt { "Scope" } dd { (scope_text(&state.scope)) }
                 dt { "Value" } dd { (value(state.value)) }
                 @for (metric, n) in &state.values { dt { (layout::id(metric)) } dd { (value(*n)) } }

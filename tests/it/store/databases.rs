@@ -76,7 +76,7 @@ async fn postgres_views_show_the_latest_revisions() {
     let found: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM probity.verdicts WHERE scope ->> 'team' = 'blue' AND time = window_to \
          AND window_from = '2026-01-01T00:00:00Z' AND window_to = '2026-01-01T01:00:00Z' \
-         AND window_from_local = '2026-01-01T00:00:00Z[UTC]' AND window_to_local = '2026-01-01T01:00:00Z[UTC]'",
+         AND window_from_local = '2026-01-01T00:00:00Z' AND window_to_local = '2026-01-01T01:00:00Z'",
     )
     .fetch_one(&mut connection)
     .await
@@ -109,7 +109,7 @@ async fn sqlite_views_show_the_latest_revisions() {
     assert_eq!(row.get::<&str, _>("time"), "2026-01-01T01:00:00Z");
     assert_eq!(row.get::<&str, _>("window_from"), "2026-01-01T00:00:00Z");
     assert_eq!(row.get::<&str, _>("window_to"), "2026-01-01T01:00:00Z");
-    assert_eq!(row.get::<&str, _>("window_from_local"), "2026-01-01T00:00:00Z[UTC]");
+    assert_eq!(row.get::<&str, _>("window_from_local"), "2026-01-01T00:00:00Z");
 
     let rows: Vec<SqliteRow> = sqlx::query("SELECT * FROM probity_samples WHERE scope ->> 'team' = 'blue'")
         .fetch_all(&mut connection)

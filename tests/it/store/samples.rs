@@ -19,7 +19,7 @@ pub fn scope(members: &[(&str, &str)]) -> Scope {
 pub fn hour(n: i64) -> Window {
     let from = at("2026-01-01T00:00:00Z") + n.hours();
     let to = from + 1.hour();
-    Window { from, to, from_local: format!("{from}[UTC]"), to_local: format!("{to}[UTC]") }
+    Window { from, to, from_local: from.to_string(), to_local: to.to_string() }
 }
 
 /// A verdict on `fast` in the `n`th hour for team blue, with everything filled in.
