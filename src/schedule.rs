@@ -220,7 +220,14 @@ impl Scheduler {
                     async move { store.last_claim(&id).await }.boxed()
                 })
                 .await;
-            for at in schedule.missed(last, self.since) {
+            let missed = schedule.missed(last, self.since);
+            if missed.is_empty()
+                && let Subject::Windows(agreement) | Subject::Cron { agreement, .. } = &schedule.subject
+                && self.is_revised(agreement).await
+            {
+                tasks.spawn(self.clone().evaluate_again(agreement.clone()));
+            }
+            for at in missed {
                 tasks.spawn(self.clone().fire(schedule.clone(), at, How::Missed));
             }
         }
@@ -329,6 +336,41 @@ impl Scheduler {
         };
         let page = crate::store::PageRequest { limit: 1, after: None };
         Ok(self.evaluator.store.states(&query, &page).await.map_err(|e| e.to_string())?.items.is_empty())
+    }
+
+    /// True when the agreement's latest final verdicts were said of another version of its document.
+    async fn is_revised(&self, agreement: &Agreement) -> bool {
+        let id = agreement.id.clone();
+        let page = self.with_store(move |store| {
+            let query = crate::store::StateQuery {
+                agreement: Some(id.clone()),
+                provisional: Some(false),
+                ..Default::default()
+            };
+            async move { store.states(&query, &crate::store::PageRequest { limit: 1, after: None }).await }.boxed()
+        });
+        page.await.items.first().is_some_and(|latest| latest.state.agreement_version != agreement.hash)
+    }
+
+    /// Judges the last closed windows anew, under the document as it is now; the verdicts said before stay as earlier
+    /// revisions.
+    async fn evaluate_again(self: Arc<Self>, agreement: Arc<Agreement>) {
+        let Ok(_permit) = self.evaluations.clone().acquire_owned().await else { return };
+        let id = agreement.id.clone();
+        tracing::info!(agreement = %id, "its document has changed; its last closed windows are judged again");
+        let request = Request {
+            agreement,
+            windows: Windows::LastClosed { at: self.since, count: 1 },
+            guarantee: None,
+            trigger: Trigger::Cron { schedule: format!("agreement/{id}/revised"), due_at: self.since },
+            actor: "schedule".into(),
+            store: true,
+            claim: None,
+        };
+        if let Err(error) = self.evaluator.run(request).await {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(agreement = %id, %error, "its last closed windows could not be judged again");
+        }
     }
 
     /// Judges the open windows of an agreement; skipped while the last such evaluation is still under way.

@@ -127,10 +127,15 @@ fn dispatch(command: Command) -> ExitCode {
     }
 }
 
-/// Prints a usage or configuration problem; exit code 2.
+/// Prints usage or configuration problems, one a line; exit code 2. What follows an empty line is to be copied, so
+/// it is printed as it is.
 fn usage(problem: &str) -> ExitCode {
-    for line in problem.lines() {
+    let (problems, verbatim) = problem.split_once("\n\n").unwrap_or((problem, ""));
+    for line in problems.lines() {
         eprintln!("error: {line}");
+    }
+    if !verbatim.is_empty() {
+        eprintln!("\n{}", verbatim.trim_end());
     }
     ExitCode::from(2)
 }

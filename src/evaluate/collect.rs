@@ -175,11 +175,13 @@ impl Evaluator {
         let mut not_found = 0;
         loop {
             let request = NetRequest { headers: base.headers(&poll), ..NetRequest::new(Method::GET, address(&poll)?) };
-            let answer = net.request(request).await.map_err(|e| format!("collector {poll}: {e}"))?;
+            // Reasons name the collector, not the computation: its id is new with each evaluation, and a reason that
+            // differs is a new revision of the verdict.
+            let answer = net.request(request).await.map_err(|e| format!("collector {url}, its computation: {e}"))?;
             match answer.status {
                 202 => not_found = 0,
                 404 if not_found < NOT_FOUND_MAX => not_found += 1,
-                status => return parse(&poll, status, &answer.body),
+                status => return parse(&format!("{url}, its computation,"), status, &answer.body),
             }
             self.engine.services.clock.sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(self.options.poll_ms_max.max(1)));

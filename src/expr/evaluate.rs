@@ -371,9 +371,9 @@ fn decimal_sum(n: f64, most: f64) -> f64 {
     if decimals < 0 { n } else { format!("{n:.*}", decimals as usize).parse().unwrap_or(n) }
 }
 
-/// Whole numbers that floating point counts without gaps need no rounding; infinities cannot have it.
+/// Whole numbers need no rounding; infinities cannot have it.
 fn is_exact(n: f64) -> bool {
-    !n.is_finite() || (n.fract() == 0.0 && n.abs() < 9e15)
+    !n.is_finite() || n.fract() == 0.0
 }
 
 /// Rounds to `digits` decimals (0 to 15, whole); halves upward, as JavaScript's `Math.round`.

@@ -83,6 +83,25 @@ async fn the_first_start_judges_the_last_closed_windows_and_the_next_start_nothi
 }
 
 #[tokio::test]
+async fn a_changed_agreement_is_judged_again_at_the_next_start() {
+    let fixture = Fixture::sqlite().await;
+    let clock = Clock::manual(at("2026-03-01T10:30:00Z"));
+    let start = |extra: Value| {
+        let agreements = vec![agreement("sla", in_process(), extra)];
+        Running::start(evaluator(&clock, &fixture.store, agreements, two_teams(Arc::default()), "[]"), PLAIN)
+    };
+    let running = start(Value::Null);
+    stored(&fixture.store, 6).await;
+    running.stop().await;
+    let running = start(json!({"version": "1.1.0"}));
+    let revised = async || verdicts(&fixture.store).await.iter().filter(|s| s.revision == 2).count() == 2;
+    until("the last closed window has a second revision", revised).await;
+    running.stop().await;
+    let revisions: Vec<u32> = verdicts(&fixture.store).await.iter().map(|s| s.revision).collect();
+    assert_eq!(revisions, [1, 1, 1, 1, 2, 2]);
+}
+
+#[tokio::test]
 async fn a_window_is_judged_when_it_closes_by_exactly_one_of_two_replicas() {
     let fixture = Fixture::memory().await;
     let clock = Clock::manual(at("2026-03-01T10:30:00Z"));
