@@ -209,9 +209,15 @@ fn resolve(
     if !problems.is_empty() {
         return Err(ConfigError(problems));
     }
-    let config: Config = Value::Table(merged)
-        .try_into()
-        .map_err(|e: toml::de::Error| ConfigError(vec![format!("configuration: {}", e.message())]))?;
+    let listen = merged.get("listen").and_then(Value::as_str).unwrap_or_default();
+    if listen.parse::<SocketAddr>().is_err() {
+        let problem = format!("listen: expected an IP address and a port such as 127.0.0.1:1880, found \"{listen}\"");
+        return Err(ConfigError(vec![problem]));
+    }
+    // The error's full text names the key, on a line of its own.
+    let config: Config = Value::Table(merged).try_into().map_err(|e: toml::de::Error| {
+        ConfigError(vec![format!("configuration: {}", e.to_string().trim().replace('\n', " "))])
+    })?;
     validate(&config)?;
     Ok((config, warnings))
 }
@@ -382,6 +388,17 @@ mod tests {
             warnings,
             ["environment variable PROBITY_LISTN is not a configuration key; did you mean PROBITY_LISTEN?"]
         );
+    }
+
+    #[test]
+    fn values_of_the_right_kind_that_mean_nothing_are_named() {
+        let problem = |text: &str| resolve(Some(("f.toml", text)), &[], &Table::new()).unwrap_err().to_string();
+        let listen = problem("listen = \"localhost\"");
+        assert_eq!(listen, "listen: expected an IP address and a port such as 127.0.0.1:1880, found \"localhost\"");
+        let format = problem("[log]\nformat = \"xml\"");
+        assert!(format.contains("xml") && format.contains("format"), "{format}");
+        let runs = problem("[limits]\nruns_max = -1");
+        assert!(runs.contains("-1") && runs.contains("runs_max"), "{runs}");
     }
 
     #[test]
