@@ -17,6 +17,7 @@ mod terms;
 mod time;
 
 pub use load::{load, load_value};
+pub use time::instant;
 pub use windows::{Calendar, TooManyWindows, WINDOWS_MAX};
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ const PERIODS: &[(&str, Period)] = &[
 
 /// Reads a date or an instant: `2026-01-01` and `2026-01-01T08:00` are civil times in `zone`, a time with an offset
 /// or `Z` is an instant. A civil time in a gap moves forward by the gap; one that occurs twice means the first.
-pub(super) fn instant(text: &str, zone: &TimeZone) -> Option<Timestamp> {
+pub fn instant(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     let text = text.trim();
     if let Ok(at) = text.parse::<Timestamp>() {
         return Some(at);

@@ -209,8 +209,9 @@ pub(super) fn collector(collector: &Collector) -> String {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Evaluate {
-    from: Option<Timestamp>,
-    to: Option<Timestamp>,
+    /// Instants, or dates in the agreement's zone.
+    from: Option<String>,
+    to: Option<String>,
     guarantee: Option<String>,
     store: Option<bool>,
 }
@@ -231,7 +232,15 @@ async fn evaluate(
     };
     let (agreement, _) = find(&api, &id)?;
     check_guarantee(&agreement, wanted.guarantee.as_deref())?;
-    let range = match (wanted.from, wanted.to) {
+    let bound = |name: &str, text: Option<&str>| match text
+        .map(|t| (t, crate::agreement::instant(t, &agreement.time_zone)))
+    {
+        Some((text, None)) => Err(ApiError::bad_request(format!(
+            "\"{name}\" is \"{text}\"; expected an instant such as 2026-03-01T00:00:00Z or a date such as 2026-03-01"
+        ))),
+        found => Ok(found.and_then(|(_, at)| at)),
+    };
+    let range = match (bound("from", wanted.from.as_deref())?, bound("to", wanted.to.as_deref())?) {
         (None, None) => None,
         (Some(from), to) => {
             let to = to.unwrap_or_else(|| api.clock().now());

@@ -39,6 +39,11 @@ fn instant() -> Value {
     json!({ "type": "string", "format": "date-time" })
 }
 
+/// A bound of a range as callers give it.
+fn moment() -> Value {
+    json!({ "type": "string", "description": "an instant, or a date or time in the agreement's zone" })
+}
+
 fn count() -> Value {
     json!({ "type": "integer", "minimum": 0 })
 }
@@ -133,7 +138,7 @@ fn promised() -> Vec<(&'static str, Value)> {
     });
     let catch_up = words(&["skip", "last", "all"]);
     let evaluate = json!({
-        "from?": instant(), "to?": instant(), "guarantee?": text(),
+        "from?": moment(), "to?": moment(), "guarantee?": text(),
         "store?": { "type": "boolean", "description": "whether the verdicts are stored; true when absent" },
     });
     vec![

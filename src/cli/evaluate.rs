@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use clap::Args;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use super::{Format, Settings, not_so, print, report, runtime, usage};
 use crate::app::{self, Surroundings};
@@ -147,7 +146,11 @@ fn at(diagnostic: &Diagnostic, file: &str) -> Diagnostic {
 }
 
 fn windows(args: &EvaluateArgs, agreement: &Agreement, now: Timestamp) -> Result<Windows, String> {
-    let parse = |flag: &str, text: &str| instant(text, &agreement.time_zone).map_err(|e| format!("{flag} {text}: {e}"));
+    let parse = |flag: &str, text: &str| {
+        crate::agreement::instant(text, &agreement.time_zone).ok_or_else(|| {
+            format!("{flag} {text}: expected an instant such as 2026-03-01T00:00:00Z or a date such as 2026-03-01")
+        })
+    };
     let from = args.from.as_deref().map(|t| parse("--from", t)).transpose()?;
     let to = args.to.as_deref().map(|t| parse("--to", t)).transpose()?;
     match (from, to) {
@@ -160,17 +163,4 @@ fn windows(args: &EvaluateArgs, agreement: &Agreement, now: Timestamp) -> Result
             Ok(Windows::Overlapping { from, to })
         }
     }
-}
-
-/// An RFC 3339 instant, or a date or local time in `zone`.
-fn instant(text: &str, zone: &TimeZone) -> Result<Timestamp, String> {
-    if let Ok(instant) = text.parse::<Timestamp>() {
-        return Ok(instant);
-    }
-    let expected = "expected an instant such as 2026-03-01T00:00:00Z or a date such as 2026-03-01";
-    let civil = match text.parse::<jiff::civil::DateTime>() {
-        Ok(civil) => civil,
-        Err(_) => text.parse::<jiff::civil::Date>().map_err(|_| expected.to_string())?.to_datetime(Default::default()),
-    };
-    zone.to_timestamp(civil).map_err(|e| e.to_string())
 }

@@ -200,6 +200,9 @@ async fn errors_have_the_documents_shape() {
         ("{\"guarantee\":\"PAID\"}", 400),
         ("{\"from\":\"1960-01-01T00:00:00Z\",\"to\":\"1961-01-01T00:00:00Z\"}", 422),
         ("{\"from\":\"2026-03-01T00:00:00Z\",\"store\":false}", 200),
+        ("{\"from\":\"soon\"}", 400),
+        // Dates are midnights in the agreement's zone.
+        ("{\"from\":\"2026-03-01\",\"to\":\"2026-03-02\",\"store\":false}", 200),
     ] {
         let call = server.client.post(server.url("/probity/v1/agreements/orders/evaluate")).body(body);
         let (got, answer) = read(call.send().await.unwrap()).await;
