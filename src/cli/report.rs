@@ -44,7 +44,7 @@ pub(super) fn verdicts<'a>(states: impl Iterator<Item = &'a State>) -> String {
                 state.window.text(),
                 verdict.as_str().to_string() + if state.provisional { " (provisional)" } else { "" },
                 state.value.map_or_else(|| "-".into(), short_number),
-                state.coverage.and_then(|c| c.ratio()).map_or_else(|| "-".into(), |r| format!("{:.0}%", r * 100.0)),
+                state.coverage.and_then(|c| c.percent()).unwrap_or_else(|| "-".into()),
                 state.reason.clone(),
             ]
         })

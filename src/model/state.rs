@@ -129,9 +129,15 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// Share of the population that was seen, 0 to 1; `None` when nothing was expected.
-    pub fn ratio(self) -> Option<f64> {
-        (self.expected > 0).then(|| self.seen as f64 / self.expected as f64)
+    /// Share of the population that was seen, in per cent, cut to one decimal: 199 of 200 is `99.5%`, and `100%` is all of them. `None` when nothing
+    /// was expected.
+    pub fn percent(self) -> Option<String> {
+        let tenths = (u128::from(self.seen) * 1000).checked_div(u128::from(self.expected))?;
+        Some(match (tenths / 10, tenths % 10) {
+            (0, 0) if self.seen > 0 => "<0.1%".into(),
+            (whole, 0) => format!("{whole}%"),
+            (whole, tenth) => format!("{whole}.{tenth}%"),
+        })
     }
 }
 
@@ -227,6 +233,14 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn not_quite_all_is_not_all() {
+        let percent = |seen, expected| Coverage { seen, expected }.percent().unwrap();
+        assert_eq!([percent(200, 200), percent(199, 200), percent(5, 10)], ["100%", "99.5%", "50%"]);
+        assert_eq!([percent(999_999, 1_000_000), percent(1, 1_000_000), percent(0, 9)], ["99.9%", "<0.1%", "0%"]);
+        assert_eq!(Coverage { seen: 0, expected: 0 }.percent(), None);
+    }
 
     #[test]
     fn windows_read_as_people_write_them() {

@@ -127,14 +127,19 @@ pub(super) fn instant(t: Timestamp) -> Markup {
     html! { time datetime=(t) { (t.strftime("%Y-%m-%d %H:%M:%S")) " UTC" } }
 }
 
-/// A number as people read it: at most six significant decimals.
+/// A number as people read it: at most six decimals, cut and marked, never rounded: 99.9999999 must not read as 100.
 pub(super) fn number(n: f64) -> String {
     if n.fract() == 0.0 && n.abs() < 1e15 {
         return format!("{n:.0}");
     }
-    let text = format!("{n:.6}");
-    let text = text.trim_end_matches('0');
-    if text.trim_start_matches('-') == "0." { format!("{n:e}") } else { text.to_string() }
+    if n.abs() < 1e-6 || n.abs() >= 1e15 {
+        return format!("{n:e}");
+    }
+    let text = n.to_string();
+    match text.find('.') {
+        Some(point) if text.len() > point + 7 => format!("{}…", &text[..point + 7]),
+        _ => text,
+    }
 }
 
 pub(super) fn run_state(state: RunState) -> Markup {
@@ -196,8 +201,10 @@ mod tests {
 
     #[test]
     fn numbers_keep_what_matters() {
-        for (n, text) in [(95.0, "95"), (0.975, "0.975"), (1.0 / 3.0, "0.333333"), (1e-9, "1e-9"), (-0.5, "-0.5")] {
+        for (n, text) in [(95.0, "95"), (0.975, "0.975"), (2.0 / 3.0, "0.666666…"), (1e-9, "1e-9"), (-0.5, "-0.5")] {
             assert_eq!(number(n), text);
         }
+        assert_eq!(number(99.999_999_9), "99.999999…");
+        assert_eq!(number(1e300), "1e300");
     }
 }

@@ -146,7 +146,7 @@ fn coverage(coverage: Option<state::Coverage>) -> Markup {
         @match coverage {
             Some(c) => {
                 (c.seen) " of " (c.expected)
-                @if let Some(ratio) = c.ratio() { " (" (number((ratio * 1000.0).round() / 10.0)) " %)" }
+                @if let Some(percent) = c.percent() { " (" (percent) ")" }
             },
             None => span .quiet { "not told by the source" },
         }
