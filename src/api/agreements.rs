@@ -227,7 +227,7 @@ async fn evaluate(
     } else {
         serde_json::from_slice(&body).map_err(|e| {
             ApiError::bad_request(format!("the body is not valid: {e}"))
-                .hint("expected {\"from\":…, \"to\":…, \"guarantee\":…, \"store\":…}, each of which may be absent")
+                .hint("expected {\"from\":…, \"to\":…, \"guarantee\":…, \"store\":…}, each of which may be absent; from and to are instants such as 2026-03-29T00:00:00Z")
         })?
     };
     let (agreement, _) = find(&api, &id)?;

@@ -229,6 +229,19 @@ fn usage_and_configuration_errors_exit_with_two() {
     let bad = probity().args(["serve", "--config"]).arg(folder.0.join("bad.toml")).output().unwrap();
     assert_eq!(bad.status.code(), Some(2));
     assert!(text(&bad).contains("did you mean \"listen\"?"), "{}", text(&bad));
+    let deaf = probity().args(["serve", "--listen", "nonsense"]).output().unwrap();
+    assert_eq!(deaf.status.code(), Some(2));
+    assert!(text(&deaf).contains("listen: \"nonsense\" is no address; expected ADDRESS:PORT"), "{}", text(&deaf));
+    for (name, content, says) in [("broken.json", "[{", "not JSON"), ("other.json", "{}", "a flow file cannot be")] {
+        std::fs::write(folder.0.join(name), content).unwrap();
+        let refused = serve(&folder, &folder.0.join(name)).output().unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{name}");
+        assert!(text(&refused).contains(says), "{}", text(&refused));
+        let checked = probity().arg("check").arg(folder.0.join(name)).output().unwrap();
+        assert_eq!(checked.status.code(), Some(1), "{name}");
+    }
+    let migrated = probity().args(["migrate", "--database-url", "bogus"]).output().unwrap();
+    assert_eq!(migrated.status.code(), Some(2));
     assert_eq!(probity().arg("sevre").output().unwrap().status.code(), Some(2));
     assert_eq!(probity().args(["evaluate", "nothing-of-that-name"]).output().unwrap().status.code(), Some(2));
 }
@@ -255,6 +268,23 @@ fn run_prints_what_a_flow_emits_as_json_lines() {
     assert_eq!((&lines[1]["event"], &lines[1]["msg"]["payload"]["n"]), (&json!("output"), &json!(42)));
     let failed = probity().arg("run").arg(&flows).args(["--entry", "nowhere"]).output().unwrap();
     assert_eq!(failed.status.code(), Some(2));
+}
+
+#[test]
+fn an_inject_run_without_a_message_makes_its_own() {
+    let folder = Folder::new();
+    let flows = folder.write(
+        "flow.json",
+        &flow(&[
+            json!({"id": "inj0000000000000", "type": "inject", "props": [{"p": "payload"}], "payload": "7",
+                   "payloadType": "num", "wires": [["dbg0000000000000"]]}),
+            json!({"id": "dbg0000000000000", "type": "debug", "active": true, "tosidebar": true, "complete": "payload", "wires": []}),
+        ]),
+    );
+    let output = probity().arg("run").arg(&flows).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let line: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&line["event"], &line["value"]), (&json!("debug"), &json!(7)));
 }
 
 /// Each hop wraps the payload in one more level; the loop ends at `hops_max`.
