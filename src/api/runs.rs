@@ -80,7 +80,7 @@ pub(super) async fn find(api: &Api, id: &str) -> Result<RunRecord, ApiError> {
 
 /// A run the store may not have.
 enum InMemory {
-    Open(RunRecord),
+    Open(Box<RunRecord>),
     Ended(Arc<EndedRun>),
 }
 
@@ -94,7 +94,7 @@ impl InMemory {
 
     fn into_record(self) -> RunRecord {
         match self {
-            InMemory::Open(run) => run,
+            InMemory::Open(run) => *run,
             InMemory::Ended(run) => run.to_record(),
         }
     }
@@ -151,7 +151,7 @@ pub(super) async fn page(api: &Api, query: &Query) -> Result<Page<RunRecord>, Ap
     let first_after = from.as_ref().and_then(|p| p.store_after.clone());
     let (ended, open) = api.engine.services.history.in_memory();
     let mut recent: Vec<InMemory> = ended.into_iter().map(InMemory::Ended).collect();
-    recent.extend(open.into_iter().map(InMemory::Open));
+    recent.extend(open.into_iter().map(|run| InMemory::Open(Box::new(run))));
     recent.retain(|r| below(r.id()) && floor.is_none_or(|floor| r.id() >= floor) && !runs.contains_key(&r.id()));
     recent.sort_by_key(|r| std::cmp::Reverse(r.id()));
     let mut added = 0;
