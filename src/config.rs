@@ -209,11 +209,6 @@ fn resolve(
     if !problems.is_empty() {
         return Err(ConfigError(problems));
     }
-    let listen = merged.get("listen").and_then(Value::as_str).unwrap_or_default();
-    if listen.parse::<SocketAddr>().is_err() {
-        let problem = format!("listen: expected an IP address and a port such as 127.0.0.1:1880, found \"{listen}\"");
-        return Err(ConfigError(vec![problem]));
-    }
     // The error's full text names the key, on a line of its own.
     let config: Config = Value::Table(merged).try_into().map_err(|e: toml::de::Error| {
         ConfigError(vec![format!("configuration: {}", e.to_string().trim().replace('\n', " "))])
@@ -394,7 +389,7 @@ mod tests {
     fn values_of_the_right_kind_that_mean_nothing_are_named() {
         let problem = |text: &str| resolve(Some(("f.toml", text)), &[], &Table::new()).unwrap_err().to_string();
         let listen = problem("listen = \"localhost\"");
-        assert_eq!(listen, "listen: expected an IP address and a port such as 127.0.0.1:1880, found \"localhost\"");
+        assert!(listen.starts_with("listen: \"localhost\" is no address"), "{listen}");
         let format = problem("[log]\nformat = \"xml\"");
         assert!(format.contains("xml") && format.contains("format"), "{format}");
         let runs = problem("[limits]\nruns_max = -1");
