@@ -389,7 +389,10 @@ mod tests {
     fn values_of_the_right_kind_that_mean_nothing_are_named() {
         let problem = |text: &str| resolve(Some(("f.toml", text)), &[], &Table::new()).unwrap_err().to_string();
         let listen = problem("listen = \"localhost\"");
-        assert!(listen.starts_with("listen: \"localhost\" is no address"), "{listen}");
+        assert_eq!(
+            listen,
+            "listen: \"localhost\" is no address; expected ADDRESS:PORT, for example 127.0.0.1:1880 or [::1]:1880"
+        );
         let format = problem("[log]\nformat = \"xml\"");
         assert!(format.contains("xml") && format.contains("format"), "{format}");
         let runs = problem("[limits]\nruns_max = -1");
