@@ -10,6 +10,7 @@
 //! | 3 | `clock`, `net` |
 //! | 4 | `store`, `registry` |
 //! | 5 | `runtime` runs plans |
+//! | 6 | `plugin` nodes from outside, sandboxed WASM |
 //! | 7 | `nodes` builtin nodes |
 //! | 8 | `evaluate` the one evaluation path |
 //! | 9 | `schedule` what fires what is due |
@@ -33,6 +34,8 @@ pub mod registry;
 pub mod store;
 
 pub mod runtime;
+
+pub mod plugin;
 
 pub mod nodes;
 
