@@ -45,8 +45,8 @@ impl Clock {
         match self {
             Clock::System => tokio::time::sleep(duration).await,
             Clock::Manual(clock) => {
-                let due =
-                    *clock.now.borrow() + jiff::SignedDuration::try_from(duration).unwrap_or(jiff::SignedDuration::MAX);
+                let duration = jiff::SignedDuration::try_from(duration).unwrap_or(jiff::SignedDuration::MAX);
+                let due = clock.now.borrow().saturating_add(duration).unwrap_or(Timestamp::MAX);
                 clock.reached(due).await;
             }
         }
@@ -111,6 +111,19 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!sleeper.is_finished());
         clock.advance(Duration::from_secs(1));
+        sleeper.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_wait_beyond_the_end_of_time_is_a_wait() {
+        let clock = Clock::manual("2026-01-01T00:00:00Z".parse().unwrap());
+        let sleeper = tokio::spawn({
+            let clock = clock.clone();
+            async move { clock.sleep(Duration::MAX).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!sleeper.is_finished());
+        clock.advance(Duration::MAX);
         sleeper.await.unwrap();
     }
 }

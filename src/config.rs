@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use crate::api::AuthOptions;
 use crate::model::diagnostic::closest;
 
 /// The defaults, every key commented; also what `probity --help` points to.
@@ -113,6 +114,18 @@ pub struct Log {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+impl Auth {
+    /// As the API takes it.
+    pub fn options(&self, http: &Http) -> AuthOptions {
+        AuthOptions {
+            users: self.users.clone(),
+            tokens: self.tokens.clone(),
+            flow_users: self.flow_users.clone(),
+            hosts: http.hosts.clone(),
+        }
+    }
 }
 
 /// What is wrong with the configuration: one line per problem.
@@ -242,26 +255,7 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
             problems.push(format!("{key}: expected at least 1, found 0"));
         }
     }
-    for (name, hash) in &config.auth.users {
-        if !["$2a$", "$2b$", "$2y$"].iter().any(|p| hash.starts_with(p)) || hash.len() != 60 {
-            problems.push(format!(
-                "auth.users.{name}: expected a bcrypt hash ($2a$, $2b$ or $2y$, 60 characters); make one with \
-                 `htpasswd -nBC 10 {name}`"
-            ));
-        }
-    }
-    for (name, hash) in &config.auth.tokens {
-        if hash.len() != 64 || !hash.bytes().all(|b| b.is_ascii_hexdigit()) {
-            problems.push(format!(
-                "auth.tokens.{name}: expected the SHA-256 of the token in hex; make one with `printf %s TOKEN | sha256sum`"
-            ));
-        }
-    }
-    for name in &config.auth.flow_users {
-        if !config.auth.users.contains_key(name) {
-            problems.push(format!("auth.flow_users: \"{name}\" is not one of auth.users"));
-        }
-    }
+    problems.extend(config.auth.options(&config.http).problems());
     if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
 }
 
@@ -406,6 +400,19 @@ mod tests {
         assert!(error.contains("f.toml: line 2: not TOML"), "{error}");
         assert!(error.contains("PROBITY_AUTH_TOKENS: expected name=value"), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn what_could_never_let_anybody_in_is_refused() {
+        let hash = "$2y$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy";
+        for (users, says) in [
+            (format!("{{ \"a:b\" = \"{hash}\" }}"), "auth.users.a:b: a name cannot contain ':'"),
+            (format!("{{ ana = \"{}\" }}", hash.replace("$10$", "$xx$")), "auth.users.ana: not a bcrypt hash"),
+        ] {
+            let file = format!("[auth]\nusers = {users}\n");
+            let error = resolve(Some(("f.toml", &file)), &[], &Table::new()).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
     }
 
     #[test]

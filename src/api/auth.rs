@@ -169,6 +169,8 @@ impl Auth {
         let hash = known.clone().unwrap_or_else(|| NOBODY.to_string());
         let password = password.to_string();
         let _turn = self.hashing.acquire().await.expect("this semaphore is never closed");
+        // Once more: those who stood in line before may have failed too often by now.
+        self.not_too_many(ip, now)?;
         let verified = tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash).unwrap_or(false)).await;
         if known.is_none() || !verified.unwrap_or(false) {
             return Ok(None);
@@ -197,7 +199,7 @@ impl Auth {
 
     fn not_too_many(&self, ip: IpAddr, now: Timestamp) -> Result<(), Denied> {
         let failures = self.failures.lock().unwrap_or_else(|p| p.into_inner());
-        match failures.get(&ip) {
+        match failures.get(&network(ip)) {
             Some((since, n)) if *n >= FAILURES_MAX && now < *since + FAILURE_WINDOW => {
                 Err(Denied::TooManyFailures { retry_s: (*since + FAILURE_WINDOW).duration_since(now).as_secs().max(1) })
             }
@@ -209,13 +211,25 @@ impl Auth {
         let mut failures = self.failures.lock().unwrap_or_else(|p| p.into_inner());
         if failures.len() >= ENTRIES_MAX {
             failures.retain(|_, (since, _)| now < *since + FAILURE_WINDOW);
+            // Still full: so many addresses are one attack, and memory is worth more than its count.
+            if failures.len() >= ENTRIES_MAX {
+                failures.clear();
+            }
         }
-        let entry = failures.entry(ip).or_insert((now, 0));
+        let entry = failures.entry(network(ip)).or_insert((now, 0));
         if now >= entry.0 + FAILURE_WINDOW {
             *entry = (now, 0);
         }
         entry.1 += 1;
         tracing::warn!(%ip, failures = entry.1, "a login failed");
+    }
+}
+
+/// Whose guesses are counted together: one IPv4 address, or one IPv6 network of 64 bits, which is what one customer has.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
     }
 }
 
@@ -263,6 +277,32 @@ mod tests {
         assert!(auth.check(&basic("ana:secret"), ip, now).await.is_ok());
         assert!(auth.check(&header("Bearer t0ken"), "10.0.0.2".parse().unwrap(), now).await.is_ok());
         assert!(auth.check(&header("Bearer t0ken"), ip, now + FAILURE_WINDOW).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn guessing_in_parallel_is_slowed_down_too() {
+        let auth = auth();
+        let (ip, now) = ("10.0.0.1".parse().unwrap(), Timestamp::UNIX_EPOCH);
+        let guesses: Vec<HeaderMap> = (0..100).map(|i| basic(&format!("ana:guess{i}"))).collect();
+        let answers = futures_util::future::join_all(guesses.iter().map(|g| auth.check(g, ip, now))).await;
+        let looked_at = answers.iter().filter(|a| **a == Err(Denied::WrongCredentials)).count();
+        assert!((10..=12).contains(&looked_at), "{looked_at} of 100 guesses were looked at");
+    }
+
+    #[tokio::test]
+    async fn neighbours_in_one_ipv6_network_are_one_guesser_and_the_table_is_bounded() {
+        let (auth, now) = (auth(), Timestamp::UNIX_EPOCH);
+        let guess = header("Bearer x");
+        for host in 0..FAILURES_MAX {
+            let ip = format!("2001:db8::{host:x}").parse().unwrap();
+            assert_eq!(auth.check(&guess, ip, now).await, Err(Denied::WrongCredentials));
+        }
+        let another = auth.check(&guess, "2001:db8::ffff".parse().unwrap(), now).await;
+        assert!(matches!(another, Err(Denied::TooManyFailures { .. })), "{another:?}");
+        for i in 0..ENTRIES_MAX as u32 + 5 {
+            auth.failed(IpAddr::from((0x0a00_0000 + i).to_be_bytes()), now);
+        }
+        assert!(auth.failures.lock().unwrap().len() <= ENTRIES_MAX);
     }
 
     #[test]

@@ -17,10 +17,14 @@ use crate::model::{Object, Value};
 use crate::runtime::exchange::parse_query;
 use crate::runtime::routes::Route;
 
+/// Fields of a form, as many as `body-parser` takes.
+const FORM_FIELDS_MAX: usize = 1_000;
+
 /// Why a body was not taken.
 #[derive(Debug)]
 pub(super) enum Refused {
     TooLarge { limit: usize },
+    TooManyFields,
     TooSlow { ms: u64 },
     Broken { error: String },
     Malformed { what: &'static str, error: String },
@@ -36,6 +40,12 @@ impl IntoResponse for Refused {
                 format!("the body is over {limit} bytes"),
             )
             .hint("the operator can raise http.body_bytes_max"),
+            Refused::TooManyFields => ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_many_fields",
+                format!("the form has more than {FORM_FIELDS_MAX} fields"),
+            )
+            .hint("send it as JSON"),
             Refused::TooSlow { ms } => ApiError::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "body_too_slow",
@@ -51,7 +61,7 @@ impl IntoResponse for Refused {
                 ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_body", what)
             }
         };
-        let cut_off = matches!(error.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT);
+        let cut_off = matches!(error.error, "body_too_large" | "body_too_slow");
         let mut response = error.into_response();
         if cut_off {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -200,7 +210,7 @@ pub(super) async fn parse(
         return json(&bytes).map(Parsed::from);
     }
     if announced && media.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        return Ok(form(&bytes).into());
+        return form(&bytes).map(Parsed::from);
     }
     if route.upload && media.eq_ignore_ascii_case("multipart/form-data") {
         return upload(bytes, content_type, options).await;
@@ -219,8 +229,12 @@ fn json(bytes: &[u8]) -> Result<Value, Refused> {
     }
 }
 
-fn form(bytes: &[u8]) -> Value {
-    parse_query(&String::from_utf8_lossy(bytes))
+/// A form with more fields than are read is refused: a part of it would be taken for the whole.
+fn form(bytes: &[u8]) -> Result<Value, Refused> {
+    if bytes.iter().filter(|b| **b == b'&').count() >= FORM_FIELDS_MAX {
+        return Err(Refused::TooManyFields);
+    }
+    Ok(parse_query(&String::from_utf8_lossy(bytes)))
 }
 
 /// Everything else: text for what is text, bytes for what is not, by Node-RED's rules.
@@ -331,6 +345,17 @@ mod tests {
             let refused = parsed(Some("application/json"), body.as_bytes(), &route(false, false)).await.unwrap_err();
             assert_eq!(refused.into_response().status(), 400, "{}", &body[..body.len().min(9)]);
         }
+    }
+
+    #[tokio::test]
+    async fn a_form_with_more_fields_than_are_read_is_refused_not_cut() {
+        let form = |n: usize| vec!["a=1"; n].join("&");
+        let parse = async |n: usize| {
+            let body = form(n);
+            parsed(Some("application/x-www-form-urlencoded"), body.as_bytes(), &route(false, false)).await
+        };
+        assert_eq!(parse(FORM_FIELDS_MAX).await.unwrap().body.get("a").as_array().map(<[Value]>::len), Some(1000));
+        assert_eq!(parse(FORM_FIELDS_MAX + 1).await.unwrap_err().into_response().status(), 413);
     }
 
     #[tokio::test]

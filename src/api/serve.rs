@@ -43,7 +43,7 @@ impl Peer {
 pub async fn serve(listener: TcpListener, api: Arc<Api>, stop: impl Future<Output = ()>) {
     let router = super::router(api.clone());
     let http = Arc::new(connection_rules(&api));
-    let places = Arc::new(Semaphore::new(api.options.connections_max));
+    let places = Arc::new(Semaphore::new(api.options.connections_max.min(Semaphore::MAX_PERMITS)));
     let connections = GracefulShutdown::new();
     tokio::pin!(stop);
     loop {
@@ -127,12 +127,16 @@ fn is_own(path: &str) -> bool {
         .any(|own| path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
-async fn answer_own(api: &Arc<Api>, router: Router, peer: Peer, mut call: Call) -> Response {
-    match guard::admit(api, &peer, &call).await {
-        Ok(caller) => call.extensions_mut().insert(caller),
-        Err(refusal) => return refusal,
+async fn answer_own(api: &Arc<Api>, router: Router, peer: Peer, call: Call) -> Response {
+    let admitted = guard::admit(api, &peer, &call).await;
+    let (mut head, body) = call.into_parts();
+    match admitted {
+        Ok(caller) => head.extensions.insert(caller),
+        Err(refusal) => {
+            super::body::leave_unread(body, &head.headers, api).await;
+            return refusal;
+        }
     };
-    let (head, body) = call.into_parts();
     let body = match super::body::read(body, &head.headers, api).await {
         Ok(body) => body,
         Err(refused) => return refused.into_response(),

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::{Surroundings, content, engine, evaluator, make_data_dir, net, open_store, plan, report};
-use crate::api::{self, Api, ApiOptions, AuthOptions, LoadedAgreements, Observed, Parts, ScheduleView};
+use crate::api::{self, Api, ApiOptions, LoadedAgreements, Observed, Parts, ScheduleView};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::schedule::{Options, Scheduler};
@@ -18,12 +18,7 @@ use crate::schedule::{Options, Scheduler};
 /// Serves until `stop` resolves, then drains: no new calls, open runs get `shutdown_ms_max`, results are written.
 pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()> {
     let started = Instant::now();
-    let auth = AuthOptions {
-        users: config.auth.users.clone(),
-        tokens: config.auth.tokens.clone(),
-        flow_users: config.auth.flow_users.clone(),
-        hosts: config.http.hosts.clone(),
-    };
+    let auth = config.auth.options(&config.http);
     if let Err(problem) = api::check_exposure(config.listen, &auth) {
         bail!("{problem}");
     }

@@ -65,6 +65,9 @@ pub(super) fn check(args: &CheckArgs) -> ExitCode {
 /// The files below a path that we know how to check, in name order. A path that is not there is a problem.
 pub(super) fn collect(path: &Path, files: &mut Vec<PathBuf>, diagnostics: &mut Vec<Diagnostic>) {
     if path.is_dir() {
+        if contains_itself(path) {
+            return;
+        }
         let mut inner: Vec<PathBuf> = match std::fs::read_dir(path) {
             Ok(entries) => entries.filter_map(|e| Some(e.ok()?.path())).collect(),
             Err(e) => return diagnostics.push(unreadable(path, &e.to_string())),
@@ -82,6 +85,13 @@ pub(super) fn collect(path: &Path, files: &mut Vec<PathBuf>, diagnostics: &mut V
     } else {
         diagnostics.push(unreadable(path, "there is no such file or folder"));
     }
+}
+
+/// True for a link back to a folder it lies in.
+fn contains_itself(path: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    path.is_symlink()
+        && real(path).is_some_and(|target| path.parent().and_then(real).is_some_and(|at| at.starts_with(target)))
 }
 
 fn unreadable(path: &Path, problem: &str) -> Diagnostic {
@@ -210,4 +220,23 @@ fn check_manifest(text: &str) -> Vec<Diagnostic> {
         );
     }
     diagnostics
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_contains_itself_is_read_once() {
+        let folder = std::env::temp_dir().join(format!("probity-check-{}", uuid::Uuid::new_v4().simple()));
+        std::fs::create_dir_all(folder.join("inner")).unwrap();
+        std::fs::write(folder.join("a.json"), "[]").unwrap();
+        for link in ["again", "inner/up"] {
+            std::os::unix::fs::symlink(&folder, folder.join(link)).unwrap();
+        }
+        let (mut files, mut diagnostics) = (Vec::new(), Vec::new());
+        collect(&folder, &mut files, &mut diagnostics);
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!((files.len(), diagnostics.len()), (1, 0), "{files:?}");
+    }
 }

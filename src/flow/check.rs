@@ -42,7 +42,7 @@ pub fn problems(
     all.extend(check(&flows, specs, node_check));
     all.extend(super::plan(&flows, specs, process_env).diagnostics);
     let mut seen = std::collections::HashSet::new();
-    all.retain(|d| seen.insert((d.code.clone(), d.path.clone())));
+    all.retain(|d| seen.insert((d.code.clone(), d.path.clone(), d.message.clone())));
     let entry = |d: &Diagnostic| -> usize {
         d.path.strip_prefix("$[").and_then(|p| p.split(']').next()?.parse().ok()).unwrap_or(0)
     };

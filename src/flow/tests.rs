@@ -506,6 +506,18 @@ fn problems_are_said_once_with_hints_and_disabled_nodes_only_warn() {
 }
 
 #[test]
+fn each_loose_end_of_a_subflow_is_said() {
+    let text = json!([
+        {"id": "s", "type": "subflow", "name": "S", "in": [{"wires": [{"id": "gone"}]}],
+         "out": [{"wires": [{"id": "lost", "port": 0}]}]},
+        tab("t"),
+    ]);
+    let found = problems(&text.to_string(), "f", &specs, &no_env, &|_| Vec::new());
+    let loose = found.iter().filter(|d| d.code == "dangling-wire").count();
+    assert_eq!(loose, 2, "{found:?}");
+}
+
+#[test]
 fn fifty_tabs_are_planned_whole() {
     let mut flows = Vec::new();
     for t in 0..50 {

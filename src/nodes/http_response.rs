@@ -1,6 +1,7 @@
 //! `http response`: answers the HTTP call whose `res` the message carries.
 //!
-//! Status, headers and body as Node-RED with Express sends them; no ETag is made (it costs a hash of every body).
+//! Status, headers and body as Node-RED with Express sends them. The ETag, which only GET and HEAD need, is made where
+//! the answer leaves (`api/hooks.rs`).
 
 mod cookies;
 

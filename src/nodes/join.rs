@@ -240,6 +240,9 @@ impl Groups {
         }
         let key = parts.get("key").filter(|k| !k.is_nullish()).map(Value::to_js_string).filter(|k| !k.is_empty());
         if !self.groups.contains_key(&id) {
+            if self.groups.len() >= max {
+                return self.overflow(max);
+            }
             let kind = parts.get("type").and_then(Value::as_str).and_then(Kind::parse).unwrap_or(Kind::Array);
             let property = match parts.get("property") {
                 Some(Value::String(text)) if !text.is_empty() => match Path::parse(text) {
@@ -324,6 +327,10 @@ impl Groups {
             }
         }
         if !self.groups.contains_key(&id) {
+            if self.groups.len() >= max {
+                outcomes.push(self.overflow(max));
+                return outcomes;
+            }
             let property = custom.property.clone().unwrap_or_else(|| Path::key(literal!("payload")));
             let mut group = Group::new(custom.build, property, custom.joiner.clone());
             group.target = count;
@@ -430,7 +437,7 @@ impl Join {
         cx: &mut Cx<'_>,
     ) -> Step {
         let (after, accumulate) = (custom.timeout.unwrap_or(Duration::MAX), custom.accumulate);
-        if !cx.has_caller() && after.as_millis() >= u128::from(cx.services().limits.run_ms_max) {
+        if !cx.has_caller() && after >= cx.time_left() {
             let mut msg = Msg::from_object(Object::new());
             msg.set(literal!("_joinTimer"), Value::handle(Elapsed { key, timer }));
             cx.deliver_later(after, msg);

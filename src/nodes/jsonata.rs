@@ -205,14 +205,22 @@ fn now_call(args: &[JValue], now: i64) -> Result<JValue, EvaluatorError> {
     Evaluator::with_context(context).evaluate(&ast, &JValue::Null)
 }
 
-/// `$moment(time?, format?)`: the instant as ISO text, or formatted. Moment's own methods are not offered.
+/// `$moment(time?)`: the instant (milliseconds or ISO 8601 text, now when absent) as ISO text. Moment's formats and
+/// methods are not offered, and what would need them is an error: a wrong date is worse than none.
 fn moment_call(args: &[JValue], now: i64) -> Result<JValue, EvaluatorError> {
+    let refused = |what: &str| Err(EvaluatorError::EvaluationError(format!("$moment: {what}")));
+    if args.get(1).is_some_and(|format| !format.is_undefined()) {
+        return refused("a format to read a date by is not offered; give milliseconds or ISO 8601 text");
+    }
     let ms = match args.first() {
-        None | Some(JValue::Undefined) => now as f64,
-        Some(JValue::Number(n)) => *n,
-        Some(other) => other.as_str().and_then(moment::parse_iso).unwrap_or(f64::NAN),
+        None | Some(JValue::Undefined) => Some(now as f64),
+        Some(JValue::Number(n)) => Some(*n),
+        Some(other) => other.as_str().and_then(moment::parse_iso),
     };
-    Ok(JValue::string(date_to_iso(ms)))
+    match ms {
+        Some(ms) => Ok(JValue::string(date_to_iso(ms))),
+        None => refused("no date; expected milliseconds or ISO 8601 text such as 2026-03-01T00:00:00Z"),
+    }
 }
 
 fn node_error(error: EvaluatorError) -> NodeError {
@@ -529,6 +537,15 @@ mod tests {
             assert_eq!(eval(text).to_json(), expected, "{text}");
         }
         assert_eq!(eval("nothing.here"), Value::Undefined);
+    }
+
+    #[test]
+    fn a_format_moment_would_read_by_is_refused_not_ignored() {
+        assert_eq!(eval("$moment('2026-03-01')").to_json(), "\"2026-03-01T00:00:00.000Z\"");
+        for text in ["$moment('01-02-2026', 'DD-MM-YYYY')", "$moment('yesterday')"] {
+            let error = bed(text, "jsonata").error(MSG);
+            assert!(error.contains("$moment"), "{text}: {error}");
+        }
     }
 
     #[test]

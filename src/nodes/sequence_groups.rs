@@ -46,6 +46,11 @@ impl<T> Default for Groups<T> {
 }
 
 impl<T> Groups<T> {
+    /// Items that wait for the rest of their sequence.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
     /// Adds one item; gives the whole sequence, in the order of arrival, once it has `parts.count` items.
     /// `limit`: items that may be held over all sequences.
     pub fn add(&mut self, parts: &Parts, item: T, limit: usize) -> Result<Option<Vec<T>>, TooMany> {

@@ -253,9 +253,20 @@ impl Node for Switch {
     fn on_msg(&self, msg: Msg, cx: &mut Cx<'_>) -> Step {
         let parts = Parts::of(&msg);
         if let Some(parts) = parts.filter(|_| self.needs_count) {
+            if cx.has_caller() {
+                cx.at_run_end();
+            }
             return self.collect(msg, parts, cx);
         }
         self.route(msg, cx)
+    }
+
+    /// What a caller's run leaves incomplete is gone with it, which must not go unseen.
+    fn on_run_end(&self, cx: &mut Cx<'_>) {
+        let held = self.with_groups(cx, |groups| groups.incoming.held() + groups.outgoing.held());
+        if held > 0 {
+            cx.warn(format!("the run ended before all of a sequence came; {held} message(s) were not sent on"));
+        }
     }
 }
 
@@ -574,6 +585,15 @@ mod tests {
             .collect();
         assert_eq!(got, [(0, 2.0, 0.0, 2.0), (0, 3.0, 1.0, 2.0), (1, 3.0, 0.0, 1.0)]);
         assert_ne!(out[0].1.get("parts").unwrap().get("id"), out[2].1.get("parts").unwrap().get("id"));
+    }
+
+    #[tokio::test]
+    async fn what_a_caller_leaves_incomplete_does_not_go_unseen() {
+        use crate::nodes::rig::{Rig, msg, node};
+        let config = r#"{"property":"p","repair":true,"rules":[{"t":"else"}]}"#;
+        let rig = Rig::new(vec![node("s", "switch", config, &[])]);
+        rig.run(0, msg(r#"{"p":1,"parts":{"id":"x","index":0,"count":2}}"#)).await;
+        assert_eq!(rig.complaints(), ["the run ended before all of a sequence came; 1 message(s) were not sent on"]);
     }
 
     #[test]

@@ -65,12 +65,7 @@ impl Cx<'_> {
             self.core.fail(self.deployed, self.node, message);
             return;
         }
-        if self.core.queue.len() >= limits.queue_max {
-            let message = format!("{} messages are waiting in this run (queue_max)", limits.queue_max);
-            self.core.overflow(self.deployed, self.node, message);
-            return;
-        }
-        self.core.queue.push_back(Delivery { node: target, hops: self.hops + 1, msg });
+        self.core.enqueue(self.deployed, self.node, Delivery { node: target, hops: self.hops + 1, msg });
     }
 
     /// Emits after this long in a run of its own, linked to this one; for waits longer than a run may last.
@@ -99,11 +94,13 @@ impl Cx<'_> {
     /// answered before.
     pub fn reply(&mut self, msg: &Msg, reply: Reply) -> bool {
         let Some(handle) = msg.get("res").and_then(|v| v.as_handle::<ReplyHandle>()) else { return false };
-        if self.deployed.services.observer.is_some() {
+        let told = self.deployed.services.observer.is_some().then(|| reply.clone());
+        let counts = handle.0.send(reply);
+        if let Some(reply) = told.filter(|_| counts) {
             let node = self.node().id.clone();
-            self.event(Event::Reply { node, reply: reply.clone() });
+            self.event(Event::Reply { node, reply });
         }
-        handle.0.send(reply)
+        counts
     }
 
     /// Shows a status under the node and tells the status nodes that listen to it.
@@ -294,7 +291,17 @@ impl RunCore {
         msg.set("error", body);
         msg.ensure_id();
         for target in &failed.catch {
-            self.queue.push_back(Delivery { node: target.node, hops: hops + 1, msg: msg.clone() });
+            self.enqueue(deployed, node, Delivery { node: target.node, hops: hops + 1, msg: msg.clone() });
+        }
+    }
+
+    /// Puts a message that `from` sends in the queue, as long as there is room.
+    fn enqueue(&mut self, deployed: &Arc<Deployed>, from: NodeIndex, delivery: Delivery) {
+        let max = deployed.services.limits.queue_max;
+        if self.queue.len() >= max {
+            self.overflow(deployed, from, format!("{max} messages are waiting in this run (queue_max)"));
+        } else {
+            self.queue.push_back(delivery);
         }
     }
 
@@ -314,7 +321,7 @@ impl RunCore {
     }
 
     /// Fails the run and drops what is queued: it would only grow.
-    pub(super) fn overflow(&mut self, deployed: &Arc<Deployed>, node: NodeIndex, message: String) {
+    fn overflow(&mut self, deployed: &Arc<Deployed>, node: NodeIndex, message: String) {
         if !self.overflowed {
             self.overflowed = true;
             self.fail(deployed, node, message);

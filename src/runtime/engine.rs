@@ -1,5 +1,6 @@
 //! The engine: builds the nodes of a plan, swaps it in, opens runs and drains them at the end.
 
+use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
@@ -317,7 +318,10 @@ impl Deployed {
     /// Keeps a task for as long as this plan is the current one.
     pub(super) fn keep_task(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.tasks.lock().unwrap_or_else(|p| p.into_inner());
-        tasks.retain(|t| !t.is_finished());
+        // Looked through only when it would have to grow: many delayed messages cost no more than their number.
+        if tasks.len() == tasks.capacity() {
+            tasks.retain(|t| !t.is_finished());
+        }
         tasks.push(tokio::spawn(task));
     }
 
@@ -405,10 +409,11 @@ fn build(plan: Plan, catalogue: &Catalogue, services: &Arc<Services>, active: &A
                     diagnostics.push(Diagnostic::error("invalid-route", format!("$[{}].url", node.entry), problem));
                 }
             }
-            Some(Entry::Metric { name }) if stopped.is_none() => {
-                let before = metrics.insert(name.clone(), index);
-                diagnostics.extend(before.map(|_| duplicate_metric(node.entry, &name)));
-            }
+            Some(Entry::Metric { name }) if stopped.is_none() => match metrics.entry(name) {
+                // As with routes, the first answers.
+                Occupied(first) => diagnostics.push(duplicate_metric(node.entry, first.key())),
+                Vacant(place) => drop(place.insert(index)),
+            },
             Some(schedule @ Entry::Schedule { .. }) if stopped.is_none() => schedules.push((index, schedule)),
             _ => {}
         }

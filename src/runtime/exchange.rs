@@ -70,7 +70,8 @@ impl Request {
         }
         let cookies = self.headers.get(http::header::COOKIE).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let host = self.headers.get(http::header::HOST).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let hostname = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        let address = if host.starts_with('[') { host.find(']').map_or(0, |end| end + 1) } else { 0 };
+        let hostname = host[address..].find(':').map_or(host, |colon| &host[..address + colon]);
         let mut object = Object::with_capacity(12);
         object.insert("method", self.method.clone());
         object.insert("url", self.url.clone());
@@ -230,5 +231,16 @@ mod tests {
     #[test]
     fn cookies_are_decoded() {
         assert_eq!(Value::from(parse_cookies("a=1; b=%20x; a=2")).to_json(), r#"{"a":"1","b":" x"}"#);
+    }
+
+    #[test]
+    fn the_host_is_told_without_its_port() {
+        for (host, hostname) in
+            [("a.example:80", "a.example"), ("a.example", "a.example"), ("[::1]", "[::1]"), ("[::1]:80", "[::1]")]
+        {
+            let headers = HeaderMap::from_iter([(http::header::HOST, host.parse().unwrap())]);
+            let request = Request::new("GET", "/", headers, Vec::new(), Value::Undefined, "::1");
+            assert_eq!(request.object().unwrap().get("hostname"), Some(&Value::from(hostname)), "{host}");
+        }
     }
 }

@@ -253,9 +253,6 @@ async fn settle(
         match step {
             Step::Done => return,
             Step::Fail(failure) => {
-                if let Some(last) = core.steps.last_mut().filter(|s| s.node == node) {
-                    last.failed = true;
-                }
                 core.raise(deployed, node, hops, failure.error, failure.msg);
                 return;
             }
@@ -294,7 +291,8 @@ fn call(
     let step = std::panic::catch_unwind(AssertUnwindSafe(|| f(&**node, &mut cx)));
     let emitted = cx.emitted;
     if traced {
-        core.steps.push(StepRecord { at_us, node: index, emitted, failed: step.is_err() });
+        let failed = !matches!(step, Ok(Step::Done | Step::Wait(_)));
+        core.steps.push(StepRecord { at_us, node: index, emitted, failed });
     }
     step.unwrap_or_else(|panic| Step::fail(Msg::new(), panic_text(&*panic)))
 }

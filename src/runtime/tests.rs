@@ -88,6 +88,31 @@ impl Node for CountsAtEnd {
     }
 }
 
+/// Passes on, and fails its third message.
+struct FailsLate;
+impl Node for FailsLate {
+    fn on_msg(&self, msg: Msg, cx: &mut Cx<'_>) -> Step {
+        let seen = cx.run_state::<u32>();
+        *seen += 1;
+        if *seen == 3 {
+            return Step::fail(msg, "the third");
+        }
+        cx.emit(0, msg);
+        Step::Done
+    }
+}
+
+/// Answers for a metric.
+struct Measures;
+impl Node for Measures {
+    fn on_msg(&self, _msg: Msg, _cx: &mut Cx<'_>) -> Step {
+        Step::Done
+    }
+    fn entry(&self) -> Option<Entry> {
+        Some(Entry::Metric { name: "load".into() })
+    }
+}
+
 /// Counts how often it was started.
 struct Acts;
 static STARTED: AtomicUsize = AtomicUsize::new(0);
@@ -140,11 +165,14 @@ fn engine(nodes: Vec<PlanNode>, clock: Clock, limits: Limits) -> (Arc<Engine>, O
             sink.lock().unwrap().push((node, msg));
         }
     }));
-    let types = types!["pass" => Pass, "panics" => Panics, "answers" => Answers, "waits" => Waits, "counts" => CountsAtEnd, "acts" => Acts];
+    let types = types!["pass" => Pass, "panics" => Panics, "answers" => Answers, "waits" => Waits, "counts" => CountsAtEnd, "acts" => Acts, "fails late" => FailsLate, "measures" => Measures];
     let engine = Engine::new(Arc::new(services), Catalogue::new(&types));
-    let flow = PlanFlow { id: "tab".into(), label: "tab".into(), stopped: None, reply_ms_max: None };
-    engine.deploy(Plan { nodes, flows: vec![flow], ..Plan::default() });
+    engine.deploy(Plan { nodes, flows: vec![tab()], ..Plan::default() });
     (engine, outputs)
+}
+
+fn tab() -> PlanFlow {
+    PlanFlow { id: "tab".into(), label: "tab".into(), stopped: None, reply_ms_max: None }
 }
 
 async fn run(engine: &Arc<Engine>, msg: Msg) -> Arc<super::run::EndedRun> {
@@ -294,11 +322,62 @@ async fn runs_beyond_the_limit_are_refused_and_draining_ends_those_left() {
 #[tokio::test]
 async fn deployed_idle_a_plan_answers_but_its_sources_do_not_act() {
     let (engine, outputs) = engine(vec![node("p", "pass", &[])], Clock::System, Limits::default());
-    let flow = PlanFlow { id: "tab".into(), label: "tab".into(), stopped: None, reply_ms_max: None };
-    let plan = |nodes| Plan { nodes, flows: vec![flow.clone()], ..Plan::default() };
+    let plan = |nodes| Plan { nodes, flows: vec![tab()], ..Plan::default() };
     engine.deploy_idle(plan(vec![node("q", "pass", &[]), node("s", "acts", &[])]));
     run(&engine, Msg::new()).await;
     assert_eq!((seen(&outputs), STARTED.load(Ordering::SeqCst)), (vec!["q".to_string()], 0));
     engine.deploy(plan(vec![node("s", "acts", &[])]));
     assert_eq!(STARTED.load(Ordering::SeqCst), 1);
+}
+
+fn caught_by(id: &str, node_type: &str, catch: &[u32]) -> PlanNode {
+    PlanNode {
+        catch: catch.iter().map(|c| CatchTarget { node: *c, uncaught_only: false }).collect(),
+        ..node(id, node_type, &[])
+    }
+}
+
+/// Each failure is caught by two nodes that fail as well: the messages double with every hop.
+#[tokio::test]
+async fn errors_that_multiply_are_held_to_the_queue_limit() {
+    let nodes = vec![caught_by("a", "panics", &[1, 2]), caught_by("b", "panics", &[0]), caught_by("c", "panics", &[0])];
+    let limits = Limits { queue_max: 50, hops_max: 30, ..Limits::default() };
+    let (engine, _) = engine(nodes, Clock::System, limits);
+    let ended = run(&engine, Msg::new()).await;
+    assert_eq!(ended.error.as_ref().unwrap().message, "50 messages are waiting in this run (queue_max)");
+}
+
+#[tokio::test]
+async fn a_failure_that_is_not_traced_marks_no_earlier_step() {
+    let nodes = vec![node("f", "fails late", &[&[0]])];
+    let limits = Limits { trace_steps_max: 2, hops_max: 100, ..Limits::default() };
+    let (engine, _) = engine(nodes, Clock::System, limits);
+    let ended = run(&engine, Msg::new()).await;
+    let notes: Vec<_> = ended.to_record().trace.into_iter().map(|s| s.note).collect();
+    assert_eq!((ended.state, notes), (RunState::Failed, vec![None, None]));
+}
+
+#[tokio::test]
+async fn only_the_answer_that_counts_is_told_of() {
+    let replies = Arc::new(AtomicUsize::new(0));
+    let mut services = Services::new(Clock::System, Limits::default(), Default::default());
+    let count = replies.clone();
+    services.observer = Some(Arc::new(move |_: RunId, event| {
+        count.fetch_add(usize::from(matches!(event, Event::Reply { .. })), Ordering::SeqCst);
+    }));
+    let engine = Engine::new(Arc::new(services), Catalogue::new(&types!["pass" => Pass, "answers" => Answers]));
+    let nodes = vec![node("a", "pass", &[&[1, 1]]), node("b", "answers", &[])];
+    engine.deploy(Plan { nodes, flows: vec![tab()], ..Plan::default() });
+    let trigger = Trigger::Http { method: "GET".into(), path: "/".into() };
+    let called = engine.current().call(0, Start::Deliver, Msg::new(), trigger, Duration::from_secs(2)).await.unwrap();
+    assert_eq!((called.reply.unwrap().status, replies.load(Ordering::SeqCst)), (200, 1));
+}
+
+#[tokio::test]
+async fn the_first_node_of_a_metric_answers_for_it() {
+    let (engine, _) =
+        engine(vec![node("m", "measures", &[]), node("n", "measures", &[])], Clock::System, Limits::default());
+    let deployed = engine.current();
+    assert_eq!(deployed.metrics.get("load"), Some(&0));
+    assert_eq!(deployed.diagnostics.iter().map(|d| d.code.as_str()).collect::<Vec<_>>(), ["duplicate-metric"]);
 }

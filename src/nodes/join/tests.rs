@@ -224,6 +224,29 @@ async fn a_node_holds_so_much_and_no_more() {
     assert!(far[0].contains("too many pending messages"), "{far:?}");
 }
 
+/// A group of which no part has a value takes up room, too.
+#[tokio::test]
+async fn groups_without_values_are_counted() {
+    let limits = crate::runtime::Limits { node_messages_max: 3, ..Default::default() };
+    let rig = Rig::with(vec![node("j", "join", "{}", &[])], limits, |_| {});
+    for i in 0..5 {
+        rig.inject(0, msg(&format!(r#"{{"parts":{{"id":"{i}","count":2}}}}"#))).await;
+    }
+    assert_eq!(rig.complaints().len(), 1, "{:?}", rig.complaints());
+    assert!(rig.complaints()[0].contains("node_messages_max"));
+}
+
+/// A run may end before the time of a group it opened; the group's time goes on.
+#[tokio::test]
+async fn a_time_that_a_run_cannot_wait_for_outlives_it() {
+    let limits = crate::runtime::Limits { run_ms_max: 0, ..Default::default() };
+    let rig = Rig::with(vec![node("j", "join", r#"{"mode":"custom","count":9,"timeout":"5"}"#, &[])], limits, |_| {});
+    rig.inject(0, msg(r#"{"payload":1}"#)).await;
+    assert_eq!(rig.engine.open_runs(), 0);
+    rig.advance(Duration::from_secs(5)).await;
+    assert_eq!(rig.take_payloads(), ["[1]"]);
+}
+
 /// An index far beyond the end must not make room for all that lies between.
 async fn rig_far() -> Vec<String> {
     let rig = rig("{}");

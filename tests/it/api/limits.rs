@@ -88,15 +88,25 @@ async fn a_body_nobody_wants_does_not_break_the_connection() {
     let server = server(ApiOptions::default()).await;
     // More than the buffers of a connection hold: it must be taken before the caller can read the answer.
     let body = "x".repeat(4_000_000);
-    let mut stream = TcpStream::connect(server.address).await.unwrap();
-    for last in [false, true] {
-        let close = if last { "Connection: close\r\n" } else { "" };
-        let head = format!("POST /nobody HTTP/1.1\r\nHost: localhost\r\n{close}Content-Length: {}\r\n\r\n", body.len());
-        stream.write_all(head.as_bytes()).await.unwrap();
-        stream.write_all(body.as_bytes()).await.unwrap();
+    for (path, host, status) in [("/nobody", "localhost", 404), ("/probity/v1/agreements/a/evaluate", "evil.test", 403)]
+    {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        for last in [false, true] {
+            let close = if last { "Connection: close\r\n" } else { "" };
+            let length = body.len();
+            let head = format!("POST {path} HTTP/1.1\r\nHost: {host}\r\n{close}Content-Length: {length}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(body.as_bytes()).await.unwrap();
+        }
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        assert_eq!(answer.matches(&format!("HTTP/1.1 {status}")).count(), 2, "{answer}");
     }
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.unwrap();
-    let answer = String::from_utf8(answer).unwrap();
-    assert_eq!(answer.matches("HTTP/1.1 404").count(), 2, "{answer}");
+}
+
+#[tokio::test]
+async fn more_connections_than_can_be_counted_may_be_allowed() {
+    let server = server(ApiOptions { connections_max: usize::MAX, ..ApiOptions::default() }).await;
+    assert_eq!(server.get("/health/live").await.status(), 200);
 }
