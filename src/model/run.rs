@@ -117,4 +117,23 @@ pub struct TraceStep {
     /// What happened, for evaluations and errors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// What the node attached as evidence.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<Attached>,
+}
+
+/// A fact that a node attached to its run, and who says so.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attached {
+    /// UUID.
+    pub id: String,
+    pub key: String,
+    pub value: serde_json::Value,
+    /// What the node concluded from it; absent when nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<bool>,
+    pub at: Timestamp,
+    /// The plugin that attached it: `name@version`, and the digest of its code.
+    pub plugin: ArcStr,
+    pub digest: ArcStr,
 }

@@ -16,12 +16,14 @@ pub struct NetError {
     /// too large), `ERR_TOO_MANY_REDIRECTS`, `CERT_HAS_EXPIRED` and other certificate codes, `EPROTO`.
     pub code: &'static str,
     pub message: String,
+    /// For a call that no grant allows: the host a grant would have to name.
+    pub to_grant: Option<String>,
 }
 
 impl NetError {
     /// `code` in Node.js' words; `message` names host and problem, never a secret.
     pub fn new(code: &'static str, message: impl Into<String>) -> NetError {
-        NetError { code, message: message.into() }
+        NetError { code, message: message.into(), to_grant: None }
     }
 
     /// From the client's error, by what caused it.
@@ -57,7 +59,7 @@ impl NetError {
 
 impl From<Refused> for NetError {
     fn from(refused: Refused) -> Self {
-        NetError::new("EACCES", refused.to_string())
+        NetError { to_grant: refused.to_grant.clone(), ..NetError::new("EACCES", refused.to_string()) }
     }
 }
 

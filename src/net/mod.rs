@@ -165,6 +165,16 @@ impl Net {
         Net { answering: Some(answer), ..Net::default() }
     }
 
+    /// The same net for a caller that may reach only what `allow` grants, within the rules of this one: an empty list
+    /// grants nothing, `*` and `*.suffix` public addresses, an exact name also private ones (never this machine), an
+    /// address or network itself.
+    pub fn granting(&self, allow: &[String]) -> Result<Net, Vec<Diagnostic>> {
+        let rules = Arc::new(Rules::grant(allow, self.rules.clone())?);
+        let places = Semaphore::new(self.options.requests_max.clamp(1, Semaphore::MAX_PERMITS));
+        let (plain, tls) = (OnceLock::new(), OnceLock::new());
+        Ok(Net { answering: self.answering.clone(), options: self.options.clone(), rules, plain, tls, places })
+    }
+
     pub fn options(&self) -> &NetOptions {
         &self.options
     }

@@ -1,6 +1,7 @@
 //! The allow-list: which names and addresses may be connected to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use url::{Host, Url};
 
@@ -34,16 +35,20 @@ enum Rule {
 pub(super) struct Rules {
     rules: Vec<Rule>,
     texts: Vec<String>,
+    /// For a grant to one caller: the engine's own rules, which hold as well.
+    engine: Option<Arc<Rules>>,
 }
 
 /// A connection that the rules do not admit.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("connecting to {target} is not allowed: {why}. To allow it: {line}")]
+#[error("connecting to {target} is not allowed: {why}{mend}")]
 pub(super) struct Refused {
     target: String,
     why: &'static str,
-    /// The configuration line that would allow it.
-    line: String,
+    /// The configuration line that would allow it; nothing for a grant.
+    mend: String,
+    /// What a grant would have to name.
+    pub(super) to_grant: Option<String>,
 }
 
 impl Rules {
@@ -59,11 +64,25 @@ impl Rules {
                 ),
             }
         }
-        if problems.is_empty() { Ok(Rules { rules, texts: texts.to_vec() }) } else { Err(problems) }
+        if problems.is_empty() { Ok(Rules { rules, texts: texts.to_vec(), engine: None }) } else { Err(problems) }
+    }
+
+    /// What is granted to one caller within the engine's rules. An empty list grants nothing; `*` and `*.suffix`
+    /// reach public addresses only; an exact name may also lead to private ones, but not to this machine.
+    pub(super) fn grant(texts: &[String], engine: Arc<Rules>) -> Result<Rules, Vec<Diagnostic>> {
+        Ok(Rules { engine: Some(engine), ..Rules::parse(texts)? })
     }
 
     /// Says whether `url` may be called. A name that is allowed as such is held to its addresses by the resolver.
     pub(super) async fn check(&self, url: &Url) -> Result<(), NetError> {
+        self.check_own(url).await?;
+        match &self.engine {
+            Some(engine) => engine.check_own(url).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn check_own(&self, url: &Url) -> Result<(), NetError> {
         let port = url.port_or_known_default();
         match url.host() {
             None => Err(NetError::new("ERR_INVALID_URL", "the URL names no host")),
@@ -76,7 +95,7 @@ impl Rules {
                 if found.iter().any(|a| self.names_address(a.ip(), port)) {
                     return Ok(());
                 }
-                Err(self.refused(name.to_string(), "net.allow does not name it", name.to_string()).into())
+                Err(self.refused(name.to_string(), self.unnamed(), name.to_string()).into())
             }
         }
     }
@@ -88,29 +107,52 @@ impl Rules {
         if is_guarded(ip) {
             return Err(self.refused(ip.to_string(), GUARDED_WHY, ip.to_string()));
         }
-        if self.allows_all() {
+        if self.allows_all() && (self.engine.is_none() || is_public(ip)) {
             Ok(())
         } else {
-            Err(self.refused(ip.to_string(), "net.allow does not name it", ip.to_string()))
+            Err(self.refused(ip.to_string(), self.unnamed(), ip.to_string()))
+        }
+    }
+
+    fn unnamed(&self) -> &'static str {
+        match self.engine {
+            Some(_) => "it was not granted",
+            None => "net.allow does not name it",
         }
     }
 
     /// Those of a name's addresses that may be connected to; an error when that leaves none.
     pub(super) fn admitted(&self, name: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Refused> {
         let by_name = self.allows_name(name, None);
-        let ok = |ip: IpAddr| self.names_address(ip, None) || (by_name && !is_guarded(ip));
+        let exact = self.names_exactly(name);
+        let reaches = |ip: IpAddr| match self.engine {
+            None => true,
+            Some(_) if exact => !plain(ip).is_loopback() || name == "localhost",
+            Some(_) => is_public(ip),
+        };
+        let ok = |ip: IpAddr| self.names_address(ip, None) || (by_name && !is_guarded(ip) && reaches(ip));
         let (admitted, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|a| ok(a.ip()));
-        match others.first() {
-            Some(other) if admitted.is_empty() => {
-                let why = if is_guarded(other.ip()) { GUARDED_WHY } else { "net.allow does not name it" };
+        match (others.first(), &self.engine) {
+            (Some(other), _) if admitted.is_empty() => {
+                let why = match other.ip() {
+                    ip if is_guarded(ip) => GUARDED_WHY,
+                    ip if by_name && self.engine.is_some() && !is_public(ip) => "the address is not a public one",
+                    _ => self.unnamed(),
+                };
                 Err(self.refused(format!("{name} ({})", other.ip()), why, other.ip().to_string()))
             }
+            (_, Some(engine)) => engine.admitted(name, admitted),
             _ => Ok(admitted),
         }
     }
 
+    fn names_exactly(&self, name: &str) -> bool {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        self.rules.iter().any(|rule| matches!(rule, Rule::Name { name: n, .. } if *n == name))
+    }
+
     fn allows_all(&self) -> bool {
-        self.rules.is_empty() || self.rules.contains(&Rule::Any)
+        (self.rules.is_empty() && self.engine.is_none()) || self.rules.contains(&Rule::Any)
     }
 
     /// `port: None` asks whether any port would do.
@@ -135,11 +177,15 @@ impl Rules {
     }
 
     fn refused(&self, target: String, why: &'static str, rule: String) -> Refused {
+        if self.engine.is_some() {
+            return Refused { target, why, mend: String::new(), to_grant: Some(rule) };
+        }
         let mut list = if self.texts.is_empty() { vec!["*".to_string()] } else { self.texts.clone() };
         // A list without entries allows everything; a new entry must not take that away.
         list.push(rule);
         let list: Vec<String> = list.iter().map(|text| format!("\"{text}\"")).collect();
-        Refused { target, why, line: format!("net.allow = [{}]", list.join(", ")) }
+        let mend = format!(". To allow it: net.allow = [{}]", list.join(", "));
+        Refused { target, why, mend, to_grant: None }
     }
 }
 
@@ -190,6 +236,38 @@ fn width(ip: IpAddr) -> u8 {
 fn is_guarded(ip: IpAddr) -> bool {
     let ip = plain(ip);
     GUARDED.iter().any(|(base, prefix)| contains(*base, *prefix, ip))
+}
+
+/// An address of the public internet: not this machine, nor a private, shared, documentation or multicast one (IANA
+/// special-purpose registries).
+fn is_public(ip: IpAddr) -> bool {
+    const SPECIAL: &[(&str, u8)] = &[
+        ("0.0.0.0", 8),
+        ("10.0.0.0", 8),
+        ("100.64.0.0", 10),
+        ("127.0.0.0", 8),
+        ("169.254.0.0", 16),
+        ("172.16.0.0", 12),
+        ("192.0.0.0", 24),
+        ("192.0.2.0", 24),
+        ("192.88.99.0", 24),
+        ("192.168.0.0", 16),
+        ("198.18.0.0", 15),
+        ("198.51.100.0", 24),
+        ("203.0.113.0", 24),
+        ("224.0.0.0", 3),
+        ("::", 127),
+        ("64:ff9b:1::", 48),
+        ("100::", 64),
+        ("2001::", 23),
+        ("2001:db8::", 32),
+        ("2002::", 16),
+        ("fc00::", 7),
+        ("fe80::", 9),
+        ("ff00::", 8),
+    ];
+    let ip = plain(ip);
+    !is_guarded(ip) && !SPECIAL.iter().any(|(base, bits)| base.parse().is_ok_and(|base| contains(base, *bits, ip)))
 }
 
 /// The IPv4 address inside an IPv4-mapped or NAT64 (`64:ff9b::/96`) one: the same machine by another name.
@@ -276,6 +354,47 @@ mod tests {
         ] {
             assert_eq!(admits(list, url, resolved), expected, "{list:?} {url} {resolved:?}");
         }
+    }
+
+    #[test]
+    fn a_grant_reaches_public_addresses_and_what_it_names() {
+        let engine = Arc::new(rules(&[]));
+        let admits = |list: &[&str], name: &str, ip: &str| {
+            let list: Vec<String> = list.iter().map(|s| s.to_string()).collect();
+            let grant = Rules::grant(&list, engine.clone()).unwrap();
+            let ip: IpAddr = ip.parse().unwrap();
+            match name {
+                "" => grant.check_address(ip, Some(80)).is_ok(),
+                _ => grant.allows_name(name, Some(80)) && grant.admitted(name, vec![SocketAddr::new(ip, 0)]).is_ok(),
+            }
+        };
+        for (list, name, ip, expected) in [
+            (&[][..], "", "93.184.216.34", false),
+            (&[], "a.example", "93.184.216.34", false),
+            (&["*"], "", "93.184.216.34", true),
+            (&["*"], "a.example", "93.184.216.34", true),
+            (&["*"], "", "127.0.0.1", false),
+            (&["*"], "", "10.0.0.1", false),
+            (&["*"], "", "::ffff:10.0.0.1", false),
+            (&["*"], "", "fd00::1", false),
+            (&["*"], "a.example", "192.168.1.1", false),
+            (&["*"], "a.example", "127.0.0.1", false),
+            (&["*"], "", "169.254.169.254", false),
+            (&["*.example"], "a.example", "10.0.0.1", false),
+            (&["status-backend"], "status-backend", "172.18.0.5", true),
+            (&["status-backend"], "status-backend", "127.0.0.1", false),
+            (&["status-backend"], "status-backend", "169.254.169.254", false),
+            (&["localhost"], "localhost", "127.0.0.1", true),
+            (&["127.0.0.1:80"], "", "127.0.0.1", true),
+            (&["10.0.0.0/8"], "", "10.1.1.1", true),
+            (&["10.0.0.0/8"], "", "11.1.1.1", false),
+        ] {
+            assert_eq!(admits(list, name, ip), expected, "{list:?} {name} {ip}");
+        }
+        // What the engine's rules refuse, no grant opens.
+        let narrow = Arc::new(rules(&["b.example"]));
+        let grant = Rules::grant(&["a.example".to_string()], narrow).unwrap();
+        assert!(grant.admitted("a.example", vec!["93.184.216.34:0".parse().unwrap()]).is_err());
     }
 
     #[test]

@@ -488,7 +488,7 @@ impl Node for Join {
     }
 
     /// What a caller's run leaves incomplete is gone with it, which must not go unseen.
-    fn on_run_end(&self, cx: &mut Cx<'_>) {
+    fn on_run_end(&self, cx: &mut Cx<'_>) -> Step {
         let (groups, held) = self.groups.with(cx, |g| {
             let pending: usize = g.pending.values().map(Pending::len).sum();
             (g.groups.len() + g.pending.len(), g.held + pending)
@@ -496,6 +496,7 @@ impl Node for Join {
         if groups > 0 {
             cx.warn(format!("the run ended before {groups} group(s) were complete; {held} part(s) were not joined"));
         }
+        Step::Done
     }
 }
 

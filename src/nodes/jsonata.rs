@@ -21,7 +21,7 @@ use crate::model::path::Path;
 use crate::model::value::date_to_iso;
 use crate::model::{Msg, Object, Value};
 use crate::runtime::context::Level;
-use crate::runtime::{Cx, NodeError, Services};
+use crate::runtime::{Cx, NodeError, Place, Services};
 
 /// An evaluation is ended after this long, milliseconds.
 const EVAL_MS_MAX: u64 = 2_000;
@@ -103,11 +103,11 @@ impl Jsonata {
 
     /// Evaluates against the message. No result is `Undefined`; a result that is a function, too.
     pub fn eval(&self, msg: &Msg, cx: &Cx<'_>) -> Result<Value, NodeError> {
-        self.eval_with(msg, cx, &[])
+        self.eval_with(msg, cx.place(), &[])
     }
 
     /// Evaluates with variables, for example `("I", index)` for `$I`.
-    pub fn eval_with(&self, msg: &Msg, cx: &Cx<'_>, variables: &[(&str, Value)]) -> Result<Value, NodeError> {
+    pub fn eval_with(&self, msg: &Msg, place: Place<'_>, variables: &[(&str, Value)]) -> Result<Value, NodeError> {
         let input = self.input(msg.object())?;
         if variables.is_empty() && self.calls.none() {
             let result = self.program().evaluate_with_options(&input, options()).map_err(node_error)?;
@@ -118,7 +118,7 @@ impl Jsonata {
             context.bind((*name).to_string(), to_jsonata(value, 0)?);
         }
         let mut evaluator = Evaluator::with_options(context, options());
-        self.register(&mut evaluator, cx)?;
+        self.register(&mut evaluator, place)?;
         let result = evaluator.evaluate(&self.ast, &input).map_err(node_error)?;
         from_jsonata(&result, 0)
     }
@@ -162,9 +162,9 @@ impl Jsonata {
         Ok(JValue::object(map))
     }
 
-    fn register(&self, evaluator: &mut Evaluator, cx: &Cx<'_>) -> Result<(), NodeError> {
+    fn register(&self, evaluator: &mut Evaluator, place: Place<'_>) -> Result<(), NodeError> {
         if self.calls.context || self.calls.env {
-            let around = Rc::new(Surroundings::of(cx));
+            let around = Rc::new(Surroundings::of(place));
             for (name, level) in [("flowContext", Level::Flow), ("globalContext", Level::Global)] {
                 let around = around.clone();
                 let read = move |args: &[JValue]| around.context(level, args);
@@ -173,7 +173,7 @@ impl Jsonata {
             let env = move |args: &[JValue]| around.env(args);
             evaluator.register_fn("env", env).map_err(node_error)?;
         }
-        let now = cx.now().as_millisecond();
+        let now = place.now().as_millisecond();
         if self.calls.clone {
             let copy = |args: &[JValue]| Ok(args.first().cloned().unwrap_or(JValue::Undefined));
             evaluator.register_fn("clone", copy).map_err(node_error)?;
@@ -248,8 +248,8 @@ struct Surroundings {
 }
 
 impl Surroundings {
-    fn of(cx: &Cx<'_>) -> Self {
-        Surroundings { services: cx.services().clone(), node: cx.node().clone() }
+    fn of(place: Place<'_>) -> Self {
+        Surroundings { services: place.services().clone(), node: place.node().clone() }
     }
 
     fn context(&self, level: Level, args: &[JValue]) -> Result<JValue, EvaluatorError> {

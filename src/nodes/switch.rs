@@ -355,7 +355,7 @@ impl Switch {
             Operand::Input(TypedInput::Jsonata(expression)) if matches!(rule.test, Test::JsonataTrue) => {
                 let parts = msg.get("parts").filter(|_| Parts::of(msg).is_some());
                 let variables = parts.map(|p| [("I", p.get("index")), ("N", p.get("count"))]);
-                expression.eval_with(msg, cx, variables.as_ref().map_or(&[], |v| v)).map_err(in_jsonata)?
+                expression.eval_with(msg, cx.place(), variables.as_ref().map_or(&[], |v| v)).map_err(in_jsonata)?
             }
             operand => self.operand(operand, msg, cx)?,
         };

@@ -16,7 +16,7 @@ use crate::model::path::Path;
 use crate::model::value::date_to_iso;
 use crate::model::{Diagnostic, Msg, Value};
 use crate::runtime::context::Level;
-use crate::runtime::{Cx, NodeConfig, NodeError, Services};
+use crate::runtime::{Cx, NodeConfig, NodeError, Place, Services};
 
 /// The types a typed input may have.
 pub const TYPES: &[&str] =
@@ -108,28 +108,40 @@ impl TypedInput {
 
     /// The value for this message. Only JSONata can fail.
     pub fn eval(&self, msg: &Msg, cx: &Cx<'_>) -> Result<Value, NodeError> {
+        self.eval_at(msg, cx.place())
+    }
+
+    /// The value for this message as the node at this place sees it.
+    pub fn eval_at(&self, msg: &Msg, place: Place<'_>) -> Result<Value, NodeError> {
         Ok(match self {
             TypedInput::Constant(value) => value.clone(),
             TypedInput::Regex { text, .. } => Value::String(text.clone()),
             TypedInput::Msg(path) => msg.get_path(path),
-            TypedInput::Context(level, path) => cx.context_get(*level, path, msg),
-            TypedInput::Date(form) => form.eval(cx),
-            TypedInput::Jsonata(expression) => return expression.eval(msg, cx),
+            TypedInput::Context(level, path) => place.context_get(*level, path, msg),
+            TypedInput::Date(form) => form.eval(place),
+            TypedInput::Jsonata(expression) => return expression.eval_with(msg, place, &[]),
         })
     }
 }
 
+/// Reads and evaluates a typed input whose kind and text are known only now, as a plugin's are.
+pub fn evaluate(kind: &str, text: &str, msg: &Msg, place: Place<'_>) -> Result<Value, NodeError> {
+    let cfg = NodeConfig { node: place.node(), plan: place.plan(), services: place.services() };
+    let input = TypedInput::of(&cfg, "typed input", &Value::from(text), kind).map_err(|d| d.message)?;
+    input.eval_at(msg, place)
+}
+
 impl DateForm {
-    fn eval(&self, cx: &Cx<'_>) -> Value {
-        let ms = cx.now().as_millisecond() as f64;
+    fn eval(&self, place: Place<'_>) -> Value {
+        let ms = place.now().as_millisecond() as f64;
         match self {
             DateForm::Millis => Value::Number(ms),
             DateForm::Iso => date_to_iso(ms).into(),
             DateForm::Object => Value::Date(ms),
             DateForm::Format(pattern) => {
-                let zone = cx.env("TZ");
+                let zone = place.env("TZ");
                 let zone = zone.as_str().and_then(|name| TimeZone::get(name).ok()).unwrap_or(TimeZone::UTC);
-                moment::format(&cx.now().to_zoned(zone), pattern).into()
+                moment::format(&place.now().to_zoned(zone), pattern).into()
             }
         }
     }

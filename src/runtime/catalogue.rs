@@ -22,19 +22,46 @@ pub struct NodeType {
     pub build: fn(&NodeConfig<'_>) -> Built,
 }
 
+/// Makes a node from its configuration.
+pub type Build = Arc<dyn Fn(&NodeConfig<'_>) -> Built + Send + Sync>;
+
+/// A node type of a catalogue: builtin, or from a plugin.
+#[derive(Clone)]
+pub struct Known {
+    pub spec: &'static NodeSpec,
+    pub build: Build,
+    /// The plugin it comes from; `None` for builtin ones.
+    pub plugin: Option<ArcStr>,
+}
+
+impl From<NodeType> for Known {
+    fn from(builtin: NodeType) -> Self {
+        Known { spec: builtin.spec, build: Arc::new(builtin.build), plugin: None }
+    }
+}
+
 /// All node types by name.
 #[derive(Clone, Default)]
 pub struct Catalogue {
-    types: BTreeMap<&'static str, NodeType>,
+    types: BTreeMap<&'static str, Known>,
 }
 
 impl Catalogue {
     pub fn new(types: &[NodeType]) -> Self {
-        Catalogue { types: types.iter().map(|t| (t.spec.node_type, *t)).collect() }
+        Catalogue { types: types.iter().map(|t| (t.spec.node_type, Known::from(*t))).collect() }
+    }
+
+    /// Adds a type; gives it back when one of this name is there already.
+    pub fn add(&mut self, known: Known) -> Result<(), Known> {
+        if self.types.contains_key(known.spec.node_type) {
+            return Err(known);
+        }
+        self.types.insert(known.spec.node_type, known);
+        Ok(())
     }
 
     /// A type by its name. A spec whose name ends in `:` is that of every type with this prefix (`subflow:<id>`).
-    pub fn get(&self, node_type: &str) -> Option<&NodeType> {
+    pub fn get(&self, node_type: &str) -> Option<&Known> {
         self.types.get(node_type).or_else(|| self.types.get(&node_type[..=node_type.find(':')?]))
     }
 
@@ -43,7 +70,7 @@ impl Catalogue {
     }
 
     /// In alphabetical order.
-    pub fn iter(&self) -> impl Iterator<Item = &NodeType> {
+    pub fn iter(&self) -> impl Iterator<Item = &Known> {
         self.types.values()
     }
 }

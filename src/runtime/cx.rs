@@ -12,10 +12,57 @@ use super::engine::{Deployed, Opening, Start};
 use super::run::{Delivery, RunCore};
 use super::{Event, NodeError, Reply, ReplyHandle, Services, Status};
 use crate::clock::Clock;
-use crate::model::flow::{NodeIndex, PlanNode};
+use crate::model::flow::{NodeIndex, Plan, PlanNode};
 use crate::model::path::Path;
-use crate::model::run::{RunError, Trigger};
+use crate::model::run::{Attached, RunError, Trigger};
 use crate::model::{Msg, Object, RunId, Value};
+
+/// Where a node stands: what it may read without handling a message.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    deployed: &'a Arc<Deployed>,
+    node: NodeIndex,
+}
+
+impl<'a> Place<'a> {
+    pub fn node(self) -> &'a PlanNode {
+        &self.deployed.plan.nodes[self.node as usize]
+    }
+
+    pub fn plan(self) -> &'a Plan {
+        &self.deployed.plan
+    }
+
+    pub fn services(self) -> &'a Arc<Services> {
+        &self.deployed.services
+    }
+
+    pub fn now(self) -> Timestamp {
+        self.deployed.services.clock.now()
+    }
+
+    /// An environment variable as this node sees it: its groups, subflow, tab, then the process.
+    pub fn env(self, name: &str) -> Value {
+        match self.node().env.get(name) {
+            Some(value) => value.clone(),
+            None => (self.deployed.services.env)(name).map(Value::from).unwrap_or_default(),
+        }
+    }
+
+    pub fn context_get(self, level: Level, path: &Path, msg: &Msg) -> Value {
+        self.deployed.services.context.get(self.node(), level, path, Some(msg.object()))
+    }
+
+    pub fn context_set(self, level: Level, path: &Path, value: Value, msg: &Msg) -> bool {
+        self.deployed.services.context.set(self.node(), level, path, value, Some(msg.object()))
+    }
+}
+
+impl Deployed {
+    pub fn place(self: &Arc<Self>, node: NodeIndex) -> Place<'_> {
+        Place { deployed: self, node }
+    }
+}
 
 /// The hands of a node: emit, reply, report, keep state, read time.
 pub struct Cx<'a> {
@@ -159,6 +206,16 @@ impl Cx<'_> {
         self.core.raise(self.deployed, self.node, self.hops, error.into(), msg);
     }
 
+    /// Attaches evidence to the run: kept in its history whatever else is left out of it.
+    pub fn attach(&mut self, evidence: Attached) {
+        // A step that is beyond the trace's limit is kept after all when evidence hangs on it.
+        let step = match self.core.steps.last() {
+            Some(last) if last.is_of(self.node) => self.core.steps.len() - 1,
+            _ => self.core.keep_step(self.node),
+        };
+        self.core.evidence.push((step, evidence));
+    }
+
     /// Tells whoever listens (`probity run`, tests).
     pub fn event(&mut self, event: Event) {
         if let Some(observer) = &self.deployed.services.observer {
@@ -196,6 +253,11 @@ impl Cx<'_> {
         max.saturating_sub(self.core.started.elapsed())
     }
 
+    /// When this run was opened.
+    pub fn started(&self) -> std::time::Instant {
+        self.core.started
+    }
+
     pub fn run_id(&self) -> RunId {
         self.core.id
     }
@@ -229,20 +291,26 @@ impl Cx<'_> {
         self.deployed.services.clock.now()
     }
 
-    /// An environment variable as this node sees it: its groups, subflow, tab, then the process.
+    pub fn place(&self) -> Place<'_> {
+        self.deployed.place(self.node)
+    }
+
+    /// The plan this run goes on with.
+    pub fn deployed(&self) -> &Arc<Deployed> {
+        self.deployed
+    }
+
+    /// As [`Place::env`].
     pub fn env(&self, name: &str) -> Value {
-        match self.node().env.get(name) {
-            Some(value) => value.clone(),
-            None => (self.deployed.services.env)(name).map(Value::from).unwrap_or_default(),
-        }
+        self.place().env(name)
     }
 
     pub fn context_get(&self, level: Level, path: &Path, msg: &Msg) -> Value {
-        self.deployed.services.context.get(self.node(), level, path, Some(msg.object()))
+        self.place().context_get(level, path, msg)
     }
 
     pub fn context_set(&self, level: Level, path: &Path, value: Value, msg: &Msg) -> bool {
-        self.deployed.services.context.set(self.node(), level, path, value, Some(msg.object()))
+        self.place().context_set(level, path, value, msg)
     }
 }
 

@@ -218,6 +218,7 @@ impl Deployed {
             states: Vec::new(),
             at_end: Default::default(),
             steps: Vec::new(),
+            evidence: Vec::new(),
             hops: 0,
             error: None,
             overflowed: false,

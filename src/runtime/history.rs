@@ -1,6 +1,6 @@
 //! What becomes of ended runs: counted, the latest kept in memory, the telling ones written to the store.
 //!
-//! Failed runs and all that were not plain HTTP calls are always written; successful HTTP runs up to
+//! Failed runs, runs with evidence and all that were not plain HTTP calls are always written; successful HTTP runs up to
 //! `runs_kept_per_s_max` a second, so that a busy endpoint does not drown the database. What is not written is
 //! counted.
 
@@ -76,7 +76,8 @@ impl History {
         };
         count.fetch_add(1, Ordering::Relaxed);
         self.hops.fetch_add(run.hops, Ordering::Relaxed);
-        let plain = run.state == RunState::Done && matches!(run.trigger, Trigger::Http { .. });
+        let http = matches!(run.trigger, Trigger::Http { .. });
+        let plain = run.state == RunState::Done && http && !run.has_evidence();
         if plain && !self.allow() {
             self.sampled_out.fetch_add(1, Ordering::Relaxed);
         } else if self.sender.try_send(run.clone()).is_err() {

@@ -12,7 +12,7 @@ pub mod run;
 pub mod services;
 
 pub use catalogue::{Catalogue, NodeConfig, NodeType};
-pub use cx::Cx;
+pub use cx::{Cx, Place};
 pub use engine::{Deployed, Engine, Source};
 pub use exchange::{Reply, ReplyHandle, ReplyTo, Request};
 pub use node::{Entry, Failure, Node, NodeError, Status, Step, Then, Wait};

@@ -18,8 +18,10 @@ pub trait Node: Send + Sync {
     fn on_msg(&self, msg: Msg, cx: &mut Cx<'_>) -> Step;
 
     /// Called when the run is otherwise empty, in plan order, for nodes that asked with [`Cx::at_run_end`];
-    /// may emit.
-    fn on_run_end(&self, _cx: &mut Cx<'_>) {}
+    /// may emit and wait.
+    fn on_run_end(&self, _cx: &mut Cx<'_>) -> Step {
+        Step::Done
+    }
 
     /// Called once the flows are deployed. A node that acts by itself (inject, mqtt) returns a future, driven by
     /// the engine until the flow stops; it opens runs with `source`.

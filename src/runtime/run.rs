@@ -20,7 +20,7 @@ use super::engine::Deployed;
 use super::exchange::ReplyTo;
 use super::{Cx, Node, Reply, Step, Then, Wait};
 use crate::model::flow::NodeIndex;
-use crate::model::run::{RunError, RunRecord, RunState, TraceStep, Trigger};
+use crate::model::run::{Attached, RunError, RunRecord, RunState, TraceStep, Trigger};
 use crate::model::{Msg, RunId};
 
 /// A run lets others on after this many deliveries.
@@ -44,6 +44,8 @@ pub(super) struct RunCore {
     pub(super) states: Vec<(NodeIndex, Box<dyn Any + Send>)>,
     pub(super) at_end: BTreeSet<NodeIndex>,
     pub(super) steps: Vec<StepRecord>,
+    /// Evidence by the step that attached it.
+    pub(super) evidence: Vec<(usize, Attached)>,
     pub(super) hops: u64,
     pub(super) error: Option<RunError>,
     pub(super) overflowed: bool,
@@ -59,6 +61,25 @@ pub(super) struct StepRecord {
     failed: bool,
 }
 
+impl StepRecord {
+    pub(super) fn is_of(&self, node: NodeIndex) -> bool {
+        self.node == node
+    }
+}
+
+impl RunCore {
+    /// Microseconds since the run started.
+    fn age_us(&self) -> u32 {
+        self.started.elapsed().as_micros().min(u128::from(u32::MAX)) as u32
+    }
+
+    /// Adds a step of a node past the trace's limit; gives its place.
+    pub(super) fn keep_step(&mut self, node: NodeIndex) -> usize {
+        self.steps.push(StepRecord { at_us: self.age_us(), node, emitted: 0, failed: false });
+        self.steps.len() - 1
+    }
+}
+
 /// A run that is over. Keeps its plan alive until nobody can ask for its trace any more.
 pub struct EndedRun {
     pub id: RunId,
@@ -72,14 +93,20 @@ pub struct EndedRun {
     /// How long it took, microseconds.
     pub took_us: u64,
     steps: Vec<StepRecord>,
+    evidence: Vec<(usize, Attached)>,
     deployed: Arc<Deployed>,
 }
 
 impl EndedRun {
+    /// True when verdicts may rest on what this run attached, so that it must be kept.
+    pub fn has_evidence(&self) -> bool {
+        !self.evidence.is_empty()
+    }
+
     /// As kept in the history.
     pub fn to_record(&self) -> RunRecord {
         let plan = &self.deployed.plan;
-        let trace = self.steps.iter().map(|step| {
+        let trace = self.steps.iter().enumerate().map(|(at, step)| {
             let node = &plan.nodes[step.node as usize];
             TraceStep {
                 at_us: u64::from(step.at_us),
@@ -88,6 +115,7 @@ impl EndedRun {
                 name: node.name.to_string(),
                 emitted: step.emitted,
                 note: step.failed.then(|| "failed".to_string()),
+                evidence: self.evidence.iter().filter(|(of, _)| *of == at).map(|(_, e)| e.clone()).collect(),
             }
         });
         RunRecord {
@@ -159,6 +187,7 @@ pub(super) async fn drive(deployed: Arc<Deployed>, mut core: RunCore) -> EndedRu
         error: core.error,
         took_us: core.started.elapsed().as_micros() as u64,
         steps: core.steps,
+        evidence: core.evidence,
         deployed,
     }
 }
@@ -206,10 +235,7 @@ async fn work(deployed: &Arc<Deployed>, core: &mut RunCore) -> Option<&'static s
         }
         if waits.is_empty() {
             let node = core.at_end.pop_first()?;
-            let step = call(deployed, core, node, 0, |node, cx| {
-                node.on_run_end(cx);
-                Step::Done
-            });
+            let step = call(deployed, core, node, 0, |node, cx| node.on_run_end(cx));
             settle(deployed, core, &mut waits, node, 0, step).await;
             continue;
         }
@@ -285,7 +311,7 @@ fn call(
 ) -> Step {
     core.hops += 1;
     let traced = core.steps.len() < deployed.services.limits.trace_steps_max;
-    let at_us = if traced { core.started.elapsed().as_micros().min(u128::from(u32::MAX)) as u32 } else { 0 };
+    let at_us = if traced { core.age_us() } else { 0 };
     let node = &deployed.nodes[index as usize];
     let mut cx = Cx { core, deployed, node: index, hops, emitted: 0 };
     let step = std::panic::catch_unwind(AssertUnwindSafe(|| f(&**node, &mut cx)));

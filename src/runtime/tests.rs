@@ -82,9 +82,10 @@ impl Node for CountsAtEnd {
         cx.at_run_end();
         Step::Done
     }
-    fn on_run_end(&self, cx: &mut Cx<'_>) {
+    fn on_run_end(&self, cx: &mut Cx<'_>) -> Step {
         let n = *cx.run_state::<u32>();
         cx.emit(0, Msg::with_payload(i64::from(n)));
+        Step::Done
     }
 }
 

@@ -113,6 +113,7 @@ fn state(of: &str, metric: &str, department: Option<&str>, n: i32, run: RunId) -
 
 fn evaluation(id: RunId, started_at: Timestamp) -> RunRecord {
     let step = |at_us, node: &str, node_type: &str, emitted, note: &str| TraceStep {
+        evidence: Vec::new(),
         at_us,
         node: node.into(),
         node_type: node_type.into(),

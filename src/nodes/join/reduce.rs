@@ -104,10 +104,10 @@ impl Reduce {
         let mut result = self.init.eval(&nothing, cx)?;
         for msg in &msgs {
             let variables = [("I", index(msg)), ("N", count.clone()), ("A", result)];
-            result = self.step.eval_with(msg, cx, &variables)?;
+            result = self.step.eval_with(msg, cx.place(), &variables)?;
         }
         if let Some(fixup) = &self.fixup {
-            result = fixup.eval_with(&nothing, cx, &[("N", count), ("A", result)])?;
+            result = fixup.eval_with(&nothing, cx.place(), &[("N", count), ("A", result)])?;
         }
         let mut msg = msgs.pop().unwrap_or_default();
         msg.set(literal!("payload"), result);

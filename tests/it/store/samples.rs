@@ -64,6 +64,7 @@ pub fn run_of(subject: &str, id: RunId) -> RunRecord {
         hops: 3,
         error: None,
         trace: vec![TraceStep {
+            evidence: Vec::new(),
             at_us: 17,
             node: "p99".into(),
             node_type: "metric".into(),

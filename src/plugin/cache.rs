@@ -1,0 +1,105 @@
+//! Compiled code on disk, so that a plugin is ready in milliseconds: found by hash, trusted only with our own seal.
+//!
+//! Compiled code is native code: loading a file that somebody else wrote would be running it. Each file carries a
+//! seal, an HMAC-SHA-256 over its content and its name with a key that lies beside the cache and only this user
+//! reads. Whoever can read that key can already change the server's own files.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// A folder of compiled components.
+pub(super) struct Cache {
+    dir: Option<PathBuf>,
+}
+
+const SEAL_BYTES: usize = 32;
+const KEY_FILE: &str = "key";
+
+impl Cache {
+    pub(super) fn new(dir: Option<PathBuf>) -> Cache {
+        Cache { dir }
+    }
+
+    /// The component of this WASM: loaded when it was compiled before by this engine, else compiled and kept.
+    pub(super) fn component(&self, engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Component> {
+        let Some((dir, key)) = self.dir.as_deref().and_then(|dir| Some((dir, key(dir)?))) else {
+            return Component::new(engine, wasm);
+        };
+        let name = entry(engine, wasm);
+        let path = dir.join(&name);
+        if let Some(component) = load(engine, &path, &name, &key) {
+            return Ok(component);
+        }
+        let component = Component::new(engine, wasm)?;
+        if let Err(error) = component.serialize().and_then(|code| Ok(write(dir, &name, &code, &key)?)) {
+            tracing::warn!(path = %path.display(), "compiled plugin code could not be kept: {error}");
+        }
+        Ok(component)
+    }
+}
+
+/// Name of an entry: what was compiled, by which compiler with which settings.
+fn entry(engine: &Engine, wasm: &[u8]) -> String {
+    let mut settings = std::hash::DefaultHasher::new();
+    std::hash::Hash::hash(&engine.precompile_compatibility_hash(), &mut settings);
+    let settings = std::hash::Hasher::finish(&settings);
+    format!("{}-{settings:016x}.code", hex::encode(&Sha256::digest(wasm)[..16]))
+}
+
+fn seal(key: &[u8], name: &str, code: &[u8]) -> Hmac<Sha256> {
+    let mut seal = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    seal.update(name.as_bytes());
+    seal.update(&[0]);
+    seal.update(code);
+    seal
+}
+
+/// The key of a cache folder, made on first use, readable by its owner only.
+fn key(dir: &Path) -> Option<Vec<u8>> {
+    let path = dir.join(KEY_FILE);
+    let read = || std::fs::read(&path).ok().filter(|key| key.len() == SEAL_BYTES);
+    read().or_else(|| {
+        let mut fresh = [0; SEAL_BYTES];
+        let made = std::fs::create_dir_all(dir).is_ok()
+            && getrandom::fill(&mut fresh).is_ok()
+            && write_new(&path, &fresh).is_ok();
+        // Another process may have been first.
+        if made { Some(fresh.to_vec()) } else { read() }
+    })
+}
+
+fn write_new(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)?.write_all(content)
+}
+
+/// Written beside and renamed: a reader sees the whole file or none.
+fn write(dir: &Path, name: &str, code: &[u8], key: &[u8]) -> std::io::Result<()> {
+    let beside = dir.join(format!("{name}.{}.part", uuid::Uuid::new_v4().simple()));
+    let mut content = code.to_vec();
+    content.extend_from_slice(&seal(key, name, code).finalize().into_bytes());
+    write_new(&beside, &content)?;
+    std::fs::rename(&beside, dir.join(name))
+}
+
+#[expect(unsafe_code, reason = "the one place that loads compiled code; it is ours: its seal was checked just before")]
+fn load(engine: &Engine, path: &Path, name: &str, key: &[u8]) -> Option<Component> {
+    let content = std::fs::read(path).ok()?;
+    let (code, found) = content.split_at_checked(content.len().checked_sub(SEAL_BYTES)?)?;
+    if seal(key, name, code).verify_slice(found).is_err() {
+        tracing::warn!(path = %path.display(), "compiled plugin code was changed by somebody else; compiling it anew");
+        let _ = std::fs::remove_file(path);
+        return None;
+    }
+    // SAFETY: `code` was produced by `Component::serialize` of this process's user: its seal, made with a key only
+    // that user can read, matches the bytes that are loaded (not the file, which could change meanwhile).
+    unsafe { Component::deserialize(engine, code) }.ok()
+}

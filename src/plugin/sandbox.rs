@@ -1,0 +1,146 @@
+//! The WASM engine plugins run in, with its limits set once, and the loading of their code.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, WasmBacktraceDetails};
+
+use super::bindings::{InterpreterPre, probity::plugin as contract};
+use super::cache::Cache;
+use super::host::{EvaluateTyped, Host, ReadSecret, Surroundings};
+use super::limits::Limits;
+use super::ticker::Ticker;
+use super::wasi;
+
+/// What every plugin of a process shares.
+pub struct Sandbox {
+    pub limits: Limits,
+    /// For plugins whose manifest does not say `deterministic`.
+    plain: Engine,
+    /// Counts fuel.
+    metered: Engine,
+    linker: Linker<Host>,
+    metered_linker: Linker<Host>,
+    pub(super) ticker: Ticker,
+    pub(super) cache: Cache,
+    pub(super) surroundings: Surroundings,
+    pub(super) places: Arc<tokio::sync::Semaphore>,
+}
+
+/// Code that is ready to be instantiated.
+#[derive(Clone)]
+pub(super) struct Code {
+    pub(super) pre: InterpreterPre<Host>,
+    pub(super) metered: bool,
+}
+
+/// Stack of a guest, bytes. The fiber around it is larger, so that an overflow is the guest's, not ours.
+const WASM_STACK_BYTES: usize = 512 << 10;
+const FIBER_STACK_BYTES: usize = 1 << 20;
+/// What stays mapped of a freed memory, so that the next instance need not fault it in again.
+const KEEP_RESIDENT_BYTES: usize = 256 << 10;
+
+impl Sandbox {
+    /// Sets the engine up. `cache_dir` keeps compiled code; `None` compiles anew each time.
+    pub fn new(
+        limits: Limits,
+        cache_dir: Option<PathBuf>,
+        evaluate_typed: EvaluateTyped,
+        read_secret: ReadSecret,
+    ) -> wasmtime::Result<Arc<Sandbox>> {
+        let plain = engine(&limits, false)?;
+        let metered = engine(&limits, true)?;
+        let ticker = Ticker::start(&[&plain, &metered]);
+        let places = Arc::new(tokio::sync::Semaphore::new(limits.instances_max as usize));
+        Ok(Arc::new(Sandbox {
+            linker: linker(&plain)?,
+            metered_linker: linker(&metered)?,
+            plain,
+            metered,
+            ticker,
+            cache: Cache::new(cache_dir),
+            surroundings: Surroundings { evaluate_typed, read_secret },
+            places,
+            limits,
+        }))
+    }
+
+    /// Compiles a component, or takes it from the cache, and checks that it fits the contract.
+    pub(super) fn code(&self, wasm: &[u8], metered: bool) -> wasmtime::Result<Code> {
+        let (engine, linker) =
+            if metered { (&self.metered, &self.metered_linker) } else { (&self.plain, &self.linker) };
+        let component = self.cache.component(engine, wasm)?;
+        let pre = if imports_wasi(&component, engine) {
+            let mut linker = linker.clone();
+            wasi::link(&mut linker, &component, engine)?;
+            linker.instantiate_pre(&component)?
+        } else {
+            linker.instantiate_pre(&component)?
+        };
+        Ok(Code { pre: InterpreterPre::new(pre)?, metered })
+    }
+}
+
+fn imports_wasi(component: &Component, engine: &Engine) -> bool {
+    component.component_type().imports(engine).any(|(name, _)| name.starts_with("wasi:"))
+}
+
+fn engine(limits: &Limits, metered: bool) -> wasmtime::Result<Engine> {
+    match Engine::new(&config(limits, metered, true)) {
+        Ok(engine) => Ok(engine),
+        Err(error) => {
+            tracing::warn!("plugins run without pooled memory, so new instances start slower: {error}");
+            Engine::new(&config(limits, metered, false))
+        }
+    }
+}
+
+fn config(limits: &Limits, metered: bool, pooled: bool) -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .wasm_backtrace_details(WasmBacktraceDetails::Enable)
+        .cranelift_opt_level(OptLevel::Speed)
+        .epoch_interruption(true)
+        .consume_fuel(metered)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(FIBER_STACK_BYTES)
+        .concurrency_support(false);
+    if pooled {
+        let mut pool = PoolingAllocationConfig::new();
+        let live = limits.instances_max;
+        pool.total_component_instances(live)
+            .total_core_instances(live * 4)
+            .total_memories(live)
+            .total_tables(live * 2)
+            .total_stacks(live)
+            .max_memories_per_component(1)
+            .max_core_instances_per_component(8)
+            .max_tables_per_component(8)
+            .table_elements(limits.table_elements_max)
+            .max_memory_size(usize::try_from(limits.max.memory_bytes_max).unwrap_or(usize::MAX))
+            .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+            .table_keep_resident(64 << 10)
+            .decommit_batch_size(16);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    }
+    config
+}
+
+fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
+    let mut linker = Linker::new(engine);
+    contract::types::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
+    contract::node::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
+    contract::clock::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
+    contract::random::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
+    contract::secrets::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
+    contract::http::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
+    contract::state::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
+    contract::evidence::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
+    contract::typed_input::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
+    contract::context::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
+    contract::files::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
+    contract::script::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
+    Ok(linker)
+}
