@@ -262,11 +262,12 @@ impl Node for Switch {
     }
 
     /// What a caller's run leaves incomplete is gone with it, which must not go unseen.
-    fn on_run_end(&self, cx: &mut Cx<'_>) {
+    fn on_run_end(&self, cx: &mut Cx<'_>) -> Step {
         let held = self.with_groups(cx, |groups| groups.incoming.held() + groups.outgoing.held());
         if held > 0 {
             cx.warn(format!("the run ended before all of a sequence came; {held} message(s) were not sent on"));
         }
+        Step::Done
     }
 }
 
