@@ -201,7 +201,7 @@ impl Delay {
                 state.line.clear();
                 None
             } else {
-                Some(state.line.join(place, due, leaves.then(|| msg.clone())))
+                Some(state.line.join(place, due, msg.clone(), (!leaves).then(|| cx.run_id())))
             }
         };
         self.show_depth(cx);
@@ -230,25 +230,24 @@ impl Delay {
         let (clock, state, mut turn) = (cx.clock(), self.state.clone(), turn);
         let second_output = self.second_output;
         Step::wait(async move {
-            let port = loop {
+            loop {
                 // Bound first: the borrow must end before the wait.
                 let told = *turn.borrow_and_update();
-                match told {
-                    Turn::At(due) => {
-                        let due = Timestamp::from_millisecond(due.ceil() as i64).unwrap_or(Timestamp::MAX);
-                        tokio::select! {
-                            biased;
-                            changed = turn.changed() => if changed.is_err() { break port_of(*turn.borrow(), second_output) },
-                            () = clock.sleep_until(due) => break Some(0),
-                        }
-                    }
-                    told => break port_of(told, second_output),
+                let Turn::At(due) = told else { break };
+                let due = Timestamp::from_millisecond(due.ceil() as i64).unwrap_or(Timestamp::MAX);
+                tokio::select! {
+                    biased;
+                    changed = turn.changed() => if changed.is_err() { break },
+                    () = clock.sleep_until(due) => break,
                 }
-            };
+            }
             Box::new(move |cx: &mut Cx<'_>| {
-                state.lock().unwrap_or_else(|p| p.into_inner()).line.leave(id);
-                if let Some(port) = port {
-                    cx.emit(port, msg);
+                let due = state.lock().unwrap_or_else(|p| p.into_inner()).line.go(id);
+                match (due, *turn.borrow()) {
+                    (Some(due), _) => due.into_iter().for_each(|msg| cx.emit(0, msg)),
+                    (None, Turn::Now) => cx.emit(0, msg),
+                    (None, Turn::Replaced) if second_output => cx.emit(1, msg),
+                    (None, Turn::Replaced | Turn::Dropped | Turn::Gone | Turn::At(_)) => {}
                 }
                 Step::Done
             }) as Then
@@ -423,15 +422,6 @@ impl Delay {
             self.reset(cx);
         }
         step
-    }
-}
-
-/// Where a message goes when it is told so.
-fn port_of(turn: Turn, second_output: bool) -> Option<usize> {
-    match turn {
-        Turn::Now => Some(0),
-        Turn::Replaced => second_output.then_some(1),
-        Turn::Dropped | Turn::At(_) => None,
     }
 }
 

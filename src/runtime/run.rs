@@ -213,8 +213,10 @@ async fn work(deployed: &Arc<Deployed>, core: &mut RunCore) -> Option<&'static s
     loop {
         while let Some(delivery) = core.queue.pop_front() {
             let Delivery { node, hops, msg } = delivery;
+            // Should it have to wait when no wait is free, its catch nodes get the message.
+            let spare = (waits.len() >= deployed.services.limits.waits_max).then(|| msg.clone());
             let step = call(deployed, core, node, hops, |node, cx| node.on_msg(msg, cx));
-            settle(deployed, core, &mut waits, node, hops, step).await;
+            settle(deployed, core, &mut waits, (node, hops), step, spare).await;
             since_yield += 1;
             if since_yield >= YIELD_HOPS {
                 since_yield = 0;
@@ -236,7 +238,7 @@ async fn work(deployed: &Arc<Deployed>, core: &mut RunCore) -> Option<&'static s
         if waits.is_empty() {
             let node = core.at_end.pop_first()?;
             let step = call(deployed, core, node, 0, |node, cx| node.on_run_end(cx));
-            settle(deployed, core, &mut waits, node, 0, step).await;
+            settle(deployed, core, &mut waits, (node, 0), step, None).await;
             continue;
         }
         let deadline = too_long.get_or_insert_with(|| {
@@ -263,17 +265,17 @@ async fn resume(
         Ok(then) => call(deployed, core, node, hops, |_, cx| then(cx)),
         Err(panic) => Step::fail(Msg::new(), panic),
     };
-    settle(deployed, core, waits, node, hops, step).await;
+    settle(deployed, core, waits, (node, hops), step, None).await;
 }
 
-/// Does what a step says; a wait is polled once at once.
+/// Does what a step says; a wait is polled once at once. `spare` is the message, for when there is no room to wait.
 async fn settle(
     deployed: &Arc<Deployed>,
     core: &mut RunCore,
     waits: &mut FuturesUnordered<Waiting>,
-    node: NodeIndex,
-    hops: u32,
+    (node, hops): (NodeIndex, u32),
     mut step: Step,
+    mut spare: Option<Msg>,
 ) {
     loop {
         match step {
@@ -289,7 +291,8 @@ async fn settle(
                     Poll::Ready((_, _, Err(panic))) => Step::fail(Msg::new(), panic),
                     Poll::Pending if waits.len() >= deployed.services.limits.waits_max => {
                         let max = deployed.services.limits.waits_max;
-                        Step::fail(Msg::new(), format!("{max} operations are open in this run (waits_max)"))
+                        let msg = spare.take().unwrap_or_else(Msg::new);
+                        Step::fail(msg, format!("{max} operations are open in this run (waits_max)"))
                     }
                     Poll::Pending => {
                         waits.push(waiting);

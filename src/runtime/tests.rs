@@ -382,3 +382,25 @@ async fn the_first_node_of_a_metric_answers_for_it() {
     assert_eq!(deployed.metrics.get("load"), Some(&0));
     assert_eq!(deployed.diagnostics.iter().map(|d| d.code.as_str()).collect::<Vec<_>>(), ["duplicate-metric"]);
 }
+
+#[tokio::test]
+async fn a_message_for_which_no_wait_is_free_reaches_the_catch_node_whole() {
+    let clock = Clock::manual("2026-01-01T00:00:00Z".parse().unwrap());
+    let limits = Limits { waits_max: 1, ..Limits::default() };
+    let wait = PlanNode { catch: caught_by("w", "waits", &[2]).catch, ..node("w", "waits", &[&[]]) };
+    let nodes = vec![node("a", "pass", &[&[1, 1]]), wait, node("c", "pass", &[])];
+    let (engine, outputs) = engine(nodes, clock.clone(), limits);
+    let mut msg = Msg::with_payload("kept");
+    msg.set("wait", 1000.0);
+    let open = tokio::spawn({
+        let engine = engine.clone();
+        async move { run(&engine, msg).await }
+    });
+    while outputs.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let caught = outputs.lock().unwrap()[0].1.clone();
+    assert_eq!((caught.payload(), seen(&outputs)), (&Value::from("kept"), vec!["ac".to_string()]));
+    clock.advance(Duration::from_secs(1));
+    open.await.unwrap();
+}

@@ -1,5 +1,8 @@
 //! Messages waiting their turn, in order. A message waits in its own run as long as that run may last; longer waits
 //! leave the run and come back in one of their own.
+//!
+//! Timers that end at one instant wake in any order. So the first of a run to wake takes along those of its run that
+//! stood before it and are due as well: messages of one run leave in the order they came.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -7,7 +10,7 @@ use std::collections::VecDeque;
 use tokio::sync::watch;
 
 use crate::model::value::Handle;
-use crate::model::{Msg, Value};
+use crate::model::{Msg, RunId, Value};
 
 /// What a waiting message is told.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,20 +21,35 @@ pub(super) enum Turn {
     /// A newer message of its topic has taken its place.
     Replaced,
     Dropped,
-}
-
-enum Hold {
-    /// Its run waits.
-    Run(watch::Sender<Turn>),
-    /// No run waits; it is kept here.
-    Here(Msg),
+    /// Another message of its run took it along.
+    Gone,
 }
 
 struct Ticket {
     id: u64,
     due: f64,
     topic: Value,
-    hold: Hold,
+    msg: Msg,
+    /// The run that waits for it; without, it comes back in one of its own.
+    waiting: Option<(RunId, watch::Sender<Turn>)>,
+}
+
+impl Ticket {
+    fn run(&self) -> Option<RunId> {
+        self.waiting.as_ref().map(|(run, _)| *run)
+    }
+
+    fn tell(&self, turn: Turn) {
+        if let Some((_, sender)) = &self.waiting {
+            sender.send_replace(turn);
+        }
+    }
+
+    /// Tells the waiting run, or hands out the message when there is none.
+    fn dismiss(self, turn: Turn) -> Option<Msg> {
+        self.tell(turn);
+        if self.waiting.is_some() { None } else { Some(self.msg) }
+    }
 }
 
 /// A ticket on its way back to the node, in a message of its own.
@@ -46,11 +64,16 @@ impl Handle for Returned {
     }
 }
 
+/// Fewer tickets than these are looked through each time.
+const LOOK_AT_LEAST: usize = 16;
+
 /// Who waits, first to last.
 #[derive(Default)]
 pub(super) struct Line {
     tickets: VecDeque<Ticket>,
     last_id: u64,
+    /// With so many it is worth looking for tickets that a run left behind when it was ended.
+    look_at: usize,
 }
 
 /// Where a message joins.
@@ -73,8 +96,10 @@ pub(super) struct Joined {
 impl Line {
     /// How many wait.
     pub(super) fn len(&mut self) -> usize {
-        // A run that was ended leaves its tickets behind.
-        self.tickets.retain(|t| !matches!(&t.hold, Hold::Run(sender) if sender.is_closed()));
+        if self.tickets.len() >= self.look_at {
+            self.tickets.retain(|t| t.waiting.as_ref().is_none_or(|(_, sender)| !sender.is_closed()));
+            self.look_at = self.tickets.len() * 2 + LOOK_AT_LEAST;
+        }
         self.tickets.len()
     }
 
@@ -82,19 +107,19 @@ impl Line {
         self.tickets.back().map(|t| t.due)
     }
 
-    /// Joins the line; `kept` is the message when no run will wait for it.
-    pub(super) fn join(&mut self, place: Place, due: f64, kept: Option<Msg>) -> Joined {
+    /// Joins the line; `run` is the one that will wait.
+    pub(super) fn join(&mut self, place: Place, due: f64, msg: Msg, run: Option<RunId>) -> Joined {
         self.last_id += 1;
         let id = self.last_id;
-        let (hold, turn) = match kept {
-            Some(msg) => (Hold::Here(msg), None),
-            None => {
+        let (waiting, turn) = match run {
+            None => (None, None),
+            Some(run) => {
                 let (sender, turn) = watch::channel(Turn::At(due));
-                (Hold::Run(sender), Some(turn))
+                (Some((run, sender)), Some(turn))
             }
         };
         let topic = if let Place::Topic(topic) = &place { topic.clone() } else { Value::Undefined };
-        let ticket = Ticket { id, due, topic, hold };
+        let ticket = Ticket { id, due, topic, msg, waiting };
         let mut replaced = None;
         match place {
             Place::Back => self.tickets.push_back(ticket),
@@ -108,10 +133,8 @@ impl Line {
                 Some(same) => {
                     let due = same.due;
                     let before = std::mem::replace(same, Ticket { due, ..ticket });
-                    if let Hold::Run(sender) = &same.hold {
-                        sender.send_replace(Turn::At(due));
-                    }
-                    replaced = tell(before, Turn::Replaced);
+                    same.tell(Turn::At(due));
+                    replaced = before.dismiss(Turn::Replaced);
                 }
                 None => self.tickets.push_back(ticket),
             },
@@ -119,9 +142,26 @@ impl Line {
         Joined { id, turn, replaced }
     }
 
-    /// Takes a ticket out whose turn it is.
-    pub(super) fn leave(&mut self, id: u64) {
-        self.tickets.retain(|t| t.id != id);
+    /// Takes a message out whose time has come, and before it those of its run that are due as well; `None` when it
+    /// is not in the line any more.
+    pub(super) fn go(&mut self, id: u64) -> Option<Vec<Msg>> {
+        let at = self.tickets.iter().position(|t| t.id == id)?;
+        if at == 0 {
+            return self.tickets.pop_front().map(|ticket| vec![ticket.msg]);
+        }
+        let (due, run) = (self.tickets[at].due, self.tickets[at].run());
+        let mut gone = Vec::new();
+        let mut place = 0;
+        self.tickets.retain_mut(|ticket| {
+            let goes = place == at || (place < at && ticket.run() == run && ticket.due <= due);
+            place += 1;
+            if goes {
+                ticket.tell(Turn::Gone);
+                gone.push(std::mem::take(&mut ticket.msg));
+            }
+            !goes
+        });
+        Some(gone)
     }
 
     /// A kept message whose time has come: the message, or how long it has to wait yet; `None` when it was dropped.
@@ -130,22 +170,19 @@ impl Line {
         if self.tickets[at].due > now {
             return Some(Err(self.tickets[at].due - now));
         }
-        match self.tickets.remove(at)?.hold {
-            Hold::Here(msg) => Some(Ok(msg)),
-            Hold::Run(_) => None,
-        }
+        self.tickets.remove(at).map(|ticket| Ok(ticket.msg))
     }
 
     /// Lets the first `n` go; gives the kept messages, which the caller has to send.
     pub(super) fn release(&mut self, n: usize) -> Vec<Msg> {
         let n = n.min(self.tickets.len());
         let released: Vec<Ticket> = self.tickets.drain(..n).collect();
-        released.into_iter().filter_map(|ticket| tell(ticket, Turn::Now)).collect()
+        released.into_iter().filter_map(|ticket| ticket.dismiss(Turn::Now)).collect()
     }
 
     pub(super) fn clear(&mut self) {
         for ticket in self.tickets.drain(..) {
-            tell(ticket, Turn::Dropped);
+            ticket.tell(Turn::Dropped);
         }
     }
 
@@ -153,20 +190,7 @@ impl Line {
     pub(super) fn give_dues(&mut self, due: impl Fn(usize) -> f64) {
         for (i, ticket) in self.tickets.iter_mut().enumerate() {
             ticket.due = due(i);
-            if let Hold::Run(sender) = &ticket.hold {
-                sender.send_replace(Turn::At(ticket.due));
-            }
+            ticket.tell(Turn::At(ticket.due));
         }
-    }
-}
-
-/// Tells the waiting run, or hands out the kept message.
-fn tell(ticket: Ticket, turn: Turn) -> Option<Msg> {
-    match ticket.hold {
-        Hold::Run(sender) => {
-            sender.send_replace(turn);
-            None
-        }
-        Hold::Here(msg) => Some(msg),
     }
 }

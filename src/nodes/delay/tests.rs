@@ -45,6 +45,33 @@ async fn a_fixed_delay_in_each_unit() {
     }
 }
 
+/// What one run sends at one instant goes on as it came.
+#[tokio::test]
+async fn messages_of_one_run_keep_their_order() {
+    let split = || node("s", "split", "{}", &[&[1]]);
+    let list: Vec<u32> = (0..40).collect();
+    let message = format!(r#"{{"payload":{list:?}}}"#);
+    let expected: Vec<String> = list.iter().map(u32::to_string).collect();
+    for config in [
+        r#"{"pauseType":"delay","timeout":"1","timeoutUnits":"seconds"}"#,
+        r#"{"pauseType":"rate","rate":"100","rateUnits":"second"}"#,
+    ] {
+        let rig = Rig::new(vec![split(), node("d", "delay", config, &[])]);
+        send(&rig, &message);
+        rig.advance(Duration::from_secs(1)).await;
+        assert_eq!(rig.take_payloads(), expected, "{config}");
+        assert_eq!(rig.engine.open_runs(), 0);
+    }
+    // Who comes later but waits less does not wait for the others.
+    let rig = Rig::new(vec![
+        node("s", "split", "{}", &[&[1]]),
+        node("c", "change", r#"{"rules":[{"t":"set","p":"delay","to":"payload","tot":"msg"}]}"#, &[&[2]]),
+        node("d", "delay", r#"{"pauseType":"delayv","timeout":"9"}"#, &[]),
+    ]);
+    send(&rig, r#"{"payload":[3000,1000,2000]}"#);
+    assert_eq!(seconds(&rig, 3).await, ["", "1000", "2000", "3000"]);
+}
+
 #[tokio::test]
 async fn the_message_may_say_how_long() {
     let rig = rig(r#"{"pauseType":"delayv","timeout":"5","timeoutUnits":"seconds"}"#);
