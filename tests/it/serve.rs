@@ -6,6 +6,8 @@ use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::harness::postgres;
 
@@ -130,22 +132,25 @@ pub(crate) fn text(output: &Output) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn terminated_it_answers_open_calls_and_ends_with_zero() {
     let folder = Folder::new();
-    let flows = folder.write(
-        "flows.json",
-        &flow(&[
-            json!({"id": "in00000000000000", "type": "http in", "url": "/slow", "method": "get", "wires": [["del0000000000000"]]}),
-            json!({"id": "del0000000000000", "type": "delay", "pauseType": "delay", "timeout": "1", "timeoutUnits": "seconds", "wires": [["out0000000000000"]]}),
-            json!({"id": "out0000000000000", "type": "http response", "statusCode": "201", "wires": []}),
-        ]),
-    );
-    let server = Server::start(&mut serve(&folder, &flows));
+    // The flow asks a server that answers when the test says so.
+    let slow = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", slow.local_addr().unwrap());
+    let mut nodes = flow(&[
+        json!({"id": "in00000000000000", "type": "http in", "url": "/slow", "method": "get", "wires": [["ask0000000000000"]]}),
+        json!({"id": "ask0000000000000", "type": "http request", "method": "GET", "ret": "txt", "url": url, "wires": [["out0000000000000"]]}),
+        json!({"id": "out0000000000000", "type": "http response", "statusCode": "201", "wires": []}),
+    ]);
+    nodes[0]["env"] = json!([{"name": "PROBITY_REPLY_MS_MAX", "value": "60000", "type": "num"}]);
+    let server = Server::start(&mut serve(&folder, &folder.write("flows.json", &nodes)));
     let call = tokio::spawn({
         let url = format!("{}/slow", server.base);
         async move { get(&url).await.0 }
     });
-    let ready = format!("{}/health/ready", server.base);
-    until("the call is open", async || get(&ready).await.1.contains("\"1 of ")).await;
+    let (mut asked, _) = slow.accept().await.unwrap();
     server.terminate();
+    let address = server.base.trim_start_matches("http://").to_string();
+    until("no further call is taken", async || TcpStream::connect(&address).await.is_err()).await;
+    asked.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi").await.unwrap();
     assert_eq!(call.await.unwrap(), 201);
     let (code, log) = server.ended();
     assert_eq!(code, Some(0), "{log:?}");
