@@ -490,8 +490,8 @@ impl Node for Join {
     /// What a caller's run leaves incomplete is gone with it, which must not go unseen.
     fn on_run_end(&self, cx: &mut Cx<'_>) -> Step {
         let (groups, held) = self.groups.with(cx, |g| {
-            let pending: usize = g.pending.values().map(Pending::len).sum();
-            (g.groups.len() + g.pending.len(), g.held + pending)
+            let parts = g.groups.values().map(Group::parts).chain(g.pending.values().map(Pending::len));
+            (g.groups.len() + g.pending.len(), parts.sum::<usize>())
         });
         if groups > 0 {
             cx.warn(format!("the run ended before {groups} group(s) were complete; {held} part(s) were not joined"));

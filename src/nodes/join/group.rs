@@ -69,6 +69,11 @@ impl Group {
         self.items.len() + self.object.len()
     }
 
+    /// Parts it has so far.
+    pub(super) fn parts(&self) -> usize {
+        self.count
+    }
+
     /// Adds a part, at `index` or (NaN) at the end; `key` for objects.
     pub(super) fn add(&mut self, key: Option<ArcStr>, index: f64, value: Value) -> Result<(), String> {
         match self.kind {

@@ -212,6 +212,17 @@ async fn callers_never_share_a_group_after_their_runs_either() {
 }
 
 #[tokio::test]
+async fn what_was_not_joined_is_counted_once() {
+    let reduce = r#"{"mode":"reduce","reduceExp":"$A + payload","reduceInit":"0","reduceInitType":"num"}"#;
+    for config in ["{}", r#"{"mode":"custom","count":9}"#, reduce] {
+        let rig = rig(config);
+        rig.run(0, msg(r#"{"payload":1,"parts":{"id":"x","type":"array","count":3,"index":2}}"#)).await;
+        let said = rig.complaints();
+        assert_eq!(said, ["the run ended before 1 group(s) were complete; 1 part(s) were not joined"], "{config}");
+    }
+}
+
+#[tokio::test]
 async fn a_node_holds_so_much_and_no_more() {
     let limits = crate::runtime::Limits { node_messages_max: 3, ..Default::default() };
     let rig = Rig::with(vec![node("j", "join", r#"{"mode":"custom","count":9}"#, &[])], limits, |_| {});
