@@ -5,7 +5,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | 0 | `model` plain data |
-//! | 1 | `expr` objectives, `cron` firings: pure |
+//! | 1 | `expr` objectives, `cron` firings, `regexp` JavaScript's regular expressions: pure |
 //! | 2 | `flow` Node-RED files to plans, `agreement` windows and verdicts: pure |
 //! | 3 | `clock`, `net` |
 //! | 4 | `store`, `registry` |
@@ -23,6 +23,7 @@ pub mod model;
 
 pub mod cron;
 pub mod expr;
+pub mod regexp;
 
 pub mod agreement;
 pub mod flow;

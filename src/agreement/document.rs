@@ -17,6 +17,9 @@ const DEPTH_MAX: usize = 128;
 /// One diagnostic at `$` that says what the parser said, with line and column.
 pub(super) fn parse(text: &str) -> Result<Value, Box<Diagnostic>> {
     let text = text.trim_start_matches('\u{feff}');
+    if text.trim().is_empty() {
+        return Err(Box::new(Diagnostic::empty_file()));
+    }
     if text.trim_start().starts_with(['{', '[']) {
         match serde_json::from_str(text) {
             Ok(value) => return Ok(value),

@@ -39,6 +39,12 @@ impl ApiError {
         self
     }
 
+    /// The database is away: asking again later may help, asking otherwise does not.
+    pub fn store_unavailable() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", "the database does not answer")
+            .hint("start it again or mend the way to it; /health/ready says when it is back. Flows go on meanwhile")
+    }
+
     /// Something of ours broke: the log gets the details, the caller an id to find them by.
     pub fn internal(what: &str, error: &dyn std::fmt::Display) -> Self {
         let id = RunId::fresh();
@@ -55,6 +61,10 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::Cursor { .. } => ApiError::bad_request("query parameter \"after\" is no cursor of this list")
                 .hint("give `next` of an earlier answer of the same list, or leave it out"),
+            error if error.is_unreachable() => {
+                tracing::error!(%error, "the store does not answer");
+                ApiError::store_unavailable()
+            }
             StoreError::Database { .. } | StoreError::Unusable { .. } | StoreError::Corrupt { .. } => {
                 ApiError::internal("reading from the store", &error)
             }

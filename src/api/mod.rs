@@ -60,6 +60,9 @@ pub struct ApiOptions {
     pub connections_max: usize,
     /// `/health/ready` waits this long for each dependency, milliseconds.
     pub ready_ms_max: u64,
+    /// A page or list that is not there by then is given up with 503 if the store, asked for a sign of life, gives
+    /// none within `ready_ms_max`; milliseconds.
+    pub read_ms_max: u64,
     /// When stopping, open connections get this long to end, milliseconds.
     pub drain_ms_max: u64,
     pub auth: AuthOptions,
@@ -74,6 +77,7 @@ impl Default for ApiOptions {
             body_ms_max: 30_000,
             connections_max: 10_000,
             ready_ms_max: 2_000,
+            read_ms_max: 1_000,
             drain_ms_max: 10_000,
             auth: AuthOptions::default(),
         }

@@ -140,7 +140,11 @@ fn operation(endpoint: &Endpoint) -> Value {
         responses.insert(answer.status.to_string(), response(answer));
     }
     if endpoint.login {
-        for (status, help) in [("401", "no login, or a wrong one"), ("500", "something of ours broke")] {
+        for (status, help) in [
+            ("401", "no login, or a wrong one"),
+            ("500", "something of ours broke"),
+            ("503", "the database does not answer; Retry-After says when to ask again"),
+        ] {
             let answer = Answer { status: 0, help, media: Media::Json("Error") };
             responses.entry(status).or_insert_with(|| response(&answer));
         }

@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
-use super::{Api, guard, hooks};
+use super::{Api, ApiError, guard, hooks};
 
 /// Who is at the other end.
 #[derive(Clone, Debug)]
@@ -141,8 +141,31 @@ async fn answer_own(api: &Arc<Api>, router: Router, peer: Peer, call: Call) -> R
         Ok(body) => body,
         Err(refused) => return refused.into_response(),
     };
-    let Ok(response) = router.oneshot(Request::from_parts(head, Body::from(body))).await;
-    response
+    let reads = head.method == http::Method::GET && head.uri.path().starts_with("/probity");
+    let data = head.uri.path().starts_with("/probity/v1");
+    let call = router.oneshot(Request::from_parts(head, Body::from(body)));
+    tokio::select! {
+        biased;
+        Ok(response) = call => response,
+        () = store_lost(api), if reads => {
+            let refusal = ApiError::store_unavailable();
+            if data { refusal.into_response() } else { super::pages::error(refusal) }
+        }
+    }
+}
+
+/// Resolves when a reader has waited long enough and the store gives no sign of life; never while it does. The
+/// store's own limits are made for evaluations, which had better wait than be lost.
+async fn store_lost(api: &Api) {
+    api.clock().sleep(Duration::from_millis(api.options.read_ms_max)).await;
+    let alive = tokio::select! {
+        pinged = api.store.ping() => pinged.is_ok(),
+        () = api.clock().sleep(Duration::from_millis(api.options.ready_ms_max)) => false,
+    };
+    if alive {
+        std::future::pending::<()>().await;
+    }
+    tracing::error!("the store does not answer");
 }
 
 /// The type that reads a body, whichever server it comes from.

@@ -128,7 +128,8 @@ fn check_file(path: &Path, diagnostics: &mut Vec<Diagnostic>) {
 
 /// A `.json` file that is not JSON. (Read as YAML it would be a text, which is no help.)
 fn broken_json(path: &Path, text: &str) -> Option<Diagnostic> {
-    if path.extension().is_none_or(|e| e != "json") {
+    // An empty file is reported by whoever loads it, in the same words as by the server.
+    if path.extension().is_none_or(|e| e != "json") || text.trim_start_matches('\u{feff}').trim().is_empty() {
         return None;
     }
     let error = serde_json::from_str::<serde::de::IgnoredAny>(text.trim_start_matches('\u{feff}')).err()?;

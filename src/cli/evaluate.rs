@@ -155,12 +155,27 @@ fn windows(args: &EvaluateArgs, agreement: &Agreement, now: Timestamp) -> Result
     let to = args.to.as_deref().map(|t| parse("--to", t)).transpose()?;
     match (from, to) {
         (None, None) => Ok(Windows::LastClosed { at: now, count: 1 }),
-        (from, to) => {
-            let (from, to) = (from.unwrap_or(agreement.valid_from), to.unwrap_or(now));
-            if from >= to {
-                return Err(format!("--from {from} is not before --to {to}"));
-            }
-            Ok(Windows::Overlapping { from, to })
-        }
+        (from, to) => range(from, to, agreement, now),
+    }
+}
+
+/// The range asked for. Without `--from` it begins with the agreement, without `--to` it ends now.
+fn range(
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+    agreement: &Agreement,
+    now: Timestamp,
+) -> Result<Windows, String> {
+    let begin = agreement.valid_from;
+    match (from, to) {
+        (Some(from), Some(to)) if from >= to => Err(format!("--from {from} is not before --to {to}")),
+        (None, Some(to)) if begin >= to => Err(format!(
+            "--to {to} is not after the start of the agreement, {begin}, where the range begins without --from; give \
+             a later --to"
+        )),
+        (Some(from), None) if from >= now => Err(format!(
+            "--from {from} is not before now, {now}, where the range ends without --to; give an earlier --from, or --to"
+        )),
+        (from, to) => Ok(Windows::Overlapping { from: from.unwrap_or(begin), to: to.unwrap_or(now) }),
     }
 }

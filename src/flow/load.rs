@@ -25,7 +25,7 @@ pub fn load(text: &str, file: &str) -> (FlowFile, Vec<Diagnostic>) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let refused = |d: Diagnostic| (FlowFile { file: file.into(), ..FlowFile::default() }, vec![d.in_file(file)]);
     if text.trim().is_empty() {
-        return refused(Diagnostic::warning("empty-file", "$", "the flow file is empty").expected("a JSON array"));
+        return refused(Diagnostic::empty_file());
     }
     match serde_json::from_str::<Json>(text) {
         Ok(Json::Array(entries)) => load_value(entries, file),

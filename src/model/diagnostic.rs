@@ -68,6 +68,12 @@ impl Diagnostic {
         self
     }
 
+    /// A file without anything in it; said alike wherever flows or agreements are read.
+    pub fn empty_file() -> Self {
+        Diagnostic::error("empty-file", "$", "the file is empty")
+            .expected("a flow file (a JSON array) or an agreement (a JSON or YAML object)")
+    }
+
     /// Adds `did you mean "x"?` when one of `known` is close to `given`.
     pub fn did_you_mean<'a>(self, given: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         match closest(given, known) {

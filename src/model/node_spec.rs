@@ -48,6 +48,8 @@ pub enum PropertyKind {
     Number,
     Boolean,
     OneOf(&'static [&'static str]),
+    /// One of these words, in capitals or not.
+    OneOfAnyCase(&'static [&'static str]),
     /// A property path below `msg`.
     MsgPath,
     /// Id of another node of this type.

@@ -3,6 +3,7 @@
 //! Clients are built on first use: a process that calls nobody pays nothing. Plain HTTP needs no certificates; the
 //! system's are read when the first `https` URL is called.
 
+mod digest;
 mod error;
 mod resolve;
 mod rules;
@@ -23,6 +24,7 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::model::Diagnostic;
+pub use digest::Credentials;
 pub use error::NetError;
 use resolve::CheckedResolver;
 use rules::Rules;
@@ -89,6 +91,8 @@ pub struct NetRequest {
     pub redirects_max: Option<u32>,
     /// Largest body to accept; [`NetOptions::response_bytes_max`] when `None`.
     pub response_bytes_max: Option<usize>,
+    /// Answers a digest challenge of the origin of `url`; other origins, reached by redirects, learn nothing.
+    pub digest: Option<Credentials>,
 }
 
 impl NetRequest {
@@ -102,6 +106,7 @@ impl NetRequest {
             timeout: None,
             redirects_max: None,
             response_bytes_max: None,
+            digest: None,
         }
     }
 }
@@ -116,6 +121,8 @@ pub struct NetResponse {
     pub url: Url,
     /// Redirects followed, in order.
     pub redirects: Vec<Redirect>,
+    /// Why the digest challenge of a 401 could not be answered, when [`NetRequest::digest`] was there to do so.
+    pub digest_problem: Option<String>,
 }
 
 /// A redirect that was followed.
@@ -204,13 +211,20 @@ impl Net {
             request.headers.remove(name);
         }
         let mut redirects = Vec::new();
+        let mut login = Login { origin: request.url.origin(), answered: Vec::new(), problem: None };
         loop {
             // Errors at both ends: a URL with a password must not be sent on, nor shown.
             let _ = request.url.set_username("").and_then(|()| request.url.set_password(None));
             let answer = self.send(&request, &jar).await?;
             jar.set_cookies(&mut answer.headers().get_all(SET_COOKIE).iter(), &request.url);
+            if answer.status() == http::StatusCode::UNAUTHORIZED && login.answers(&mut request, answer.headers()) {
+                continue;
+            }
             match target(&answer, &request.url).filter(|_| follow > 0) {
-                None => return self.read(answer, &request, redirects).await,
+                None => {
+                    let answer = self.read(answer, &request, redirects).await?;
+                    return Ok(NetResponse { digest_problem: login.problem, ..answer });
+                }
                 Some(_) if redirects.len() >= follow as usize => {
                     return Err(NetError::new(
                         "ERR_TOO_MANY_REDIRECTS",
@@ -222,6 +236,7 @@ impl Net {
                         location: text(answer.headers().get(LOCATION)),
                         set_cookies: answer.headers().get_all(SET_COOKIE).iter().map(|v| text(Some(v))).collect(),
                     });
+                    login.forget(&mut request);
                     redirect(&mut request, answer.status().as_u16(), to);
                 }
             }
@@ -265,7 +280,14 @@ impl Net {
             body.extend_from_slice(&chunk);
         }
         let (status, headers) = (answer.status().as_u16(), std::mem::take(answer.headers_mut()));
-        Ok(NetResponse { status, headers, body: body.freeze(), url: request.url.clone(), redirects })
+        Ok(NetResponse {
+            status,
+            headers,
+            body: body.freeze(),
+            url: request.url.clone(),
+            redirects,
+            digest_problem: None,
+        })
     }
 
     fn client(&self, url: &Url) -> Result<&Client, NetError> {
@@ -298,6 +320,46 @@ impl Net {
             let message = format!("cannot set up TLS: {why}; install the ca-certificates package or set SSL_CERT_FILE");
             NetError::new("ERR_TLS_SETUP", message)
         })
+    }
+}
+
+/// How far a call has come with a server that asks for a digest.
+struct Login {
+    origin: url::Origin,
+    /// Nonces answered for this URL: one, and a second when the server calls the first too old.
+    answered: Vec<String>,
+    problem: Option<String>,
+}
+
+impl Login {
+    /// Puts the answer to a 401's challenge into the request; false when the 401 stands.
+    fn answers(&mut self, request: &mut NetRequest, headers: &HeaderMap) -> bool {
+        let Some(credentials) = request.digest.as_ref().filter(|_| request.url.origin() == self.origin) else {
+            return false;
+        };
+        match digest::respond(credentials, request, headers) {
+            Err(problem) => {
+                self.problem = Some(problem);
+                false
+            }
+            Ok(found) => {
+                let again = self.answered.len() == 1 && found.stale && self.answered[0] != found.nonce;
+                if !self.answered.is_empty() && !again {
+                    return false;
+                }
+                self.answered.push(found.nonce);
+                request.headers.insert(AUTHORIZATION, found.authorization);
+                true
+            }
+        }
+    }
+
+    /// An answer is right for one URL and method; the next hop gets its own.
+    fn forget(&mut self, request: &mut NetRequest) {
+        if !self.answered.is_empty() {
+            self.answered.clear();
+            request.headers.remove(AUTHORIZATION);
+        }
     }
 }
 

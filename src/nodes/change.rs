@@ -7,13 +7,12 @@
 use std::sync::Arc;
 
 use arcstr::ArcStr;
-use regress::Regex;
 
-use super::replacement::{replace_all, replace_literal};
 use super::typed::{TypedInput, TypedTarget};
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::value::str_to_number;
 use crate::model::{Diagnostic, Msg, Object, Value};
+use crate::regexp::{RegExp, replace_literal};
 use crate::runtime::{Cx, Node, NodeConfig, NodeError, NodeType, Step};
 
 static SPEC: NodeSpec = NodeSpec {
@@ -80,7 +79,7 @@ enum From {
         text: ArcStr,
         kind: Kind,
     },
-    Regex(Regex),
+    Regex(Box<RegExp>),
     /// Read per message.
     Dynamic(TypedTarget),
 }
@@ -187,10 +186,12 @@ fn read_from(cfg: &NodeConfig<'_>, rule: &Object, at: &str, from: &str, kind: &s
     let legacy_regex = rule.get("re").is_some_and(Value::is_truthy);
     let literal = |kind| Ok(From::Literal { text: from.into(), kind });
     match kind {
-        _ if legacy_regex || kind == "re" => Regex::new(from).map(From::Regex).map_err(|e| {
-            cfg.problem("invalid-regex", &place, format!("invalid 'from' property: {e}"))
-                .expected("a JavaScript regular expression")
-        }),
+        _ if legacy_regex || kind == "re" => {
+            RegExp::new(from, false).map(|regex| From::Regex(Box::new(regex))).map_err(|e| {
+                cfg.problem("invalid-regex", &place, format!("invalid 'from' property: {e}"))
+                    .expected("a JavaScript regular expression")
+            })
+        }
         "" | "str" => literal(Kind::Text),
         "num" => literal(Kind::Number),
         "bool" => literal(Kind::Bool),
@@ -236,9 +237,13 @@ impl Rule {
                 let current = target.get(msg, cx);
                 let changed = match from {
                     From::Literal { text, kind } => change_literal(&current, text, *kind, &to, *to_bool),
-                    From::Regex(regex) => current
-                        .as_str()
-                        .map(|current| as_bool(replace_all(current, regex, &to.to_js_string()), &to, *to_bool)),
+                    From::Regex(regex) => match current.as_str() {
+                        None => None,
+                        Some(current) => match regex.replace_all(current, &to.to_js_string()) {
+                            Ok(changed) => Some(as_bool(changed, &to, *to_bool)),
+                            Err(error) => return Err(NodeError::new(error.to_string())),
+                        },
+                    },
                     From::Dynamic(place) => match change_found(&current, &place.get(msg, cx), &to, *to_bool) {
                         Ok(changed) => changed,
                         // Node-RED reports this and goes on with the message as it is.

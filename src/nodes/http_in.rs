@@ -25,7 +25,7 @@ static SPEC: NodeSpec = NodeSpec {
             PropertyKind::Text,
             "Path below httpNodeRoot, for example /orders/:id; parameters arrive in msg.req.params.",
         ),
-        Property::new("method", PropertyKind::OneOf(METHODS), "HTTP method; get when absent."),
+        Property::new("method", PropertyKind::OneOfAnyCase(METHODS), "HTTP method; get when absent."),
         Property::new("upload", PropertyKind::Boolean, "Read multipart forms; files arrive in msg.req.files (POST)."),
         Property::new("skipBodyParsing", PropertyKind::Boolean, "Leave the body as bytes, whatever its type."),
         Property::new("swaggerDoc", PropertyKind::Text, "Id of a documentation node; kept, not used."),

@@ -25,7 +25,7 @@ static SPEC: NodeSpec = NodeSpec {
     outputs: Some(1),
     config_node: false,
     properties: &[
-        Property::new("method", PropertyKind::OneOf(METHODS), "GET when absent; use: msg.method says it."),
+        Property::new("method", PropertyKind::OneOfAnyCase(METHODS), "GET when absent; use: msg.method says it."),
         Property::new(
             "url",
             PropertyKind::Text,
@@ -42,7 +42,7 @@ static SPEC: NodeSpec = NodeSpec {
             "GET: what becomes of msg.payload: ignore, query (also true) or body.",
         ),
         Property::new("headers", PropertyKind::Json, "[{keyType, keyValue, valueType, valueValue}]; over msg.headers."),
-        Property::new("authType", PropertyKind::OneOf(&["", "basic", "bearer", "digest"]), "digest is refused as yet."),
+        Property::new("authType", PropertyKind::OneOf(&["", "basic", "bearer", "digest"]), "basic when empty."),
         Property::new("credentials", PropertyKind::Json, "{user, password}; for bearer, password is the token."),
         Property::new("senderr", PropertyKind::Boolean, "Errors only go to catch nodes, not to the output too."),
         Property::new("persist", PropertyKind::Boolean, "Connections are always kept open; kept for the editor."),
@@ -72,6 +72,7 @@ enum Payload {
 enum Auth {
     Basic,
     Bearer,
+    Digest,
 }
 
 /// A header name or value: fixed, or found in the message.
@@ -89,7 +90,7 @@ struct HttpRequest {
     ret: Return,
     payload: Payload,
     headers: Vec<(Part, Part)>,
-    auth: Option<Auth>,
+    auth: Auth,
     user: ArcStr,
     password: ArcStr,
     errors_to_catch_only: bool,
@@ -105,20 +106,17 @@ fn build(config: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
         }
     }
     let auth = match config.text("authType").as_str() {
-        "" | "basic" => Some(Auth::Basic),
-        "bearer" => Some(Auth::Bearer),
-        "digest" => {
-            let problem = "digest authentication is not supported yet";
-            problems.push(config.problem("not-supported", "authType", problem).expected("basic or bearer"));
-            None
-        }
+        "bearer" => Auth::Bearer,
+        "digest" => Auth::Digest,
+        "" | "basic" => Auth::Basic,
         other => {
             problems.push(
                 config
                     .problem("unknown-option", "authType", format!("\"{other}\" is no way to authenticate"))
-                    .expected("basic or bearer"),
+                    .expected("basic, digest or bearer")
+                    .did_you_mean(other, ["basic", "digest", "bearer"]),
             );
-            None
+            Auth::Basic
         }
     };
     let method = match config.text("method").as_str() {
@@ -216,6 +214,9 @@ impl HttpRequest {
             }
         }
         mark(&mut headers);
+        if let Some(problem) = &answer.digest_problem {
+            cx.warn(format!("Digest authentication failed: {problem}"));
+        }
         let redirects: Vec<Value> = answer.redirects.iter().map(call::redirect_info).collect();
         let text = || String::from_utf8_lossy(&answer.body).into_owned();
         let payload = match ret {

@@ -1,9 +1,14 @@
 //! The json node: JSON text to values and back.
 //!
-//! Behaviour: Node-RED's `70-JSON.js`, except that a message with `msg.schema` is refused: JSON Schema
-//! validation is not part of this release, and a message that should have been validated must not pass.
+//! Behaviour: Node-RED's `70-JSON.js`, with `msg.schema` (JSON Schema). Unlike there, `format` is checked, and a
+//! schema may name draft 4, 2019-09 or 2020-12, too.
 
-use std::sync::Arc;
+mod keywords;
+mod schema;
+
+use std::sync::{Arc, Mutex};
+
+use schema::Schema;
 
 use super::typed::msg_path;
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
@@ -24,7 +29,8 @@ static SPEC: NodeSpec = NodeSpec {
             "action",
             PropertyKind::OneOf(&["", "str", "obj"]),
             "obj: always to a value; str: always to text; empty: whichever it is not. Nesting is limited to 128 \
-             levels. A message with msg.schema is refused: schemas are not supported.",
+             levels. msg.schema, a JSON Schema (draft 7 unless $schema says otherwise; $ref only within it), must \
+             hold for the value; then it is removed, else msg.schemaError says what is wrong.",
         ),
         Property::new("pretty", PropertyKind::Boolean, "Indents text by 4 spaces."),
     ],
@@ -38,6 +44,8 @@ struct Json {
     to_value: bool,
     to_text: bool,
     pretty: bool,
+    /// The schema of the message before: most flows have one.
+    schema: Mutex<Option<Arc<Schema>>>,
 }
 
 fn build(cfg: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
@@ -50,38 +58,69 @@ fn build(cfg: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
         to_value: action != "str",
         to_text: action != "obj",
         pretty: cfg.get("pretty").is_truthy(),
+        schema: Mutex::default(),
     }))
+}
+
+impl Json {
+    /// The compiled `msg.schema`, if there is one.
+    fn schema(&self, msg: &Msg) -> Result<Option<Arc<Schema>>, NodeError> {
+        let Some(source) = msg.get("schema").filter(|s| s.is_truthy()) else { return Ok(None) };
+        let mut last = self.schema.lock().unwrap_or_else(|p| p.into_inner());
+        if let Some(schema) = last.as_ref().filter(|schema| schema.is_of(source)) {
+            return Ok(Some(schema.clone()));
+        }
+        *last = None;
+        let compiled = Schema::compile(source)
+            .map_err(|why| NodeError::new(format!("JSON Schema error: failed to compile schema: {why}")))?;
+        Ok(last.insert(Arc::new(compiled)).clone().into())
+    }
 }
 
 impl Node for Json {
     fn on_msg(&self, mut msg: Msg, cx: &mut Cx<'_>) -> Step {
-        if msg.get("schema").is_some_and(Value::is_truthy) {
-            return Step::fail(
-                msg,
-                "JSON Schema validation (msg.schema) is not supported: remove msg.schema, or validate elsewhere",
-            );
-        }
-        let changed = match msg.get_path(&self.property) {
-            Value::String(text) if self.to_value => Some(Value::from_json(&text)),
-            Value::Bytes(bytes) if self.to_value => Some(Value::from_json_slice(&bytes)),
-            Value::Undefined | Value::String(_) | Value::Bytes(_) => None,
-            value if self.to_text => {
-                let text = if self.pretty { value.to_json_pretty(4) } else { value.to_json() };
-                Some(Ok(text.into()))
-            }
-            _ => None,
+        let schema = match self.schema(&msg) {
+            Ok(schema) => schema,
+            Err(error) => return Step::fail(msg, error),
         };
-        match changed {
-            Some(Ok(value)) => {
-                msg.set_path(&self.property, value);
+        let mut value = msg.get_path(&self.property);
+        // A message without the property goes on as it is, in Node-RED with its schema, too.
+        if value.is_undefined() {
+            cx.emit(0, msg);
+            return Step::Done;
+        }
+        let is_text = matches!(value, Value::String(_) | Value::Bytes(_));
+        if is_text && (self.to_value || schema.is_some()) {
+            let read = match &value {
+                Value::Bytes(bytes) => Value::from_json_slice(bytes),
+                text => Value::from_json(&text.to_js_string()),
+            };
+            value = match read {
+                Ok(value) => value,
+                Err(error) => return Step::fail(msg, NodeError::new(error.to_string())),
+            };
+            if self.to_value {
+                msg.set_path(&self.property, value.clone());
             }
-            Some(Err(error)) => return Step::fail(msg, NodeError::new(error.to_string())),
-            None => {}
+        }
+        if let Some(schema) = schema {
+            if let Err(invalid) = schema.validate(&value) {
+                msg.set("schemaError", invalid.errors);
+                return Step::fail(msg, NodeError::new(format!("JSON Schema error: {}", invalid.text)));
+            }
+            msg.remove("schema");
+        }
+        if !is_text && self.to_text {
+            let text = if self.pretty { value.to_json_pretty(4) } else { value.to_json() };
+            msg.set_path(&self.property, text.into());
         }
         cx.emit(0, msg);
         Step::Done
     }
 }
+
+#[cfg(test)]
+mod schema_tests;
 
 #[cfg(test)]
 mod tests {
@@ -129,6 +168,5 @@ mod tests {
         assert!(bed.error(r#"{"payload":"{"}"#).contains("EOF"));
         let deep = "[".repeat(100_000);
         assert!(bed.error(&format!(r#"{{"payload":"{deep}"}}"#)).contains("recursion"));
-        assert!(bed.error(r#"{"payload":"1","schema":{"type":"string"}}"#).contains("not supported"));
     }
 }

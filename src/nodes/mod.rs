@@ -21,7 +21,6 @@ pub mod link;
 pub mod metric;
 pub mod moment;
 pub mod mustache;
-pub mod replacement;
 #[cfg(test)]
 mod rig;
 pub mod schedule;

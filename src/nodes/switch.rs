@@ -6,12 +6,11 @@
 use std::cmp::Ordering;
 use std::sync::{Arc, Mutex};
 
-use regress::Regex;
-
 use super::sequence_groups::{Groups, Parts};
 use super::typed::TypedInput;
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::{Diagnostic, Msg, Object, Value};
+use crate::regexp::RegExp;
 use crate::runtime::{Cx, Node, NodeConfig, NodeError, NodeType, Step};
 
 static SPEC: NodeSpec = NodeSpec {
@@ -100,7 +99,7 @@ enum Test {
     Contains,
     /// The expression is compiled at deploy when the rule's value is the same for every message.
     Regex {
-        compiled: Option<Regex>,
+        compiled: Option<Box<RegExp>>,
         ignore_case: bool,
     },
     Is(bool),
@@ -244,9 +243,14 @@ fn read_operand(cfg: &NodeConfig<'_>, at: &str, value: &Value, kind: &str) -> Re
     }))
 }
 
-fn compile(pattern: &str, ignore_case: bool) -> Result<Regex, NodeError> {
-    Regex::with_flags(pattern, if ignore_case { "i" } else { "" })
+fn compile(pattern: &str, ignore_case: bool) -> Result<Box<RegExp>, NodeError> {
+    RegExp::new(pattern, ignore_case)
+        .map(Box::new)
         .map_err(|e| NodeError::new(format!("SyntaxError: Invalid regular expression: /{pattern}/: {e}")))
+}
+
+fn matches(regex: &RegExp, value: &Value) -> Result<bool, NodeError> {
+    regex.is_match(&value.to_js_string()).map_err(|e| NodeError::new(e.to_string()))
 }
 
 impl Node for Switch {
@@ -378,10 +382,8 @@ impl Switch {
             }
             Test::HasKey => has_key(a, &b),
             Test::Contains => a.to_js_string().contains(b.to_js_string().as_str()),
-            Test::Regex { compiled: Some(regex), .. } => regex.find(&a.to_js_string()).is_some(),
-            Test::Regex { compiled: None, ignore_case } => {
-                compile(&b.to_js_string(), *ignore_case)?.find(&a.to_js_string()).is_some()
-            }
+            Test::Regex { compiled: Some(regex), .. } => matches(regex, a)?,
+            Test::Regex { compiled: None, ignore_case } => matches(&*compile(&b.to_js_string(), *ignore_case)?, a)?,
             Test::Is(expected) => a.as_bool() == Some(*expected),
             Test::Nullish(expected) => a.is_nullish() == *expected,
             Test::Empty(expected) => length(a).is_some_and(|n| (n == 0) == *expected),

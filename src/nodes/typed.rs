@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use arcstr::ArcStr;
 use jiff::tz::TimeZone;
-use regress::Regex;
 
 use super::jsonata::Jsonata;
 use super::moment;
@@ -15,6 +14,7 @@ use crate::model::flow::PlanNode;
 use crate::model::path::Path;
 use crate::model::value::date_to_iso;
 use crate::model::{Diagnostic, Msg, Value};
+use crate::regexp::RegExp;
 use crate::runtime::context::Level;
 use crate::runtime::{Cx, NodeConfig, NodeError, Place, Services};
 
@@ -25,13 +25,8 @@ pub const TYPES: &[&str] =
 /// A configured value that is evaluated per message.
 #[derive(Debug)]
 pub enum TypedInput {
-    /// `str`, `num`, `bool`, `json`, `bin`, `env`: the same for every message.
+    /// `str`, `num`, `bool`, `json`, `re` (its text), `bin`, `env`: the same for every message.
     Constant(Value),
-    /// `re`: evaluates to its text; nodes that match use the expression itself.
-    Regex {
-        text: ArcStr,
-        regex: Arc<Regex>,
-    },
     Date(DateForm),
     Msg(Path),
     Context(Level, Path),
@@ -75,9 +70,9 @@ impl TypedInput {
                 }
             }),
             "re" => {
-                let regex = Regex::new(&text)
+                RegExp::new(&text, false)
                     .map_err(|e| invalid(format!("invalid regular expression: {e}")).expected("JavaScript syntax"))?;
-                TypedInput::Regex { text, regex: Arc::new(regex) }
+                TypedInput::Constant(Value::String(text))
             }
             "date" => TypedInput::Date(match text.as_str() {
                 "" => DateForm::Millis,
@@ -115,7 +110,6 @@ impl TypedInput {
     pub fn eval_at(&self, msg: &Msg, place: Place<'_>) -> Result<Value, NodeError> {
         Ok(match self {
             TypedInput::Constant(value) => value.clone(),
-            TypedInput::Regex { text, .. } => Value::String(text.clone()),
             TypedInput::Msg(path) => msg.get_path(path),
             TypedInput::Context(level, path) => place.context_get(*level, path, msg),
             TypedInput::Date(form) => form.eval(place),

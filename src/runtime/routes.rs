@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use arcstr::ArcStr;
 
 use crate::model::flow::NodeIndex;
+use crate::regexp::RegExp;
 
 /// The HTTP entries of a deployed plan.
 #[derive(Default)]
 pub struct Routes {
     /// Plain paths, the common case: lower-cased path without trailing slash → routes in order.
     exact: HashMap<String, Vec<(usize, Route)>>,
-    patterns: Vec<(usize, regress::Regex, Vec<ArcStr>, Route)>,
+    patterns: Vec<(usize, RegExp, Vec<ArcStr>, Route)>,
     count: usize,
 }
 
@@ -41,7 +42,7 @@ impl Routes {
         let url = if route.url.starts_with('/') { route.url.to_string() } else { format!("/{}", route.url) };
         if url.contains([':', '*', '(', ')', '?', '+']) {
             let (source, names) = pattern(&url)?;
-            let regex = regress::Regex::with_flags(&source, "i").map_err(|e| format!("path {url}: {e}"))?;
+            let regex = RegExp::new(&source, true).map_err(|e| format!("path {url}: {e}"))?;
             self.patterns.push((order, regex, names, route));
         } else {
             self.exact.entry(plain(&url)).or_default().push((order, route));
@@ -65,12 +66,13 @@ impl Routes {
             if !answers(route) {
                 continue;
             }
-            if let Some(found) = regex.find(path) {
+            // A search that is given up finds nothing: the caller gets 404, and nobody else waits.
+            if let Ok(Some(found)) = regex.find(path) {
                 let params = names
                     .iter()
                     .enumerate()
                     .filter_map(|(i, name)| {
-                        let text = &path[found.group(i + 1)?];
+                        let text = &path[found.groups.get(i)?.clone()?];
                         let text = percent_encoding::percent_decode_str(text).decode_utf8_lossy();
                         Some((name.clone(), ArcStr::from(text.as_ref())))
                     })

@@ -39,6 +39,23 @@ pub enum StoreError {
     Cursor { cursor: String },
 }
 
+impl StoreError {
+    /// True when the database could not be asked, rather than refused: it may answer again in a moment.
+    pub fn is_unreachable(&self) -> bool {
+        let StoreError::Database { source, .. } = self else { return false };
+        match source {
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
+            // Postgres: connection exceptions, out of resources, shutting down or starting.
+            sqlx::Error::Database(error) => {
+                let code = error.code().unwrap_or_default();
+                ["08", "53", "57P"].iter().any(|class| code.starts_with(class))
+                    && error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some()
+            }
+            _ => false,
+        }
+    }
+}
+
 /// How to use the database. Times are in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -5,3 +5,4 @@ mod flows;
 mod limits;
 mod lists;
 mod login;
+mod store_down;

@@ -15,6 +15,11 @@ use http::header;
 
 use super::openapi::{Answer, Endpoint, Media, NOT_FOUND, Parameter, ok};
 
+/// An error as a page.
+pub(super) fn error(error: super::ApiError) -> Response {
+    layout::PageError::from(error).into_response()
+}
+
 const HTML: Answer = ok("the page", Media::Html);
 
 const fn page(

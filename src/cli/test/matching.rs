@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::regexp::RegExp;
+
 /// Differences, each with its JSON path. `{"$matches": "regex"}` matches text, `{"$exists": bool}` presence, and
 /// `{"$near": [number, tolerance]}` numbers.
 pub(super) fn differences(expected: &Value, found: &Value, path: &str) -> Vec<String> {
@@ -44,12 +46,15 @@ fn operator(expected: &Value, found: &Value, path: &str) -> Option<Vec<String>> 
     let holds = match (name.as_str(), argument) {
         ("$exists", Value::Bool(wanted)) => *wanted,
         ("$matches", Value::String(pattern)) => {
-            let regex = match regress::Regex::new(pattern) {
+            let regex = match RegExp::new(pattern, false) {
                 Ok(regex) => regex,
                 Err(e) => return Some(vec![format!("{path}: $matches: {e}")]),
             };
             let text = found.as_str().map_or_else(|| found.to_string(), str::to_string);
-            regex.find(&text).is_some()
+            match regex.is_match(&text) {
+                Ok(matched) => matched,
+                Err(e) => return Some(vec![format!("{path}: $matches: {e}")]),
+            }
         }
         ("$near", Value::Array(pair)) => match (pair.first()?.as_f64(), pair.get(1)?.as_f64(), found.as_f64()) {
             (Some(wanted), Some(tolerance), Some(found)) => (found - wanted).abs() <= tolerance,

@@ -95,5 +95,12 @@ fn reply(rule: &Rule, request: &NetRequest) -> Result<NetResponse, NetError> {
             headers.insert(name, value);
         }
     }
-    Ok(NetResponse { status: answer.status, headers, body, url: request.url.clone(), redirects: Vec::new() })
+    Ok(NetResponse {
+        status: answer.status,
+        headers,
+        body,
+        url: request.url.clone(),
+        redirects: Vec::new(),
+        digest_problem: None,
+    })
 }

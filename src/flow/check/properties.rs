@@ -44,7 +44,7 @@ fn kind_text(kind: &PropertyKind) -> String {
         PropertyKind::Text => "a text".into(),
         PropertyKind::Number => "a number".into(),
         PropertyKind::Boolean => "true or false".into(),
-        PropertyKind::OneOf(names) => {
+        PropertyKind::OneOf(names) | PropertyKind::OneOfAnyCase(names) => {
             let names: Vec<String> = names.iter().map(|n| format!("\"{n}\"")).collect();
             format!("one of {}", names.join(", "))
         }
@@ -72,9 +72,11 @@ fn wrong(index: &Index<'_>, node: &NodeDef, property: &Property, value: &Value, 
             let fine = matches!(value, Value::Bool(_)) || matches!(value.as_str(), Some("true" | "false"));
             if fine { None } else { kind() }
         }
-        PropertyKind::OneOf(names) => {
+        PropertyKind::OneOf(names) | PropertyKind::OneOfAnyCase(names) => {
             let given = value.to_js_string();
-            let fine = !matches!(value, Value::Array(_) | Value::Object(_)) && names.contains(&given.as_str());
+            let any_case = matches!(property.kind, PropertyKind::OneOfAnyCase(_));
+            let is = |name: &&str| *name == given || any_case && name.eq_ignore_ascii_case(&given);
+            let fine = !matches!(value, Value::Array(_) | Value::Object(_)) && names.iter().any(is);
             if fine { None } else { kind().map(|d| d.did_you_mean(&given, names.iter().copied())) }
         }
         PropertyKind::MsgPath => match value.as_str() {

@@ -13,7 +13,7 @@ use super::super::http_headers::{COMPONENT, MARK, is_untouched};
 use super::super::mustache::View;
 use super::{Auth, HttpRequest, Part, Payload, body};
 use crate::model::{Msg, Object, Value};
-use crate::net::{NetRequest, Redirect};
+use crate::net::{Credentials, NetRequest, Redirect};
 use crate::runtime::{Cx, NodeError};
 
 /// Builds the call; `msg` loses headers that are an earlier answer's.
@@ -32,14 +32,15 @@ pub(super) fn prepare(node: &HttpRequest, msg: &mut Msg, cx: &mut Cx<'_>) -> Res
         given => given.to_string(),
     };
     match node.auth {
-        Some(Auth::Basic) if !user.is_empty() || !password.is_empty() => {
+        Auth::Basic if !user.is_empty() || !password.is_empty() => {
             set(&mut headers, "authorization", &format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))?;
         }
-        Some(Auth::Bearer) if !user.is_empty() || !password.is_empty() => {
+        Auth::Bearer if !user.is_empty() || !password.is_empty() => {
             set(&mut headers, "authorization", &format!("Bearer {password}"))?;
         }
         _ => {}
     }
+    let digest = matches!(node.auth, Auth::Digest) && (!user.is_empty() || !password.is_empty());
     if let Some(value) = headers.get_mut(AUTHORIZATION) {
         value.set_sensitive(true);
     }
@@ -60,6 +61,7 @@ pub(super) fn prepare(node: &HttpRequest, msg: &mut Msg, cx: &mut Cx<'_>) -> Res
     request.headers = headers;
     request.body = body;
     request.cookies = cookies;
+    request.digest = digest.then_some(Credentials { user, password });
     request.timeout = timeout(msg, cx);
     if msg.get("followRedirects").is_some_and(|f| !f.is_truthy()) {
         request.redirects_max = Some(0);

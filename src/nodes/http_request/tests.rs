@@ -1,5 +1,7 @@
 //! Calls to a real server on a free port.
 
+mod digest;
+
 use std::time::Duration;
 
 use axum::Router;
@@ -196,7 +198,7 @@ async fn what_cannot_be_called_is_an_error() {
 
 #[test]
 fn what_is_not_supported_is_told() {
-    let config = r#"{"url":"{{#a}}","tls":"t","proxy":"p","authType":"digest","method":"G T"}"#;
+    let config = r#"{"url":"{{#a}}","tls":"t","proxy":"p","authType":"digets","method":"G T"}"#;
     let problems = Rig::new(vec![node("r", "http request", config, &[])]).problems();
     let paths: Vec<&str> = problems.iter().map(|d| d.path.as_str()).collect();
     assert_eq!(paths, ["$[0].tls", "$[0].proxy", "$[0].authType", "$[0].method", "$[0].url"]);
