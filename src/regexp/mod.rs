@@ -3,7 +3,8 @@
 //! `regress` has JavaScript's semantics, but its time can grow exponentially with the text. So a pattern is first
 //! translated, where that changes nothing: to `regex` (time linear in the text), or, with lookaround and back
 //! references, to `fancy-regex` under a limit of steps. `regress` judges the syntax of all patterns and runs the few
-//! that have no translation (see [`translate`]); those alone have no bound.
+//! that have no translation (see [`translate`]) and those whose groups are wanted that stand in a repetition; the
+//! former have no bound, the latter none on texts that match.
 
 mod classes;
 mod replace;
@@ -88,10 +89,12 @@ impl RegExp {
     fn find_from(&self, text: &str, start: usize, groups: bool) -> Result<Option<Found>, TooManySteps> {
         if let Some(bounded) = &self.bounded {
             let translated = &bounded.translated;
-            if translated.same_matches && (translated.same_groups || !groups) {
+            // Repetitions of what may match nothing can keep `regress` busy for ever, with ever more memory. Which of
+            // several possible matches is found may then differ from JavaScript.
+            if !translated.same_matches || translated.same_groups || !groups {
                 return bounded.find_from(text, start);
             }
-            // What makes expressions slow is a text that does not match at all.
+            // What makes expressions slow is, nearly always, a text that does not match.
             if start == 0 && !bounded.is_match(text)? {
                 return Ok(None);
             }

@@ -16,6 +16,7 @@ const ERRORS_MAX: usize = 100;
 /// A schema ready to use, with what it was made from.
 pub(super) struct Schema {
     source: Value,
+    json: Json,
     validator: Validator,
 }
 
@@ -35,14 +36,21 @@ impl Schema {
     pub(super) fn compile(source: &Value) -> Result<Schema, String> {
         let schema = source.to_serde();
         keywords::check(&schema)?;
+        let draft = match Draft::Draft7.detect(&schema) {
+            Draft::Unknown => {
+                let named = schema.get("$schema").and_then(Json::as_str).unwrap_or_default();
+                return Err(format!("$schema \"{named}\" is no draft of JSON Schema; leave it out for draft 7"));
+            }
+            draft => draft,
+        };
         let validator = jsonschema::options()
-            .with_draft(Draft::Draft7.detect(&schema))
+            .with_draft(draft)
             .offline()
             .should_validate_formats(true)
             .with_pattern_options(PatternOptions::fancy_regex().backtrack_limit(PATTERN_STEPS_MAX))
             .build(&schema)
             .map_err(|error| format!("#{}: {error}", error.instance_path()))?;
-        Ok(Schema { source: source.clone(), validator })
+        Ok(Schema { source: source.clone(), json: schema, validator })
     }
 
     pub(super) fn is_of(&self, source: &Value) -> bool {
@@ -53,7 +61,7 @@ impl Schema {
         let value = value.to_serde();
         let mut found = Vec::new();
         for error in self.validator.iter_errors(&value) {
-            collect(&error, &mut found);
+            collect(&error, &self.json, &mut found);
             if found.len() >= ERRORS_MAX {
                 found.truncate(ERRORS_MAX);
                 break;
@@ -91,15 +99,15 @@ impl Failure {
 }
 
 /// An error, after those of the branches that led to it.
-fn collect(error: &ValidationError<'_>, into: &mut Vec<Failure>) {
+fn collect(error: &ValidationError<'_>, schema: &Json, into: &mut Vec<Failure>) {
     match error.kind() {
         Kind::AnyOf { context } | Kind::OneOfNotValid { context } => {
-            context.iter().flatten().for_each(|inner| collect(inner, into));
+            context.iter().flatten().for_each(|inner| collect(inner, schema, into));
         }
-        Kind::PropertyNames { error } => collect(error, into),
+        Kind::PropertyNames { error } => collect(error, schema, into),
         _ => {}
     }
-    for (message, params) in messages(error) {
+    for (message, params) in messages(error, schema) {
         into.push(Failure {
             instance_path: error.instance_path().to_string(),
             schema_path: format!("#{}", error.schema_path()),
@@ -111,7 +119,7 @@ fn collect(error: &ValidationError<'_>, into: &mut Vec<Failure>) {
 }
 
 /// Ajv's message and parameters; one of each for every property that should not be there.
-fn messages(error: &ValidationError<'_>) -> Vec<(String, Json)> {
+fn messages(error: &ValidationError<'_>, schema: &Json) -> Vec<(String, Json)> {
     let compared =
         |sign: &str, limit: &Json| (format!("must be {sign} {limit}"), json!({"comparison": sign, "limit": limit}));
     let sized =
@@ -121,9 +129,12 @@ fn messages(error: &ValidationError<'_>) -> Vec<(String, Json)> {
     };
     let one = match error.kind() {
         Kind::Type { kind } => {
-            let types: Vec<String> = match kind {
-                TypeKind::Single(one) => vec![one.to_string()],
-                TypeKind::Multiple(set) => set.iter().map(|t| t.to_string()).collect(),
+            // In the schema's order, which the error does not keep.
+            let listed = schema.pointer(error.schema_path().as_str()).and_then(Json::as_array);
+            let types: Vec<String> = match (kind, listed) {
+                (TypeKind::Single(one), _) => vec![one.to_string()],
+                (_, Some(names)) => names.iter().filter_map(|n| Some(n.as_str()?.to_string())).collect(),
+                (TypeKind::Multiple(set), None) => set.iter().map(|t| t.to_string()).collect(),
             };
             let params = if let [one] = types.as_slice() { json!({"type": one}) } else { json!({"type": types}) };
             (format!("must be {}", types.join(",")), params)
