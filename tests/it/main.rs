@@ -12,6 +12,7 @@ mod harness;
 mod mustache;
 mod nodes;
 mod orders;
+mod plugins;
 mod serve;
 mod shipped;
 mod store;

@@ -1,0 +1,148 @@
+//! An engine with plugins and one flow, and what comes out of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use probity::clock::Clock;
+use probity::flow;
+use probity::model::run::Trigger;
+use probity::model::{Diagnostic, Msg, RunId, Value};
+use probity::net::{Net, NetOptions};
+use probity::plugin::granted::Granted;
+use probity::plugin::limits::Limits;
+use probity::plugin::manifest::Manifest;
+use probity::plugin::{Package, Plugins, Sandbox};
+use probity::runtime::engine::{Opening, Start};
+use probity::runtime::{Deployed, Engine, Event, Services};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).into()
+}
+
+/// The component of a guest in `plugins/fixtures/NAME.wat`, after `edit` changed its text.
+pub fn component(name: &str, edit: impl FnOnce(String) -> String) -> bytes::Bytes {
+    let path = root().join(format!("plugins/fixtures/{name}.wat"));
+    let text = edit(std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())));
+    of_text(&text)
+}
+
+/// The component of a core module in text form, with the contract as its type.
+pub fn of_text(text: &str) -> bytes::Bytes {
+    let mut module = wat::parse_str(text).unwrap();
+    let mut resolve = wit_parser::Resolve::default();
+    let (package, _) = resolve.push_dir(root().join("plugins/wit")).unwrap();
+    let world = resolve.select_world(&[package], Some("plugin")).unwrap();
+    wit_component::embed_component_metadata(&mut module, &resolve, world, wit_component::StringEncoding::UTF8).unwrap();
+    probity::plugin::component::encode(&module).unwrap().into()
+}
+
+/// A manifest with this name that asks for nothing; `more` is TOML put after it.
+pub fn manifest(name: &str, more: &str) -> Manifest {
+    let text = format!(
+        "schema = 1\nname = \"{name}\"\nversion = \"1.0.0\"\ncontract = \"1.1\"\nlicense = \"Apache-2.0\"\n{more}"
+    );
+    toml::from_str(&text).unwrap()
+}
+
+/// Grants capabilities by name.
+pub fn granted(names: &[&str]) -> Granted {
+    Granted { names: names.iter().map(ToString::to_string).collect(), ..Granted::default() }
+}
+
+/// A fixture as a package, with what is granted.
+pub fn package(name: &str, more: &str, grants: Granted) -> Package {
+    Package { manifest: manifest(name, more), wasm: component(name, |t| t), script: None, granted: grants }
+}
+
+/// A sandbox of its own with these limits.
+pub fn sandbox(limits: Limits) -> Arc<Sandbox> {
+    Sandbox::new(limits, None, probity::nodes::typed::evaluate, Arc::new(|_| None)).unwrap()
+}
+
+pub struct Rig {
+    pub plugins: Arc<Plugins>,
+    pub engine: Arc<Engine>,
+    seen: Arc<Mutex<Vec<(RunId, Event)>>>,
+}
+
+/// What one message came to.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What left the flow, in order: node id, port, message.
+    pub out: Vec<(String, usize, Msg)>,
+    pub errors: Vec<String>,
+    pub log: Vec<String>,
+}
+
+impl Rig {
+    pub fn new(limits: Limits) -> Rig {
+        let seen: Arc<Mutex<Vec<(RunId, Event)>>> = Arc::default();
+        let observed = seen.clone();
+        let net = Arc::new(Net::new(NetOptions::default()).unwrap());
+        let clock = Clock::System;
+        let mut services = Services::new(clock.clone(), Default::default(), net.clone());
+        services.observer = Some(Arc::new(move |run, event| observed.lock().unwrap().push((run, event))));
+        let plugins = Plugins::new(sandbox(limits), net, clock);
+        let engine = Engine::new(Arc::new(services), probity::nodes::catalogue());
+        Rig { plugins, engine, seen }
+    }
+
+    pub async fn load(&self, package: Package) -> Result<(), Vec<Diagnostic>> {
+        self.plugins.load(package).await
+    }
+
+    /// Deploys nodes on one tab; each entry is a node without `z`.
+    pub fn deploy(&self, nodes: serde_json::Value) -> Arc<Deployed> {
+        let mut entries = vec![serde_json::json!({"id": "tab", "type": "tab", "label": "test"})];
+        for mut node in nodes.as_array().unwrap().clone() {
+            node["z"] = "tab".into();
+            node["x"] = 1.into();
+            node["y"] = 1.into();
+            if node.get("wires").is_none() {
+                node["wires"] = serde_json::json!([[]]);
+            }
+            entries.push(node);
+        }
+        let mut catalogue = probity::nodes::catalogue();
+        assert!(self.plugins.add_to(&mut catalogue).is_empty());
+        let engine = Engine::new(self.engine.services.clone(), catalogue);
+        let (file, problems) = flow::load_value(entries, "test.json");
+        assert!(problems.is_empty(), "{problems:#?}");
+        let plan = flow::plan(&file, &|t| engine.catalogue.spec(t), &|_| None);
+        let deployed = engine.deploy(plan);
+        assert!(deployed.diagnostics.is_empty(), "{:#?}", deployed.diagnostics);
+        deployed
+    }
+
+    /// Hands a message to a node as if a caller waited, and waits for the run's end.
+    pub async fn send(&self, deployed: &Arc<Deployed>, node: &str, msg: Msg) -> Outcome {
+        self.run(deployed, node, msg, Trigger::Manual { by: "test".into() }).await
+    }
+
+    pub async fn run(&self, deployed: &Arc<Deployed>, node: &str, msg: Msg, trigger: Trigger) -> Outcome {
+        let index = deployed.plan.nodes.iter().position(|n| n.id == node).unwrap() as u32;
+        let opening = Opening { node: index, start: Start::Deliver, msg, trigger, reply: None };
+        let (id, run) = deployed.open(opening).unwrap();
+        tokio::time::timeout(Duration::from_secs(60), run).await.expect("a run ends");
+        let mut outcome = Outcome::default();
+        self.seen.lock().unwrap().retain(|(run, event)| {
+            if *run != id {
+                return true;
+            }
+            match event {
+                Event::Output { node, port, msg, .. } => outcome.out.push((node.to_string(), *port, msg.clone())),
+                Event::Error { message, .. } => outcome.errors.push(message.clone()),
+                Event::Log { text, .. } => outcome.log.push(text.clone()),
+                _ => {}
+            }
+            false
+        });
+        outcome
+    }
+}
+
+/// A message with this payload.
+pub fn msg(payload: impl Into<Value>) -> Msg {
+    Msg::with_payload(payload)
+}
