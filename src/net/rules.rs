@@ -130,7 +130,10 @@ impl Rules {
             Some(_) if exact => !plain(ip).is_loopback() || name == "localhost",
             Some(_) => is_public(ip),
         };
-        let ok = |ip: IpAddr| self.names_address(ip, None) || (by_name && !is_guarded(ip) && reaches(ip));
+        // Which port is asked for is not known here. Of a name that is allowed by itself, an entry for one port of an
+        // address must not open the others; otherwise `check` has seen that the port fits.
+        let by_address = |ip: IpAddr| if by_name { self.names_whole(ip) } else { self.names_address(ip, None) };
+        let ok = |ip: IpAddr| by_address(ip) || (by_name && !is_guarded(ip) && reaches(ip));
         let (admitted, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|a| ok(a.ip()));
         match (others.first(), &self.engine) {
             (Some(other), _) if admitted.is_empty() => {
@@ -172,6 +175,14 @@ impl Rules {
     fn names_address(&self, ip: IpAddr, port: Option<u16>) -> bool {
         self.rules.iter().any(|rule| match rule {
             Rule::Network { base, prefix, port: p } => contains(*base, *prefix, ip) && same_port(*p, port),
+            _ => false,
+        })
+    }
+
+    /// True when a rule names the address on every port.
+    fn names_whole(&self, ip: IpAddr) -> bool {
+        self.rules.iter().any(|rule| match rule {
+            Rule::Network { base, prefix, port: None } => contains(*base, *prefix, ip),
             _ => false,
         })
     }
@@ -335,6 +346,10 @@ mod tests {
             (&["a.example"], "http://a.example/", &["93.184.216.34"], true),
             (&["a.example"], "http://A.example.:8080/", &["93.184.216.34"], true),
             (&["a.example"], "http://a.example/", &["169.254.169.254"], false),
+            (&["*", "169.254.169.254:80"], "http://a.example:8080/", &["169.254.169.254"], false),
+            (&["*", "169.254.169.254:80"], "http://169.254.169.254/", &[], true),
+            (&["127.0.0.1:80"], "http://a.example/", &["127.0.0.1"], true),
+            (&["127.0.0.1:80"], "http://a.example:81/", &["127.0.0.1"], false),
             (&["a.example"], "http://b.a.example/", &["93.184.216.34"], false),
             (&["a.example"], "http://93.184.216.34/", &[], false),
             (&["a.example:443"], "https://a.example/", &["93.184.216.34"], true),

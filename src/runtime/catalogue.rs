@@ -135,10 +135,4 @@ impl NodeConfig<'_> {
     pub fn label(&self) -> &ArcStr {
         if self.node.name.is_empty() { &self.node.id } else { &self.node.name }
     }
-
-    /// The configuration node that this property names.
-    pub fn config_node(&self, property: &str) -> Option<&PlanNode> {
-        let id = self.text(property);
-        self.plan.nodes.iter().find(|n| n.id == id)
-    }
 }

@@ -1,7 +1,6 @@
 //! The context stores: values that nodes keep under `node`, `flow` and `global`, shared by all runs.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::Mutex;
 
 use arcstr::ArcStr;
@@ -39,11 +38,6 @@ impl ContextStore {
         let (scope, path) = resolve(node, level, path);
         let mut scopes = self.scopes.lock().unwrap_or_else(|p| p.into_inner());
         path.set(scopes.entry(scope).or_default(), value, msg)
-    }
-
-    /// A snapshot of one scope (`global`, a flow's id, `<node id>@<flow>`), for views.
-    pub fn snapshot(&self, scope: &str) -> Option<Arc<Object>> {
-        self.scopes.lock().unwrap_or_else(|p| p.into_inner()).get(scope).map(|o| Arc::new(o.clone()))
     }
 }
 

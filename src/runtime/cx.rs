@@ -115,22 +115,15 @@ impl Cx<'_> {
         self.core.enqueue(self.deployed, self.node, Delivery { node: target, hops: self.hops + 1, msg });
     }
 
-    /// Emits after this long in a run of its own, linked to this one; for waits longer than a run may last.
-    pub fn emit_later(&mut self, after: Duration, port: usize, msg: Msg) {
-        self.open_later(after, Start::Emit(port), msg);
-    }
-
-    /// Hands this node a message after this long, in a run of its own, linked to this one.
+    /// Hands this node a message after this long, in a run of its own, linked to this one; for waits longer than a run
+    /// may last.
     pub fn deliver_later(&mut self, after: Duration, msg: Msg) {
-        self.open_later(after, Start::Deliver, msg);
-    }
-
-    fn open_later(&mut self, after: Duration, start: Start, msg: Msg) {
         let deployed = self.deployed.clone();
         let (node, run, caller) = (self.node, self.core.id, self.has_caller());
         self.deployed.keep_task(async move {
             deployed.services.clock.sleep(after).await;
-            let opening = Opening { node, start, msg, trigger: Trigger::Linked { run, caller }, reply: None };
+            let opening =
+                Opening { node, start: Start::Deliver, msg, trigger: Trigger::Linked { run, caller }, reply: None };
             if deployed.spawn(opening).is_err() {
                 tracing::error!(%run, "a delayed message was dropped: too many runs are open (runs_max)");
             }

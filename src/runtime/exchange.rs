@@ -128,10 +128,6 @@ impl ReplyTo {
         let sender = self.sender.lock().unwrap_or_else(|p| p.into_inner()).take();
         sender.is_some_and(|s| s.send(reply).is_ok())
     }
-
-    pub fn is_answered(&self) -> bool {
-        self.sender.lock().unwrap_or_else(|p| p.into_inner()).is_none()
-    }
 }
 
 /// The handle in `msg.res`; clones lead to the same caller.
