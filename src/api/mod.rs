@@ -21,6 +21,7 @@ mod query;
 mod runs;
 mod schedules;
 mod schemas;
+mod stalled;
 mod states;
 mod verdicts;
 
@@ -54,7 +55,8 @@ pub struct ApiOptions {
     /// A client that has not sent its headers by then is cut off, milliseconds. Also how long an idle connection
     /// is kept.
     pub header_ms_max: u64,
-    /// A client that has not sent its body by then is answered 408 and cut off, milliseconds.
+    /// A client that has not sent its body by then is answered 408 and cut off, and so is one that takes nothing of its
+    /// answer for so long, milliseconds.
     pub body_ms_max: u64,
     /// Connections open at once; further ones wait.
     pub connections_max: usize,

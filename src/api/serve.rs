@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
+use super::stalled::Stalled;
 use super::{Api, ApiError, guard, hooks};
 
 /// Who is at the other end.
@@ -104,6 +105,7 @@ fn connect(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
+    let stream = Stalled::new(stream, api.clock().clone(), Duration::from_millis(api.options.body_ms_max));
     let service = service_fn(move |call: Call| {
         let (api, router, peer) = (api.clone(), router.clone(), peer.clone());
         async move { Ok::<_, Infallible>(answer(&api, router, peer, call).await) }

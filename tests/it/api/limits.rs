@@ -65,6 +65,17 @@ async fn who_sends_its_body_too_slowly_is_cut_off() {
 }
 
 #[tokio::test]
+async fn who_does_not_take_its_answer_is_cut_off() {
+    let options = ApiOptions { connections_max: 1, body_ms_max: 50, ..ApiOptions::default() };
+    let server = Server::start(Setup { flows: tab("b", "get", "/big", "big"), options, ..Setup::default() }).await;
+    let mut deaf = TcpStream::connect(server.address).await.unwrap();
+    deaf.write_all(b"GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    // Answered only after the deaf one was cut off.
+    assert_eq!(server.get("/health/live").await.status(), 200);
+    drop(deaf);
+}
+
+#[tokio::test]
 async fn connections_beyond_the_limit_wait_for_their_turn() {
     let server = server(ApiOptions { connections_max: 1, header_ms_max: 50, ..ApiOptions::default() }).await;
     let idle = TcpStream::connect(server.address).await.unwrap();

@@ -49,6 +49,15 @@ impl Node for Hang {
     }
 }
 
+/// Answers with more than the buffers of a connection hold.
+struct Big;
+impl Node for Big {
+    fn on_msg(&self, msg: Msg, cx: &mut Cx<'_>) -> Step {
+        cx.reply(&msg, Reply { status: 200, headers: Vec::new(), body: vec![b'x'; 32 << 20].into() });
+        Step::Done
+    }
+}
+
 /// Swallows the message.
 struct Silent;
 impl Node for Silent {
@@ -73,6 +82,7 @@ const fn spec(node_type: &'static str, inputs: u8, outputs: u8) -> NodeSpec {
 static HTTP_IN: NodeSpec = spec("http in", 0, 1);
 static ECHO: NodeSpec = spec("echo", 1, 0);
 static HANG: NodeSpec = spec("hang", 1, 0);
+static BIG: NodeSpec = spec("big", 1, 0);
 static SILENT: NodeSpec = spec("silent", 1, 0);
 
 type Built = Result<Arc<dyn Node>, Vec<Diagnostic>>;
@@ -91,6 +101,7 @@ fn catalogue() -> Catalogue {
         NodeType { spec: &HTTP_IN, build: http_in },
         NodeType { spec: &ECHO, build: |_| -> Built { Ok(Arc::new(Echo)) } },
         NodeType { spec: &HANG, build: |_| -> Built { Ok(Arc::new(Hang)) } },
+        NodeType { spec: &BIG, build: |_| -> Built { Ok(Arc::new(Big)) } },
         NodeType { spec: &SILENT, build: |_| -> Built { Ok(Arc::new(Silent)) } },
     ])
 }
