@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use wit_bindgen_core::{Files, WorldGenerator};
 use wit_parser::Resolve;
 
-const HEAD: &str = "// Generated from plugins/wit/plugin.wit by `cargo run -p probity-plugin-bindgen`. Do not edit.\n";
+const HEAD: &str = "// Generated from plugins/wit/plugin.wit by `cargo run --manifest-path bindgen/Cargo.toml`. Do not edit.\n";
 
 /// The text of `plugins/sdk/src/bindings.rs` for the world `plugin` of the contract at `wit`.
 pub fn generate(wit: &Path) -> Result<String> {

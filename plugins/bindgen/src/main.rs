@@ -1,7 +1,7 @@
 //! Writes everything that follows from the contract `plugins/wit/plugin.wit`: the SDK's copy of it, the SDK's Rust
 //! bindings and `docs/plugins/reference.md`. With `--check` it writes nothing and fails when one of them is stale.
 //!
-//! Run it in `plugins/` after a change of the contract: `cargo run -p probity-plugin-bindgen`.
+//! Run it in `plugins/` after a change of the contract: `cargo run --manifest-path bindgen/Cargo.toml`.
 
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,7 @@ fn main() -> Result<()> {
     if !stale.is_empty() {
         let names: Vec<String> = stale.iter().map(|path| path.display().to_string()).collect();
         bail!(
-            "older than {}: {}\nrun `cargo run -p probity-plugin-bindgen` in plugins/",
+            "older than {}: {}\nrun `cargo run --manifest-path bindgen/Cargo.toml` in plugins/",
             contract.display(),
             names.join(", ")
         );

@@ -156,7 +156,8 @@ impl Host {
         };
         WORLD.with(|current| *current.borrow_mut() = Some(self.world.clone()));
         let description = N::description();
-        let node: N = config::read(&with_defaults(&config, &description.config)?)?;
+        let config = with_defaults(&config, &description.config)?;
+        let node: N = config::read(&config)?;
         let input = {
             let mut world = self.world.borrow_mut();
             world.begin(N::TYPE, N::CAPABILITIES, description.outputs.len(), config, properties.clone());
