@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use super::lex;
 use super::print::{metrics, number_text, symbol, write, write_text};
 use crate::model::objective::{BinaryOp, Expr, Function, Objective, UnaryOp};
 
@@ -96,7 +95,7 @@ pub(crate) fn numeric(text: &str) -> Option<f64> {
     let trimmed = text.trim();
     let digits = trimmed.strip_prefix(['-', '+']).unwrap_or(trimmed);
     // `parse` also reads "inf" and "NaN", which are no numbers here.
-    if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') || digits.starts_with(lex::starts_name) {
+    if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
         return None;
     }
     trimmed.parse().ok().filter(|n: &f64| n.is_finite())

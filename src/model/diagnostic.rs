@@ -103,13 +103,40 @@ impl std::fmt::Display for Diagnostic {
     }
 }
 
+/// Longer names, in bytes, are not compared: the work and memory of a comparison is the product of both lengths.
+const COMPARED_BYTES_MAX: usize = 256;
+
 /// The known name nearest to `given`, when it is near enough to be a slip of the pen.
 pub fn closest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if given.len() > COMPARED_BYTES_MAX {
+        return None;
+    }
     let lower = given.to_lowercase();
     known
         .into_iter()
+        .filter(|name| name.len() <= COMPARED_BYTES_MAX)
         .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
         .filter(|(distance, name)| *distance <= 1 + name.len().min(given.len()) / 4)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slips_of_the_pen_are_found_and_other_names_are_not() {
+        assert_eq!(closest("UPTME", ["DOWNTIME", "UPTIME"]), Some("UPTIME"));
+        assert_eq!(closest("uptime", ["UPTIME"]), Some("UPTIME"));
+        assert_eq!(closest("COVERAGE", ["UPTIME"]), None);
+    }
+
+    /// Comparing these would take 80 gigabytes.
+    #[test]
+    fn names_of_any_length_are_answered_at_once() {
+        let long = "x".repeat(100_000);
+        assert_eq!(closest(&long, [long.as_str()]), None);
+        assert_eq!(closest("x", [long.as_str()]), None);
+    }
 }
