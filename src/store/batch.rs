@@ -22,6 +22,7 @@ pub(super) struct Row<'a> {
 pub(super) struct Known {
     pub content: Uuid,
     pub revision: i32,
+    pub provisional: bool,
 }
 
 /// What to write, in the order of keys.
@@ -51,13 +52,18 @@ pub(super) fn rows(states: &[State]) -> Vec<Row<'_>> {
     rows
 }
 
+/// Whether a state was said of a window that was open then, and has been judged for good since.
+pub(super) fn comes_late(state: &State, stored_is_provisional: bool) -> bool {
+    state.provisional && !stored_is_provisional
+}
+
 pub(super) fn changes<'a>(rows: &[Row<'a>], known: &HashMap<Uuid, Known>) -> Changes<'a> {
     let mut changes = Changes::default();
     for row in rows {
         let mut row = *row;
         match known.get(&row.key) {
             None => changes.committed.inserted += 1,
-            Some(known) if known.content == row.content => {
+            Some(known) if known.content == row.content || comes_late(row.state, known.provisional) => {
                 changes.committed.unchanged += 1;
                 continue;
             }

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::batch::comes_late;
 use super::cursor::{self, AuditPosition, RunPosition, StatePosition};
 use super::{
     AuditEntry, ClaimKey, Commit, Committed, Page, PageRequest, RunQuery, StateQuery, Store, StoreError, fingerprint,
@@ -68,7 +69,7 @@ impl Contents {
         let revisions = self.states.entry(Identity::of(&state)).or_default();
         let committed = match revisions.last() {
             None => Committed { inserted: 1, ..Committed::default() },
-            Some(last) if content(&last.state) == content(&state) => {
+            Some(last) if content(&last.state) == content(&state) || comes_late(&state, last.state.provisional) => {
                 return Committed { unchanged: 1, ..Committed::default() };
             }
             Some(_) => Committed { revised: 1, ..Committed::default() },

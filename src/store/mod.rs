@@ -107,17 +107,32 @@ pub async fn open(url: &str, options: &StoreOptions) -> Result<Arc<dyn Store>, S
     }
 }
 
-/// The address as it may be printed: no password, in whichever place it stands.
+/// Parts of an address's query that may be printed.
+const SHOWN_PARAMETERS: &[&str] = &["host", "port", "user", "dbname", "sslmode"];
+
+/// The address as it may be printed: no password, in whichever place it stands, nor in an address that is none because
+/// its password was not percent-encoded.
 fn without_password(url: &str) -> String {
     let (address, query) = url.split_once('?').unwrap_or((url, ""));
-    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
-    // The last `@`, since a password that was not percent-encoded may hold one.
-    let address = match rest.rsplit_once('@') {
-        Some((login, host)) => format!("{scheme}://{}@{host}", login.split(':').next().unwrap_or_default()),
-        None => address.to_owned(),
+    let scheme = address.split(':').next().unwrap_or_default();
+    let rest = address.split_once("://").map(|(_, rest)| rest);
+    let Some(rest) = rest.filter(|_| !query.contains('@')) else {
+        return if url.contains('@') { format!("{scheme}:…") } else { address.to_owned() };
     };
-    let query: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("password=")).collect();
-    if query.is_empty() { address } else { format!("{address}?{}", query.join("&")) }
+    // The last `@`, since a password that was not percent-encoded may hold one.
+    let shown = match rest.rsplit_once('@') {
+        Some((login, host)) => format!("{scheme}://{}@{host}", login.split(':').next().unwrap_or_default()),
+        None => match rest.split('/').next().unwrap_or_default().rsplit_once(':') {
+            // What stands for the port is none: the host was forgotten, and this is the password.
+            Some((host, port)) if !port.ends_with(']') && !port.bytes().all(|b| b.is_ascii_digit()) => {
+                format!("{scheme}://{host}:…")
+            }
+            _ => address.to_owned(),
+        },
+    };
+    let may_be_shown = |pair: &&str| SHOWN_PARAMETERS.contains(&pair.split('=').next().unwrap_or_default());
+    let query: Vec<&str> = query.split('&').filter(may_be_shown).collect();
+    if query.is_empty() { shown } else { format!("{shown}?{}", query.join("&")) }
 }
 
 /// Names the operation that a database error broke.
@@ -144,7 +159,7 @@ pub struct Committed {
     pub inserted: u64,
     /// States whose content changed: a new revision.
     pub revised: u64,
-    /// States equal to what was stored: nothing written.
+    /// Nothing written: states equal to what was stored, and provisional ones of windows that are judged for good.
     pub unchanged: u64,
 }
 
@@ -224,7 +239,8 @@ pub trait Store: Send + Sync {
 
     /// Stores an evaluation: states (upserted by identity, old revisions kept), run, audit row and the
     /// completion of its claim in one transaction. Idempotent for equal states: the run and the instants at which
-    /// evidence was collected and the state recorded do not count. After an error it may still have been stored (the
+    /// evidence was collected and the state recorded do not count. A provisional state never replaces a final one:
+    /// it was said before, and is only stored late. After an error it may still have been stored (the
     /// answer was lost); committing again is harmless.
     async fn commit(&self, commit: &Commit) -> Result<Committed, StoreError>;
 
@@ -293,9 +309,34 @@ mod tests {
             "postgres://ana:s3cret/x@db/p?password=s3cret",
             "postgresql://db/p?user=ana&password=s3cret",
             "mysql://ana:s3cret@db/p",
+            "postgres://ana:s3cr#et@db/p",
         ] {
             let shown = without_password(url);
             assert!(!shown.contains("s3cr") && shown.contains("db"), "{url} is shown as {shown}");
+        }
+        assert_eq!(
+            without_password("postgres://ana@db:5432/p?sslmode=require"),
+            "postgres://ana@db:5432/p?sslmode=require"
+        );
+        assert_eq!(without_password("postgres:///p?host=/run/pg&user=ana"), "postgres:///p?host=/run/pg&user=ana");
+        assert_eq!(without_password("postgres://[::1]/p"), "postgres://[::1]/p");
+    }
+
+    /// A password that was not percent-encoded may end up anywhere; then less is shown.
+    #[test]
+    fn a_password_in_a_broken_address_is_not_shown_either() {
+        for url in [
+            "postgres:ana:s3cret@db/p",
+            "postgres://ana:s3?cret@db/p",
+            "postgres://ana:?s3cret@db/p",
+            "postgres://ana:x@y?s3cret@db/p",
+            "postgres://ana:x?s3cret=1&host=s3cret@db/p",
+            "postgres://db/p?Password=s3cret&user=ana",
+            "postgres://ana:s3cret/p",
+            "sqlite:data/x?key=s3cret",
+        ] {
+            let shown = without_password(url);
+            assert!(!shown.contains("s3") && !shown.contains("cret"), "{url} is shown as {shown}");
         }
     }
 

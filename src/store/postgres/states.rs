@@ -44,12 +44,13 @@ pub(super) async fn known(tx: &mut PgConnection, rows: &[Row<'_>]) -> Result<Has
     let keys: Vec<Uuid> = rows.iter().map(|row| row.key).collect();
     let mut known = HashMap::with_capacity(keys.len());
     for chunk in keys.chunks(CHUNK_ROWS) {
-        let found: Vec<(Uuid, Uuid, i32)> =
-            sqlx::query_as("SELECT key, content, revision FROM probity.state WHERE key = ANY($1)")
+        let found: Vec<(Uuid, Uuid, i32, bool)> =
+            sqlx::query_as("SELECT key, content, revision, provisional FROM probity.state WHERE key = ANY($1)")
                 .bind(chunk)
                 .fetch_all(&mut *tx)
                 .await?;
-        known.extend(found.into_iter().map(|(key, content, revision)| (key, Known { content, revision })));
+        let read = |(key, content, revision, provisional)| (key, Known { content, revision, provisional });
+        known.extend(found.into_iter().map(read));
     }
     Ok(known)
 }

@@ -25,10 +25,11 @@ const COLUMNS: &str = "key, agreement, kind, of_id, scope, window_from, window_t
 pub(super) async fn known(tx: &mut SqliteConnection, rows: &[Row<'_>]) -> Result<HashMap<Uuid, Known>, sqlx::Error> {
     let mut known = HashMap::with_capacity(rows.len());
     for chunk in rows.chunks(CHUNK_KEYS) {
-        let mut sql = QueryBuilder::new("SELECT key, content, revision FROM probity_state WHERE key IN ");
+        let mut sql = QueryBuilder::new("SELECT key, content, revision, provisional FROM probity_state WHERE key IN ");
         push_keys(&mut sql, chunk.iter().map(|row| row.key));
-        let found: Vec<(Uuid, Uuid, i32)> = sql.build_query_as().fetch_all(&mut *tx).await?;
-        known.extend(found.into_iter().map(|(key, content, revision)| (key, Known { content, revision })));
+        let found: Vec<(Uuid, Uuid, i32, bool)> = sql.build_query_as().fetch_all(&mut *tx).await?;
+        let read = |(key, content, revision, provisional)| (key, Known { content, revision, provisional });
+        known.extend(found.into_iter().map(read));
     }
     Ok(known)
 }

@@ -36,7 +36,8 @@ const COLUMNS: [&str; 14] = [
 /// A verdict in two revisions and a metric; the id of the latest run.
 async fn two_revisions(store: &dyn Store) -> RunId {
     let first = RunId::fresh();
-    store.commit(&commit(first, vec![guarantee(0, first), metric(0, first)])).await.unwrap();
+    let open = State { provisional: true, ..guarantee(0, first) };
+    store.commit(&commit(first, vec![open, metric(0, first)])).await.unwrap();
     let second = RunId::fresh();
     let mut state = guarantee(0, second);
     state.verdict = Some(Verdict::Fulfilled);

@@ -35,6 +35,7 @@ promises! {
     the_same_again_changes_nothing
     a_changed_content_makes_a_revision_and_keeps_the_old_one
     every_part_of_the_content_counts
+    a_provisional_state_never_replaces_a_final_one
     of_two_states_with_one_identity_the_last_counts
     every_part_of_the_identity_counts
     states_are_filtered
@@ -144,6 +145,7 @@ async fn every_part_of_the_content_counts(fixture: &Fixture) {
     let store = &fixture.store;
     let id = RunId::fresh();
     let mut state = guarantee(0, id);
+    state.provisional = true;
     assert_eq!(store.commit(&commit(id, vec![state.clone()])).await.unwrap(), changed(1, 0, 0));
     let changes: [fn(&mut State); 14] = [
         |s| s.verdict = Some(Verdict::Unknown),
@@ -158,7 +160,7 @@ async fn every_part_of_the_content_counts(fixture: &Fixture) {
         |s| s.evidence[0].data = json!("1"),
         |s| s.evidence[0].source.push('!'),
         |s| s.evidence.clear(),
-        |s| s.provisional = true,
+        |s| s.provisional = false,
         |s| s.agreement_version.push('!'),
     ];
     for (n, change) in changes.into_iter().enumerate() {
@@ -166,6 +168,21 @@ async fn every_part_of_the_content_counts(fixture: &Fixture) {
         assert_eq!(store.commit(&commit(id, vec![state.clone()])).await.unwrap(), changed(0, 1, 0), "change {n}");
     }
     assert_eq!(revisions_of(&**store, &state).await.len(), 15);
+}
+
+/// An evaluation of the open window that was slow, and is stored after the window has closed and been judged.
+async fn a_provisional_state_never_replaces_a_final_one(fixture: &Fixture) {
+    let store = &fixture.store;
+    let (open, closed, late) = (RunId::fresh(), RunId::fresh(), RunId::fresh());
+    let provisional = |run| State { provisional: true, value: Some(1.0), ..guarantee(0, run) };
+    assert_eq!(store.commit(&commit(open, vec![provisional(open)])).await.unwrap(), changed(1, 0, 0));
+    let closing = commit(closed, vec![guarantee(0, closed)]);
+    assert_eq!(store.commit(&closing).await.unwrap(), changed(0, 1, 0));
+    let done = store.commit(&commit(late, vec![provisional(late), guarantee(1, late)])).await.unwrap();
+    assert_eq!(done, changed(1, 0, 1), "what comes late is not stored");
+    let revisions = revisions_of(&**store, &guarantee(0, closed)).await;
+    assert_eq!(revisions.iter().map(|stored| stored.state.provisional).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(revisions[1].state, guarantee(0, closed));
 }
 
 async fn of_two_states_with_one_identity_the_last_counts(fixture: &Fixture) {
