@@ -4,6 +4,7 @@
 mod collect;
 mod judge;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +17,8 @@ use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
 
 pub use collect::{InProcess, Service};
+
+use judge::Members;
 
 use crate::agreement::queries::Plan;
 use crate::agreement::{Calendar, queries};
@@ -50,8 +53,8 @@ pub enum Windows {
     Overlapping { from: Timestamp, to: Timestamp },
     /// The last ones that had closed at this instant.
     LastClosed { at: Timestamp, count: usize },
-    /// Those that closed in `(after, at]`, or the last closed one when none did.
-    ClosedBetween { after: Timestamp, at: Timestamp },
+    /// Those that closed in `(after, at]`, and in any case the last `at_least` that had closed at `at`.
+    ClosedBetween { after: Timestamp, at: Timestamp, at_least: usize },
     /// Those that closed at exactly this instant.
     ClosingAt(Timestamp),
     /// Those open at this instant.
@@ -157,10 +160,10 @@ impl Evaluator {
         let plan = self.plan(&request)?;
         let mut trace = Trace { started, steps: Vec::new(), max: self.options.trace_steps_max, dropped: 0 };
         let answers = self.collect(agreement, &plan, id, &mut trace).await;
-        let now = clock.now();
-        let mut states = judge::judge(agreement, &plan, &answers, id, now);
+        // What was asked while a window was open is provisional, even if the window has closed when the answer comes.
+        let mut states = judge::judge(agreement, &plan, &answers, id, started_at);
         if request.store {
-            states.extend(self.superseded(agreement, &states, id).await?);
+            states.extend(self.superseded(agreement, &states, id, started_at).await?);
         }
         let verdicts = states.iter().filter(|s| s.kind == StateKind::Guarantee).count();
         trace.step("evaluate", "agreement", format!("{verdicts} verdicts over {} windows", plan.judgements.len()));
@@ -171,7 +174,7 @@ impl Evaluator {
             trigger: request.trigger.clone(),
             state: RunState::Done,
             started_at,
-            ended_at: Some(now),
+            ended_at: Some(clock.now()),
             version: agreement.hash.clone(),
             hops: plan.queries.len() as u64,
             error: failed.map(|reason| RunError {
@@ -189,17 +192,18 @@ impl Evaluator {
     fn plan(&self, request: &Request) -> Result<Plan, EvaluateError> {
         let max = self.options.windows_max;
         let guarantee = request.guarantee.as_deref();
+        let planned = Cell::new(0);
         let choose = |calendar: &Calendar<'_>| -> Result<Vec<Window>, EvaluateError> {
             let windows = match request.windows {
                 Windows::Overlapping { from, to } => {
                     calendar.overlapping(from, to).map_err(|e| EvaluateError::TooManyWindows(e.to_string()))?
                 }
                 Windows::LastClosed { at, count } => calendar.last_closed(at, count),
-                Windows::ClosedBetween { after, at } => {
+                Windows::ClosedBetween { after, at, at_least } => {
                     let mut windows =
                         calendar.overlapping(after, at).map_err(|e| EvaluateError::TooManyWindows(e.to_string()))?;
                     windows.retain(|w| w.to > after && w.to <= at);
-                    if windows.is_empty() { calendar.last_closed(at, 1) } else { windows }
+                    if windows.len() < at_least { calendar.last_closed(at, at_least) } else { windows }
                 }
                 Windows::ClosingAt(at) => {
                     let mut windows = calendar.last_closed(at, 1);
@@ -208,16 +212,17 @@ impl Evaluator {
                 }
                 Windows::OpenAt(at) => calendar.open_at(at).into_iter().collect(),
             };
+            // Counted before they are planned: the windows of many terms over many years fit into no memory.
+            planned.set(planned.get() + windows.len());
+            if planned.get() > max {
+                return Err(EvaluateError::TooManyWindows(format!(
+                    "more than {max} windows in one evaluation (schedule.windows_max); \
+                     ask for a shorter range, or for one guarantee"
+                )));
+            }
             Ok(windows)
         };
-        let plan = queries::plan_windows(&request.agreement, guarantee, choose)?;
-        if plan.judgements.len() > max {
-            return Err(EvaluateError::TooManyWindows(format!(
-                "{} windows in one evaluation; at most {max} are allowed (schedule.windows_max); narrow --from and --to",
-                plan.judgements.len()
-            )));
-        }
-        Ok(plan)
+        queries::plan_windows(&request.agreement, guarantee, choose)
     }
 
     /// Asks every query's source, several at once; a failed one gives its reason in its place.
@@ -263,40 +268,40 @@ impl Evaluator {
         agreement: &Agreement,
         states: &[State],
         run: RunId,
+        asked_at: Timestamp,
     ) -> Result<Vec<State>, EvaluateError> {
         let mut found = Vec::new();
-        for guarantee in &agreement.guarantees {
-            for term in guarantee.terms.iter().filter(|t| t.scope.has_wildcard()) {
-                let judged = || states.iter().filter(|s| s.of == guarantee.id && term.scope.covers(&s.scope));
-                let (Some(from), Some(to)) =
-                    (judged().map(|s| s.window.from).min(), judged().map(|s| s.window.to).max())
-                else {
-                    continue;
-                };
-                let query = StateQuery {
-                    agreement: Some(agreement.id.clone()),
-                    kind: Some(StateKind::Guarantee),
-                    of: Some(guarantee.id.clone()),
-                    scope: Some(term.scope.clone()),
-                    verdict: Some(Verdict::Unknown),
-                    from: Some(from),
-                    to: Some(to),
-                    provisional: None,
-                };
-                let page = PageRequest { limit: 1000, after: None };
-                for stored in self.store.states(&query, &page).await?.items {
-                    let concrete = judged().any(|s| s.window == stored.state.window && !s.scope.has_wildcard());
-                    let again = judged().any(|s| s.window == stored.state.window && s.scope == stored.state.scope);
-                    if concrete && !again {
-                        found.push(State {
-                            verdict: Some(Verdict::NotApplicable),
-                            value: None,
-                            reason: "the members of this scope have come and are judged one by one".into(),
-                            agreement_version: agreement.hash.clone(),
-                            run,
-                            ..stored.state
-                        });
-                    }
+        for Members { guarantee, scope, windows } in judge::members(agreement, states) {
+            let query = StateQuery {
+                agreement: Some(agreement.id.clone()),
+                kind: Some(StateKind::Guarantee),
+                of: Some(guarantee.to_owned()),
+                scope: Some(scope),
+                verdict: None,
+                from: windows.iter().map(|w| w.from).min(),
+                to: windows.iter().map(|w| w.to).max(),
+                provisional: None,
+            };
+            let mut page = PageRequest { limit: 1000, after: None };
+            loop {
+                let stored = self.store.states(&query, &page).await?;
+                let whole = stored.items.into_iter().map(|stored| stored.state);
+                found.extend(whole.filter(|whole| windows.contains(&whole.window)).filter_map(|whole| {
+                    let provisional = whole.window.to > asked_at;
+                    let outdated = whole.verdict == Some(Verdict::Unknown) || whole.provisional != provisional;
+                    outdated.then(|| State {
+                        verdict: Some(Verdict::NotApplicable),
+                        value: None,
+                        reason: "the members of this scope have come and are judged one by one".into(),
+                        provisional,
+                        agreement_version: agreement.hash.clone(),
+                        run,
+                        ..whole
+                    })
+                }));
+                match stored.next {
+                    Some(next) => page.after = Some(next),
+                    None => break,
                 }
             }
         }

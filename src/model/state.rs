@@ -49,7 +49,12 @@ impl Scope {
 
     /// True when a member is `*`: to be expanded by the collector.
     pub fn has_wildcard(&self) -> bool {
-        self.0.values().any(|v| v == "*")
+        self.wildcards().next().is_some()
+    }
+
+    /// The dimensions whose member is `*`.
+    pub fn wildcards(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(|(_, member)| *member == "*").map(|(key, _)| key.as_str())
     }
 
     /// True when `other` is this scope with every `*` replaced by some member.

@@ -192,6 +192,54 @@ async fn terms_that_meet_in_a_scope_must_both_hold_there() {
 }
 
 #[tokio::test]
+async fn more_windows_than_are_allowed_are_refused_before_they_are_planned() {
+    let fixture = Fixture::memory().await;
+    let mut document = agreement("sla", in_process(), Value::Null).document.clone();
+    let guarantee = document["terms"]["guarantees"][0].clone();
+    let guarantees: Vec<Value> = (0..1000)
+        .map(|n| {
+            let mut one = guarantee.clone();
+            one["id"] = format!("G{n}").into();
+            one
+        })
+        .collect();
+    document["terms"]["guarantees"] = json!(guarantees);
+    let sla = Arc::new(probity::agreement::load(&document.to_string(), "test").0.unwrap());
+    let evaluator = evaluator(&Clock::System, &fixture.store, vec![sla.clone()], two_teams(Arc::default()), "[]");
+    // Ten years of hours for each of a thousand guarantees: 88 million.
+    let windows = Windows::Overlapping { from: at("2026-01-01T00:00:00Z"), to: at("2036-01-01T00:00:00Z") };
+    let trigger = Trigger::Manual { by: "test".into() };
+    let request =
+        Request { agreement: sla, windows, guarantee: None, trigger, actor: "test".into(), store: false, claim: None };
+    let error = evaluator.run(request).await.unwrap_err().to_string();
+    assert!(error.contains("more than 100000 windows") && error.contains("schedule.windows_max"), "{error}");
+}
+
+#[tokio::test]
+async fn what_was_asked_while_the_window_was_open_is_provisional() {
+    let clock = Clock::manual(at("2026-03-01T10:59:59Z"));
+    let (hand, teams) = (clock.clone(), two_teams(Arc::default()));
+    let slow: probity::evaluate::InProcess = Arc::new(move |query, body| {
+        hand.set(at("2026-03-01T11:00:05Z"));
+        teams(query, body)
+    });
+    let fixture = Fixture::memory().await;
+    let sla = agreement("sla", in_process(), Value::Null);
+    let evaluator = evaluator(&clock, &fixture.store, vec![sla.clone()], slow, "[]");
+    let request = Request {
+        agreement: sla,
+        windows: Windows::OpenAt(clock.now()),
+        guarantee: None,
+        trigger: Trigger::Manual { by: "test".into() },
+        actor: "test".into(),
+        store: true,
+        claim: None,
+    };
+    let evaluation = evaluator.run(request).await.unwrap();
+    assert!(clock.now() > evaluation.states[0].window.to && evaluation.states.iter().all(|s| s.provisional));
+}
+
+#[tokio::test]
 async fn a_verdict_on_the_whole_scope_gives_way_once_its_members_are_known() {
     let failing = Arc::new(std::sync::atomic::AtomicBool::new(true));
     let (switch, teams) = (failing.clone(), two_teams(Arc::default()));
@@ -204,9 +252,9 @@ async fn a_verdict_on_the_whole_scope_gives_way_once_its_members_are_known() {
     let fixture = Fixture::sqlite().await;
     let sla = agreement("sla", in_process(), Value::Null);
     let evaluator = evaluator(&Clock::System, &fixture.store, vec![sla.clone()], collector, "[]");
-    let request = || Request {
+    let request = |to: &str| Request {
         agreement: sla.clone(),
-        windows: Windows::Overlapping { from: at("2026-03-01T10:15:00Z"), to: at("2026-03-01T10:45:00Z") },
+        windows: Windows::Overlapping { from: at("2026-03-01T10:15:00Z"), to: at(to) },
         guarantee: None,
         trigger: Trigger::Manual { by: "test".into() },
         actor: "test".into(),
@@ -218,13 +266,21 @@ async fn a_verdict_on_the_whole_scope_gives_way_once_its_members_are_known() {
         found.iter().map(|s| (s.state.scope.canonical(), s.state.verdict.unwrap(), s.revision)).collect()
     };
     let whole = r#"{"team":"*"}"#.to_string();
-    evaluator.run(request()).await.unwrap();
+    let request_one = || request("2026-03-01T10:45:00Z");
+    evaluator.run(request_one()).await.unwrap();
     assert_eq!(verdicts().await, [(whole.clone(), Verdict::Unknown, 1)]);
     failing.store(false, Ordering::SeqCst);
     for _ in 0..2 {
-        evaluator.run(request()).await.unwrap();
+        evaluator.run(request_one()).await.unwrap();
         let found = verdicts().await;
         assert_eq!(found[0], (whole.clone(), Verdict::NotApplicable, 2));
         assert_eq!((found[1].1, found[2].1), (Verdict::Fulfilled, Verdict::Violated));
     }
+    // More windows than one page of the store has.
+    failing.store(true, Ordering::SeqCst);
+    evaluator.run(request("2026-04-15T00:00:00Z")).await.unwrap();
+    failing.store(false, Ordering::SeqCst);
+    let again = evaluator.run(request("2026-04-15T00:00:00Z")).await.unwrap();
+    let superseded = again.verdicts().filter(|s| s.scope.has_wildcard()).count();
+    assert_eq!((superseded, again.verdicts().count()), (1070, 3 * 1070));
 }

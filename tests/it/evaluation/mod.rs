@@ -79,7 +79,20 @@ pub fn evaluator(
     collector: InProcess,
     flows: &str,
 ) -> Arc<Evaluator> {
-    let config = Config::defaults();
+    evaluator_of(clock, store, agreements, collector, flows, Config::defaults().schedule.windows_max)
+}
+
+/// One that judges at most `windows_max` windows at once.
+pub fn evaluator_of(
+    clock: &Clock,
+    store: &Arc<dyn Store>,
+    agreements: Vec<Arc<Agreement>>,
+    collector: InProcess,
+    flows: &str,
+    windows_max: usize,
+) -> Arc<Evaluator> {
+    let mut config = Config::defaults();
+    config.schedule.windows_max = windows_max;
     let surroundings =
         Surroundings { clock: clock.clone(), net: app::net(&config).unwrap(), store: store.clone(), observer: None };
     let engine = app::engine(&config, surroundings);
