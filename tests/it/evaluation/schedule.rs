@@ -211,6 +211,143 @@ async fn a_daily_schedule_judges_all_windows_that_closed_since_the_day_before() 
     running.stop().await;
 }
 
+/// `sla` with a cron schedule of its own.
+fn daily(catch_up: &str) -> Value {
+    json!({"context": {"x-probity": {"schedule": {"cron": "30 2 * * *", "timeZone": "UTC", "catchUp": catch_up}}}})
+}
+
+#[tokio::test]
+async fn the_first_firing_judges_all_windows_too_that_closed_since_the_one_before() {
+    let fixture = Fixture::memory().await;
+    // Nothing has closed yet at the first start.
+    let clock = Clock::manual(at("2026-01-01T00:30:00Z"));
+    let agreements = vec![agreement("sla", in_process(), daily("last"))];
+    let evaluator = evaluator(&clock, &fixture.store, agreements, two_teams(Arc::default()), "[]");
+    let running = Running::start(evaluator, Options { first_windows_max: 1, ..PLAIN });
+    until("the firing of the day before is done", async || runs(&fixture.store).await == 1).await;
+    clock.set(at("2026-01-02T02:30:00Z"));
+    stored(&fixture.store, 2 * 26).await;
+    running.stop().await;
+}
+
+/// Down at the second firing, which has (or has not) been claimed: the third start judges what that firing would have.
+async fn after_a_missed_firing(claimed: bool) -> usize {
+    let fixture = Fixture::sqlite().await;
+    let clock = Clock::manual(at("2026-03-01T04:00:00Z"));
+    let start = || {
+        let agreements = vec![agreement("sla", in_process(), daily("last"))];
+        let evaluator = evaluator(&clock, &fixture.store, agreements, two_teams(Arc::default()), "[]");
+        Running::start(evaluator, Options { first_windows_max: 1, ..PLAIN })
+    };
+    let running = start();
+    stored(&fixture.store, 2).await;
+    running.stop().await;
+    let due_at = at("2026-03-02T02:30:00Z");
+    if claimed {
+        let claim = ClaimKey { schedule: "agreement/sla".into(), due_at };
+        assert!(fixture.store.claim(&claim, due_at).await.unwrap());
+    }
+    clock.set(at("2026-03-02T04:00:00Z"));
+    let running = start();
+    until("both firings are done", async || runs(&fixture.store).await == 2).await;
+    running.stop().await;
+    verdicts(&fixture.store).await.len()
+}
+
+#[tokio::test]
+async fn a_firing_made_up_for_judges_all_its_windows() {
+    assert_eq!(after_a_missed_firing(false).await, 2 + 48);
+    assert_eq!(after_a_missed_firing(true).await, 2 + 48);
+}
+
+#[tokio::test]
+async fn a_leap_day_two_years_ago_is_the_latest_firing() {
+    let fixture = Fixture::memory().await;
+    let own = json!({"context": {"x-probity": {"schedule": {"cron": "0 0 29 2 *", "timeZone": "UTC"}}}});
+    let clock = Clock::manual(at("2030-03-01T00:00:00Z"));
+    let agreements = vec![agreement("sla", in_process(), own)];
+    let running = Running::start(evaluator(&clock, &fixture.store, agreements, two_teams(Arc::default()), "[]"), PLAIN);
+    until("the leap day's firing is done", async || runs(&fixture.store).await == 1).await;
+    running.stop().await;
+    let leap_day = Some(at("2028-02-29T00:00:00Z"));
+    assert_eq!(fixture.store.last_claim("agreement/sla").await.unwrap(), leap_day);
+}
+
+#[tokio::test]
+async fn an_evaluation_that_keeps_failing_does_not_hold_up_the_others() {
+    let fixture = Fixture::memory().await;
+    let clock = Clock::manual(at("2026-03-01T10:30:00Z"));
+    let mut many = agreement("many", in_process(), Value::Null).document.clone();
+    let guarantee = many["terms"]["guarantees"][0].clone();
+    let guarantees = ["A", "B", "C"].map(|id| {
+        let mut one = guarantee.clone();
+        one["id"] = id.into();
+        one
+    });
+    many["terms"]["guarantees"] = json!(guarantees);
+    let many = Arc::new(probity::agreement::load(&many.to_string(), "test").0.unwrap());
+    let agreements = vec![many, agreement("sla", in_process(), Value::Null)];
+    // Three windows in one evaluation are too many.
+    let evaluator = super::evaluator_of(&clock, &fixture.store, agreements, two_teams(Arc::default()), "[]", 2);
+    let running = Running::start(evaluator, Options { first_windows_max: 1, ..PLAIN });
+    until("one evaluation has failed", async || running.scheduler.failed.load(Ordering::SeqCst) > 0).await;
+    stored(&fixture.store, 2).await;
+    clock.set(at("2026-03-01T11:00:00Z"));
+    stored(&fixture.store, 4).await;
+    running.stop().await;
+    assert!(!fixture.store.open_claims().await.unwrap().is_empty(), "what failed is taken up at the next start");
+}
+
+#[tokio::test]
+async fn flows_that_take_their_time_do_not_hold_up_evaluations() {
+    let node = |n: usize, kind: &str, more: Value| {
+        let mut node = json!({"id": format!("{kind}{n:016}"), "type": kind, "z": "tab0000000000000", "x": 1, "y": 1});
+        super::merge(&mut node, more);
+        node
+    };
+    let mut flow = vec![json!({"id": "tab0000000000000", "type": "tab", "label": "slow"})];
+    for n in 0..6 {
+        let wires = json!([[format!("delay{n:016}")]]);
+        flow.push(node(n, "schedule", json!({"cron": "59 10 * * *", "timeZone": "UTC", "wires": wires})));
+        let pause = json!({"pauseType": "delay", "timeout": "5", "timeoutUnits": "minutes", "wires": [[]]});
+        flow.push(node(n, "delay", pause));
+    }
+    let fixture = Fixture::memory().await;
+    let clock = Clock::manual(at("2026-03-01T10:30:00Z"));
+    let agreements = vec![agreement("sla", in_process(), Value::Null)];
+    let evaluator = evaluator(&clock, &fixture.store, agreements, two_teams(Arc::default()), &json!(flow).to_string());
+    let running = Running::start(evaluator, Options { first_windows_max: 1, ..PLAIN });
+    stored(&fixture.store, 2).await;
+    clock.set(at("2026-03-01T10:59:00Z"));
+    until("six flows wait", async || running.scheduler.fired.load(Ordering::SeqCst) == 7).await;
+    clock.set(at("2026-03-01T11:00:00Z"));
+    stored(&fixture.store, 4).await;
+    clock.set(at("2026-03-01T11:04:00Z"));
+    running.stop().await;
+    assert!(fixture.store.open_claims().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_agreement_without_an_open_window_leaves_no_trace_each_minute() {
+    let fixture = Fixture::memory().await;
+    let clock = Clock::manual(at("2026-03-01T10:30:00Z"));
+    let ended = json!({"context": {"validity": {"end": "2026-02-01T00:00:00Z"}}});
+    let agreements = vec![agreement("ended", in_process(), ended), agreement("sla", in_process(), Value::Null)];
+    let options = Options { provisional_ms: 60_000, first_windows_max: 1 };
+    let running =
+        Running::start(evaluator(&clock, &fixture.store, agreements, two_teams(Arc::default()), "[]"), options);
+    let of = async |id: &str| {
+        let query = RunQuery { subject: Some(id.into()), ..Default::default() };
+        fixture.store.runs(&query, &Default::default()).await.unwrap().items.len()
+    };
+    for minute in 1..4 {
+        until("the open window is judged", async || of("sla").await == 1 + minute).await;
+        clock.advance(std::time::Duration::from_secs(60));
+    }
+    running.stop().await;
+    assert_eq!(of("ended").await, 1);
+}
+
 #[tokio::test]
 async fn a_schedule_node_opens_one_run_for_each_due_time() {
     let flow = json!([

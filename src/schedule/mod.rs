@@ -5,6 +5,8 @@
 //! is complete only with its committed evaluation; one without is taken up again at the next start, and retried
 //! while the process runs. Nothing is chained: what is due is worked out from the agreements and flows each time.
 
+mod due;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,27 +14,24 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-use serde::Serialize;
-use tokio::sync::Semaphore;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::agreement::Calendar;
-use crate::cron::Cron;
 use crate::evaluate::{Evaluator, Request, Windows};
-use crate::model::agreement::{Agreement, CatchUp};
+use crate::model::agreement::Agreement;
 use crate::model::flow::NodeIndex;
 use crate::model::run::Trigger;
 use crate::model::{Msg, Object};
 use crate::runtime::engine::{Opening, Start};
 use crate::runtime::{Deployed, Entry};
 use crate::store::{ClaimKey, Store, StoreError};
+use due::{Schedule, Subject, calendars, of_agreement};
+
+pub use due::ScheduleView;
 
 /// Evaluations at once.
 const PARALLEL_MAX: usize = 4;
-/// Missed firings made up for with `catchUp: all`.
-const CATCH_UP_MAX: usize = 1_000;
 /// First and longest pause before a failed firing is tried again.
 const RETRY_MIN: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(300);
@@ -46,42 +45,13 @@ pub struct Options {
     pub first_windows_max: usize,
 }
 
-/// One schedule, for lists.
-#[derive(Clone, Debug, Serialize)]
-pub struct ScheduleView {
-    pub id: String,
-    /// `windows` (fires when one closes), `cron` or `flow`.
-    pub kind: &'static str,
-    /// Agreement or node id.
-    pub subject: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cron: Option<String>,
-    pub time_zone: String,
-    pub catch_up: CatchUp,
-    pub next_due: Option<Timestamp>,
-}
-
-/// Something that fires.
-struct Schedule {
-    id: String,
-    subject: Subject,
-    catch_up: CatchUp,
-}
-
-enum Subject {
-    /// Fires when a window of any term closes.
-    Windows(Arc<Agreement>),
-    /// Fires by `context.x-probity.schedule`.
-    Cron { agreement: Arc<Agreement>, cron: Cron, zone: TimeZone },
-    /// A schedule node.
-    Flow { deployed: Arc<Deployed>, node: NodeIndex, cron: Cron, zone: TimeZone },
-}
-
 /// Why a firing is done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum How {
     /// It has just come due.
     Live,
+    /// It is the latest one of a schedule that has never fired.
+    First,
     /// It came due while nobody ran.
     Missed,
     /// It was claimed before, but never completed.
@@ -96,6 +66,8 @@ pub struct Scheduler {
     /// What comes due after this instant is fired live; what came due before is caught up.
     since: Timestamp,
     evaluations: Arc<Semaphore>,
+    /// True once the scheduler is to stop: nothing is tried again then.
+    stopping: watch::Sender<bool>,
     /// Agreements with a provisional evaluation under way.
     provisional: Mutex<HashSet<String>>,
     /// Firings started, failed, and how late the last one was in milliseconds.
@@ -134,6 +106,7 @@ impl Scheduler {
             options,
             schedules,
             evaluations: Arc::new(Semaphore::new(PARALLEL_MAX)),
+            stopping: watch::Sender::new(false),
             provisional: Mutex::default(),
             fired: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -184,7 +157,7 @@ impl Scheduler {
                     }
                 }
                 next_provisional = now
-                    .saturating_add(jiff::SignedDuration::try_from(provisional).unwrap_or_default())
+                    .saturating_add(SignedDuration::try_from(provisional).unwrap_or_default())
                     .unwrap_or(Timestamp::MAX);
             }
             after = after.max(wake.min(now));
@@ -194,6 +167,7 @@ impl Scheduler {
 
     async fn finish(&self, mut tasks: JoinSet<()>) {
         // Retries that only sleep are given up; their claims stay open for the next start.
+        self.stopping.send_replace(true);
         self.evaluations.close();
         while tasks.join_next().await.is_some() {}
     }
@@ -227,8 +201,9 @@ impl Scheduler {
             {
                 tasks.spawn(self.clone().evaluate_again(agreement.clone()));
             }
+            let how = if last.is_none() { How::First } else { How::Missed };
             for at in missed {
-                tasks.spawn(self.clone().fire(schedule.clone(), at, How::Missed));
+                tasks.spawn(self.clone().fire(schedule.clone(), at, how));
             }
         }
     }
@@ -266,65 +241,109 @@ impl Scheduler {
             }
         }
         self.fired.fetch_add(1, Ordering::Relaxed);
-        let mut pause = RETRY_MIN;
-        loop {
-            let Ok(_permit) = self.evaluations.clone().acquire_owned().await else { return };
-            match self.act(&schedule, &claim, how).await {
-                Ok(()) => return,
-                Err(error) => {
-                    self.failed.fetch_add(1, Ordering::Relaxed);
-                    tracing::error!(schedule = %schedule.id, %due_at, error, retry_s = pause.as_secs(), "a firing failed");
-                }
-            }
-            drop(_permit);
-            let closed = self.evaluations.clone();
-            tokio::select! {
-                () = clock.sleep(pause) => pause = (pause * 2).min(RETRY_MAX),
-                () = wait_closed(&closed) => return,
+        match &schedule.subject {
+            Subject::Flow { deployed, node, .. } => self.run_flow(deployed, *node, &claim).await,
+            Subject::Windows(agreement) | Subject::Cron { agreement, .. } => {
+                self.insist(&claim, || self.evaluate_due(&schedule, agreement, &claim, how).boxed()).await;
             }
         }
     }
 
-    async fn act(&self, schedule: &Schedule, claim: &ClaimKey, how: How) -> Result<(), String> {
-        let due_at = claim.due_at;
-        let trigger = Trigger::Cron { schedule: schedule.id.clone(), due_at };
-        let (agreement, live) = match &schedule.subject {
-            Subject::Flow { deployed, node, .. } => {
+    /// Does a step of a firing until it is done, with growing pauses; `None` when the scheduler stops before.
+    async fn insist<'s, T>(
+        &self,
+        claim: &ClaimKey,
+        step: impl Fn() -> BoxFuture<'s, Result<T, String>> + Send + Sync,
+    ) -> Option<T> {
+        let mut stopping = self.stopping.subscribe();
+        let mut pause = RETRY_MIN;
+        loop {
+            match step().await {
+                Ok(done) => return Some(done),
+                Err(error) => {
+                    self.failed.fetch_add(1, Ordering::Relaxed);
+                    tracing::error!(schedule = %claim.schedule, due_at = %claim.due_at, error, retry_s = pause.as_secs(),
+                        "a firing failed");
+                }
+            }
+            tokio::select! {
+                () = self.evaluator.engine.services.clock.sleep(pause) => pause = (pause * 2).min(RETRY_MAX),
+                _ = stopping.wait_for(|stop| *stop) => return None,
+            }
+        }
+    }
+
+    /// One run of a flow for a due time; it may take as long as it likes without holding up evaluations. What is tried
+    /// again is to open it, and to store that it was done, but not the run.
+    async fn run_flow(&self, deployed: &Arc<Deployed>, node: NodeIndex, claim: &ClaimKey) {
+        if *self.stopping.borrow() {
+            return;
+        }
+        let run = || {
+            async {
                 let opening = Opening {
-                    node: *node,
+                    node,
                     // To the node itself, which may have a payload of its own.
                     start: Start::Deliver,
-                    msg: due_message(&schedule.id, due_at),
-                    trigger,
+                    msg: due_message(&claim.schedule, claim.due_at),
+                    trigger: Trigger::Cron { schedule: claim.schedule.clone(), due_at: claim.due_at },
                     reply: None,
                 };
                 let (run, future) = deployed.open(opening).map_err(|e| e.to_string())?;
                 future.await;
-                return self.evaluator.store.complete_claim(claim, run).await.map_err(|e| e.to_string());
+                Ok(run)
             }
-            Subject::Windows(agreement) => (agreement, Windows::ClosingAt(due_at)),
-            Subject::Cron { agreement, .. } => {
-                let just_before = due_at.saturating_sub(jiff::SignedDuration::from_nanos(1)).unwrap_or(due_at);
-                let after = schedule.latest_before(just_before).unwrap_or(Timestamp::MIN);
-                (agreement, Windows::ClosedBetween { after, at: due_at })
-            }
+            .boxed()
         };
-        let first = how == How::Again || self.is_first(agreement).await?;
-        let windows = match how {
-            _ if first => Windows::LastClosed { at: due_at, count: self.options.first_windows_max.max(1) },
-            How::Missed if schedule.catch_up == CatchUp::Last => Windows::LastClosed { at: due_at, count: 1 },
-            _ => live,
-        };
+        let Some(run) = self.insist(claim, run).await else { return };
+        let complete =
+            || async { self.evaluator.store.complete_claim(claim, run).await.map_err(|e| e.to_string()) }.boxed();
+        self.insist(claim, complete).await;
+    }
+
+    /// One evaluation of what is due. Does nothing once the scheduler stops: the claim stays open.
+    async fn evaluate_due(
+        &self,
+        schedule: &Schedule,
+        agreement: &Arc<Agreement>,
+        claim: &ClaimKey,
+        how: How,
+    ) -> Result<(), String> {
+        let Ok(_permit) = self.evaluations.clone().acquire_owned().await else { return Ok(()) };
         let request = Request {
             agreement: agreement.clone(),
-            windows,
+            windows: self.windows_due(schedule, agreement, claim.due_at, how).await?,
             guarantee: None,
-            trigger,
+            trigger: Trigger::Cron { schedule: claim.schedule.clone(), due_at: claim.due_at },
             actor: "schedule".into(),
             store: true,
             claim: Some(claim.clone()),
         };
-        self.evaluator.run(request).await.map(|_| ()).map_err(|e| e.to_string())
+        self.evaluator.run(request).await.map(drop).map_err(|e| e.to_string())
+    }
+
+    /// The windows of a firing: those that close at that instant, or have closed since the firing before it. While an
+    /// agreement has no final verdicts it takes the latest closed ones, too; so does a firing that is taken up again,
+    /// which may have been the first.
+    async fn windows_due(
+        &self,
+        schedule: &Schedule,
+        agreement: &Agreement,
+        due_at: Timestamp,
+        how: How,
+    ) -> Result<Windows, String> {
+        let first = how == How::Again || self.is_first(agreement).await?;
+        let at_least = if first { self.options.first_windows_max.max(1) } else { 1 };
+        Ok(match &schedule.subject {
+            _ if how == How::First => Windows::LastClosed { at: due_at, count: at_least },
+            Subject::Cron { .. } => {
+                let just_before = due_at.saturating_sub(SignedDuration::from_nanos(1)).unwrap_or(due_at);
+                let after = schedule.latest_before(just_before).unwrap_or(Timestamp::MIN);
+                Windows::ClosedBetween { after, at: due_at, at_least }
+            }
+            _ if first || how == How::Missed => Windows::LastClosed { at: due_at, count: at_least },
+            _ => Windows::ClosingAt(due_at),
+        })
     }
 
     /// True while no final verdict of this agreement has been stored: then its latest closed windows are judged.
@@ -379,8 +398,10 @@ impl Scheduler {
         if !self.provisional.lock().unwrap_or_else(|p| p.into_inner()).insert(id.clone()) {
             return;
         }
-        if let Ok(_permit) = self.evaluations.clone().acquire_owned().await {
-            let now = self.evaluator.engine.services.clock.now();
+        let permit = self.evaluations.clone().acquire_owned().await;
+        let now = self.evaluator.engine.services.clock.now();
+        let any_open = calendars(&agreement).any(|calendar| calendar.open_at(now).is_some());
+        if permit.is_ok() && any_open {
             let request = Request {
                 agreement,
                 windows: Windows::OpenAt(now),
@@ -399,11 +420,6 @@ impl Scheduler {
     }
 }
 
-async fn wait_closed(semaphore: &Semaphore) {
-    // More permits than there are: only closing ends the wait.
-    let _closed = semaphore.acquire_many((PARALLEL_MAX + 1) as u32).await.is_err();
-}
-
 /// The message a schedule node is handed when it is due.
 fn due_message(schedule: &str, due_at: Timestamp) -> Msg {
     let mut about = Object::new();
@@ -412,115 +428,4 @@ fn due_message(schedule: &str, due_at: Timestamp) -> Msg {
     let mut msg = Msg::with_payload(due_at.to_string());
     msg.set("schedule", about);
     msg
-}
-
-fn of_agreement(agreement: &Arc<Agreement>, problems: &mut Vec<String>) -> Schedule {
-    let id = format!("agreement/{}", agreement.id);
-    let windows = || Schedule { id: id.clone(), subject: Subject::Windows(agreement.clone()), catch_up: CatchUp::Last };
-    let Some(own) = &agreement.schedule else { return windows() };
-    let at = format!("agreement \"{}\": $.context.x-probity.schedule", agreement.id);
-    let zone = match &own.time_zone {
-        None => Ok(agreement.time_zone.clone()),
-        Some(name) => TimeZone::get(name).map_err(|e| e.to_string()),
-    };
-    match (Cron::parse(&own.cron), zone) {
-        (Ok(cron), Ok(zone)) => {
-            Schedule { id, subject: Subject::Cron { agreement: agreement.clone(), cron, zone }, catch_up: own.catch_up }
-        }
-        (Err(error), _) => {
-            problems.push(format!("{at}.cron: {error}; the agreement is evaluated when its windows close"));
-            windows()
-        }
-        (_, Err(error)) => {
-            problems.push(format!("{at}.timeZone: {error}; the agreement is evaluated when its windows close"));
-            windows()
-        }
-    }
-}
-
-impl Schedule {
-    fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
-        match &self.subject {
-            Subject::Windows(agreement) => calendars(agreement).filter_map(|c| c.next_close_after(after)).min(),
-            Subject::Cron { cron, zone, .. } | Subject::Flow { cron, zone, .. } => cron.next_after(after, zone),
-        }
-    }
-
-    /// Firings that should have been between the last claim and now, by the catch-up policy. An agreement that was
-    /// never evaluated is caught up with its last closed windows, so that its verdicts show at once.
-    fn missed(&self, last: Option<Timestamp>, now: Timestamp) -> Vec<Timestamp> {
-        let is_flow = matches!(self.subject, Subject::Flow { .. });
-        let Some(last) = last else {
-            return if is_flow { Vec::new() } else { self.latest_before(now).into_iter().collect() };
-        };
-        match self.catch_up {
-            CatchUp::Skip => Vec::new(),
-            CatchUp::Last => self.latest_before(now).filter(|at| *at > last).into_iter().collect(),
-            CatchUp::All => {
-                let mut missed = Vec::new();
-                let mut after = last;
-                while let Some(at) = self.next_after(after).filter(|at| *at <= now) {
-                    missed.push(at);
-                    after = at;
-                    if missed.len() >= CATCH_UP_MAX {
-                        tracing::warn!(schedule = %self.id, "more than {CATCH_UP_MAX} missed firings; the older ones are made up for");
-                        break;
-                    }
-                }
-                missed
-            }
-        }
-    }
-
-    /// The latest firing at or before `now`.
-    fn latest_before(&self, now: Timestamp) -> Option<Timestamp> {
-        match &self.subject {
-            Subject::Windows(agreement) => calendars(agreement).flat_map(|c| c.last_closed(now, 1)).map(|w| w.to).max(),
-            Subject::Cron { cron, zone, .. } | Subject::Flow { cron, zone, .. } => {
-                // Cron only looks forward: look from ever further back until something is found.
-                let mut back = jiff::SignedDuration::from_hours(1);
-                while back <= jiff::SignedDuration::from_hours(24 * 366 * 5) {
-                    let mut found = cron.next_after(now.saturating_sub(back).ok()?, zone).filter(|at| *at <= now);
-                    while let Some(at) = found {
-                        match cron.next_after(at, zone).filter(|next| *next <= now) {
-                            Some(next) => found = Some(next),
-                            None => return Some(at),
-                        }
-                    }
-                    back *= 24;
-                }
-                None
-            }
-        }
-    }
-
-    fn view(&self, now: Timestamp) -> ScheduleView {
-        let (kind, subject, cron, zone) = match &self.subject {
-            Subject::Windows(a) => ("windows", a.id.clone(), None, a.time_zone_name.clone()),
-            Subject::Cron { agreement, cron, zone } => {
-                ("cron", agreement.id.clone(), Some(cron.to_string()), zone_name(zone))
-            }
-            Subject::Flow { deployed, node, cron, zone } => {
-                let node = deployed.plan.nodes[*node as usize].id.to_string();
-                ("flow", node, Some(cron.to_string()), zone_name(zone))
-            }
-        };
-        ScheduleView {
-            id: self.id.clone(),
-            kind,
-            subject,
-            cron,
-            time_zone: zone,
-            catch_up: self.catch_up,
-            next_due: self.next_after(now),
-        }
-    }
-}
-
-fn calendars(agreement: &Agreement) -> impl Iterator<Item = Calendar<'_>> {
-    agreement.guarantees.iter().flat_map(|g| &g.terms).map(|t| Calendar::of(agreement, &t.window))
-}
-
-fn zone_name(zone: &TimeZone) -> String {
-    zone.iana_name().unwrap_or("UTC").to_string()
 }
