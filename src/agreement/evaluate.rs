@@ -144,7 +144,7 @@ fn operand<'a>(column: &'a Column<'_>, cell: Cell<'a>, ambiguous: &'a str) -> Op
     match cell {
         Cell::None => Operand::Missing(&column.absence),
         Cell::Many(..) => Operand::Missing(ambiguous),
-        Cell::One(sample) if is_empty_population(sample) => Operand::Missing("its population is empty"),
+        Cell::One(sample) if is_empty_population(sample) => Operand::Missing(EMPTY_POPULATION),
         Cell::One(sample) => match &sample.value {
             SampleValue::Bool(b) => Operand::Bool(*b),
             SampleValue::Number(n) => Operand::Number(*n),
@@ -153,6 +153,9 @@ fn operand<'a>(column: &'a Column<'_>, cell: Cell<'a>, ambiguous: &'a str) -> Op
         },
     }
 }
+
+/// Why a metric has no value when its source says that nothing was there to be seen.
+const EMPTY_POPULATION: &str = "its population is empty";
 
 /// The source says that nothing was there to be seen.
 fn is_empty_population(sample: &Sample) -> bool {
@@ -173,9 +176,12 @@ fn judge(state: &mut State, term: &Term, metrics: &[Column<'_>], cells: &[Cell<'
     let without_value = |name: &&str| place(name).is_none_or(|m| matches!(operands[m], Operand::Missing(_)));
     let all_empty = !used.is_empty() && used.iter().all(empty);
     // Undecided only because populations are empty: there was nothing to keep the promise about.
+    let of_empty =
+        |reason: &String| used.iter().any(|name| empty(name) && *reason == expr::without_value(name, EMPTY_POPULATION));
     let only_empty = outcome.truth.is_none()
         && used.iter().any(empty)
-        && used.iter().all(|name| empty(name) || !without_value(name));
+        && used.iter().all(|name| empty(name) || !without_value(name))
+        && outcome.missing.iter().all(of_empty);
     state.verdict = Some(match outcome.truth {
         _ if all_empty || only_empty => {
             state.value = None;
@@ -270,8 +276,7 @@ pub fn metric_states(
         agreement_version: agreement.hash.clone(),
         run,
     };
-    let nothing =
-        |reason: &str| vec![frame(&query.scope, &query.window, format!("{} has no value: {reason}", query.metric))];
+    let nothing = |reason: &str| vec![frame(&query.scope, &query.window, expr::without_value(&query.metric, reason))];
     let samples = match answer {
         Err(reason) => return nothing(reason),
         Ok(samples) if samples.is_empty() => return nothing("the collector returned no computation"),
@@ -305,11 +310,11 @@ pub fn metric_states(
 fn measured(state: &mut State, query: &Query, sample: &Sample) {
     let metric = &query.metric;
     (state.value, state.reason) = match &sample.value {
-        _ if is_empty_population(sample) => (None, format!("{metric} has no value: its population is empty")),
+        _ if is_empty_population(sample) => (None, expr::without_value(metric, EMPTY_POPULATION)),
         SampleValue::Number(n) => (Some(*n), format!("{metric} is {}", expr::number_text(*n))),
         SampleValue::Bool(b) => (Some(f64::from(u8::from(*b))), format!("{metric} is {b}")),
         SampleValue::Text(text) => (None, format!("{metric} is '{text}'")),
-        SampleValue::Missing { missing } => (None, format!("{metric} has no value: {missing}")),
+        SampleValue::Missing { missing } => (None, expr::without_value(metric, missing)),
     };
     state.coverage = sample.coverage;
     state.values.insert(metric.clone(), state.value);

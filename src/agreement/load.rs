@@ -21,6 +21,8 @@ use crate::model::diagnostic::Diagnostic;
 
 /// Longest document, in bytes.
 pub const BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Longest id of an agreement, in bytes: results are found by it, and Postgres indexes no text much longer.
+const ID_BYTES_MAX: usize = 1000;
 
 /// Loads an agreement from JSON or YAML text. `source` says where it came from and becomes the diagnostics' file.
 pub fn load(text: &str, source: &str) -> (Option<Agreement>, Vec<Diagnostic>) {
@@ -91,6 +93,12 @@ fn read<'d>(reader: &mut Reader<'d>, document: &'d Value) -> Option<Parts> {
     let id = reader.text(root, "id", "$");
     if root.get("id").is_none_or(Value::is_null) {
         reader.absent("id", "$", "a name that no other agreement has");
+    }
+    if let Some(id) = id.as_ref().filter(|id| id.len() > ID_BYTES_MAX) {
+        reader.report(
+            Diagnostic::error("too-long", "$.id", format!("the id has {} bytes", id.len()))
+                .expected(format!("at most {ID_BYTES_MAX}")),
+        );
     }
     let version = reader.text(root, "version", "$").unwrap_or_default();
     let context = required(reader, root, "context", "an object with validity and definitions");

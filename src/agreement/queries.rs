@@ -1,6 +1,6 @@
 //! What must be collected for an evaluation, each thing once, and the body a collector is sent for it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -95,12 +95,13 @@ pub fn plan_windows<E>(
 ) -> Result<Plan, E> {
     let mut plan = Plan::default();
     let mut known = HashMap::new();
+    let several = with_several_params(agreement);
     for (g, found) in agreement.guarantees.iter().enumerate() {
         if guarantee.is_some_and(|id| id != found.id) {
             continue;
         }
         for (t, term) in found.terms.iter().enumerate() {
-            let asked = asked(agreement, term);
+            let asked = asked(agreement, term, &several);
             for window in choose(&Calendar::of(agreement, &term.window))? {
                 let queries = asked
                     .iter()
@@ -120,7 +121,11 @@ pub fn plan_windows<E>(
 }
 
 /// What a term asks in every window: what tells the question apart from others, and the question.
-fn asked<'a>(agreement: &'a Agreement, term: &'a Term) -> Vec<(Arc<str>, impl Fn(&Window) -> Query + 'a)> {
+fn asked<'a>(
+    agreement: &'a Agreement,
+    term: &'a Term,
+    several: &HashSet<&str>,
+) -> Vec<(Arc<str>, impl Fn(&Window) -> Query + use<'a>)> {
     let scope = term.scope.canonical();
     let (kind, period) = (&term.window.kind, &term.window.period_name);
     term.with
@@ -128,7 +133,8 @@ fn asked<'a>(agreement: &'a Agreement, term: &'a Term) -> Vec<(Arc<str>, impl Fn
         .map(|(metric, params)| {
             let text = canonical(&Value::Object(params.clone()));
             let identity = format!("{metric}\u{0}{text}\u{0}{scope}\u{0}{kind}\u{0}{period}");
-            let state_name = state_name(agreement, metric, params);
+            let parted = several.contains(metric.as_str()) && !params.is_empty();
+            let state_name = if parted { format!("{metric} {text}") } else { metric.clone() };
             let query = move |window: &Window| Query {
                 metric: metric.clone(),
                 params: params.clone(),
@@ -145,15 +151,13 @@ fn asked<'a>(agreement: &'a Agreement, term: &'a Term) -> Vec<(Arc<str>, impl Fn
         .collect()
 }
 
-/// See [`Query::state_name`].
-fn state_name(agreement: &Agreement, metric: &str, params: &Map<String, Value>) -> String {
+/// The metrics that the agreement uses with several sets of parameters.
+fn with_several_params(agreement: &Agreement) -> HashSet<&str> {
+    let mut first: HashMap<&str, &Map<String, Value>> = HashMap::new();
     let uses = agreement.guarantees.iter().flat_map(|g| &g.terms).flat_map(|t| &t.with);
-    let several = uses.filter(|(name, _)| name == metric).any(|(_, other)| other != params);
-    if several && !params.is_empty() {
-        format!("{metric} {}", canonical(&Value::Object(params.clone())))
-    } else {
-        metric.to_owned()
-    }
+    uses.filter(|(metric, params)| *first.entry(metric).or_insert(params) != params)
+        .map(|(metric, _)| metric.as_str())
+        .collect()
 }
 
 /// The body of `POST <collector>`: `{config, metric: {…measure, scope, window}}`, as the Governify Registry sends it.

@@ -1,8 +1,8 @@
 //! Dates, zones and periods as documents write them.
 
-use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 use serde_json::{Map, Value};
 
 use super::document::{Reader, join};
@@ -22,12 +22,16 @@ const PERIODS: &[(&str, Period)] = &[
     ("annually", Period::Yearly),
 ];
 
-/// Reads a date or an instant: `2026-01-01` and `2026-01-01T08:00` are civil times in `zone`, a time with an offset
-/// or `Z` is an instant. A civil time in a gap moves forward by the gap; one that occurs twice means the first.
+/// Reads a date or an instant: `2026-01-01` and `2026-01-01T08:00` are civil times in `zone`, or in the zone that
+/// stands behind them in brackets (RFC 9557); a time with an offset or `Z` is an instant. A civil time in a gap moves forward by the gap; one that occurs twice means the first.
 pub fn instant(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     let text = text.trim();
     if let Ok(at) = text.parse::<Timestamp>() {
         return Some(at);
+    }
+    // As a civil time, its zone would be passed over.
+    if text.contains('[') {
+        return text.parse::<Zoned>().ok().map(|at| at.timestamp());
     }
     let civil: DateTime = text.parse().ok()?;
     zone.to_ambiguous_timestamp(civil).compatible().ok()

@@ -12,7 +12,6 @@ use super::test::{find, message, start_of};
 use super::{Settings, not_so, print, runtime, usage};
 use crate::app::{self, Surroundings, read_flows};
 use crate::clock::Clock;
-use crate::model::flow::Stopped;
 use crate::model::run::{RunState, Trigger};
 use crate::model::{Severity, Value};
 use crate::runtime::engine::{Opening, Start};
@@ -65,7 +64,7 @@ async fn run_once(args: &RunArgs, config: &crate::config::Config) -> Result<Exit
         None => only_entry(&deployed).map_err(|e| usage(&e))?,
     };
     if let Some(stopped) = deployed.stopped(node) {
-        return Err(not_so(format!("this flow does not run: {}", why(stopped))));
+        return Err(not_so(format!("this flow does not run: {stopped}")));
     }
     let mut msg = message(&input);
     // An inject without a given message is pressed: it makes its own.
@@ -84,17 +83,6 @@ async fn run_once(args: &RunArgs, config: &crate::config::Config) -> Result<Exit
     match ended.state {
         RunState::Done => Ok(ExitCode::SUCCESS),
         _ => Err(not_so(ended.error.as_ref().map_or("the run failed", |e| e.message.as_str()))),
-    }
-}
-
-fn why(stopped: &Stopped) -> String {
-    match stopped {
-        Stopped::Disabled => "its tab is disabled".into(),
-        Stopped::UnknownTypes(types) => {
-            let types: Vec<String> = types.iter().map(|t| format!("\"{t}\"")).collect();
-            format!("it has nodes of unknown type: {}", types.join(", "))
-        }
-        Stopped::Invalid => "it has errors; `probity check` lists them".into(),
     }
 }
 

@@ -34,7 +34,7 @@ pub enum Service {
     InProcess(InProcess),
 }
 
-/// A poll answered 404 this often in a row is a failure; collectors may need a moment to know their own computation.
+/// A poll may be answered 404 this often in a row: collectors need a moment to know their own computation.
 const NOT_FOUND_MAX: u32 = 3;
 
 impl Evaluator {
@@ -76,8 +76,9 @@ impl Evaluator {
             Collector::Flow { entry, .. } => self.ask_flow(entry, metric, query, body, run).await,
             Collector::PostGet { infrastructure_path, endpoint, .. } => match self.service(infrastructure_path)? {
                 Service::Url(base) => {
-                    let base = Base::of(&base).map_err(|e| format!("collector path \"{infrastructure_path}\": {e}"))?;
-                    let url = format!("{}{endpoint}", base.url);
+                    // Not by its path, which may be the URL, with a password.
+                    let base = Base::of(&base).map_err(|e| format!("the collector of {}: {e}", metric.id))?;
+                    let url = base.join(endpoint);
                     let answer = self.post_and_poll(&base, &url, &body).await?;
                     Ok((url, None, answer))
                 }
@@ -90,7 +91,7 @@ impl Evaluator {
         if let Some(service) = self.services.get(infrastructure_path) {
             return Ok(service.clone());
         }
-        if infrastructure_path.starts_with("http://") || infrastructure_path.starts_with("https://") {
+        if is_url(infrastructure_path) {
             return Ok(Service::Url(infrastructure_path.into()));
         }
         Err(format!(
@@ -136,7 +137,7 @@ impl Evaluator {
             }
         };
         if let Some(stopped) = deployed.stopped(node) {
-            return Err(format!("the flow that computes {} does not run: {stopped:?}", metric.id));
+            return Err(format!("the flow that computes {} does not run: {stopped}", metric.id));
         }
         let trigger = Trigger::Metric { evaluation: run };
         let deadline = Duration::from_millis(self.options.collect_ms_max);
@@ -166,11 +167,7 @@ impl Evaluator {
         let Some(computation) = accepted.get("computation").and_then(Json::as_str) else {
             return Err(format!("collector {url}: the answer names no \"computation\" to fetch"));
         };
-        let poll = if computation.starts_with("http://") || computation.starts_with("https://") {
-            computation.to_string()
-        } else {
-            format!("{}{computation}", base.url)
-        };
+        let poll = base.join(computation);
         let mut pause = Duration::from_millis(self.options.poll_ms_min.max(1));
         let mut not_found = 0;
         loop {
@@ -217,6 +214,11 @@ impl Base {
         Ok(Base { url: shown.trim_end_matches('/').to_string(), authorization })
     }
 
+    /// `path` below the base, with one slash between them; a whole URL as it is.
+    fn join(&self, path: &str) -> String {
+        if is_url(path) { path.to_owned() } else { format!("{}/{}", self.url, path.trim_start_matches('/')) }
+    }
+
     /// The headers for `url`: the authorization goes to the base's own host only, whatever an answer names.
     fn headers(&self, url: &str) -> HeaderMap {
         let origin = |text: &str| Url::parse(text).ok().map(|url| url.origin());
@@ -228,6 +230,10 @@ impl Base {
         }
         headers
     }
+}
+
+fn is_url(text: &str) -> bool {
+    text.starts_with("http://") || text.starts_with("https://")
 }
 
 fn address(url: &str) -> Result<Url, String> {
@@ -259,5 +265,14 @@ mod tests {
         assert!(plain.authorization.is_none());
         let problem = Base::of("http://ana:s@cret@[/").map(|b| b.url).unwrap_err();
         assert!(!problem.contains("cret"), "{problem}");
+    }
+
+    #[test]
+    fn paths_are_joined_with_one_slash() {
+        for (base, path) in [("http://c:1", "/x"), ("http://c:1/", "/x"), ("http://c:1", "x"), ("http://c:1/", "x")] {
+            assert_eq!(Base::of(base).unwrap().join(path), "http://c:1/x", "{base} and {path}");
+        }
+        assert_eq!(Base::of("http://c:1/b/").unwrap().join("x/7"), "http://c:1/b/x/7");
+        assert_eq!(Base::of("http://c:1").unwrap().join("https://d/x/7"), "https://d/x/7");
     }
 }

@@ -101,6 +101,14 @@ pub(crate) fn numeric(text: &str) -> Option<f64> {
     trimmed.parse().ok().filter(|n: &f64| n.is_finite())
 }
 
+/// What [`Outcome::missing`] says of a metric that is [`Operand::Missing`].
+pub fn without_value(metric: &str, reason: &str) -> String {
+    match reason {
+        "" => format!("{metric} has no value"),
+        _ => format!("{metric} has no value: {reason}"),
+    }
+}
+
 struct Evaluation<'l, 'a> {
     lookup: &'l dyn Fn(&str) -> Operand<'a>,
     missing: Vec<String>,
@@ -186,8 +194,7 @@ impl<'a> Evaluation<'_, 'a> {
             Operand::Bool(b) => Bool(b),
             Operand::Text("") => self.unknown(format!("{name} is an empty text")),
             Operand::Text(t) => Text(Cow::Borrowed(t)),
-            Operand::Missing("") => self.unknown(format!("{name} has no value")),
-            Operand::Missing(reason) => self.unknown(format!("{name} has no value: {reason}")),
+            Operand::Missing(reason) => self.unknown(without_value(name, reason)),
         }
     }
 

@@ -21,7 +21,7 @@ mod parse;
 mod print;
 
 pub(crate) use evaluate::numeric;
-pub use evaluate::{Operand, Outcome, evaluate};
+pub use evaluate::{Operand, Outcome, evaluate, without_value};
 pub use parse::{DEPTH_MAX, ExprError, LENGTH_MAX, parse};
 pub use print::{compares_null, is_identifier, may_be_condition, metrics, number_text, print};
 

@@ -119,6 +119,19 @@ pub enum Stopped {
     Invalid,
 }
 
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Stopped::Disabled => f.write_str("its tab is disabled"),
+            Stopped::UnknownTypes(types) => {
+                let types: Vec<String> = types.iter().map(|t| format!("\"{t}\"")).collect();
+                write!(f, "it has nodes of unknown type: {}", types.join(", "))
+            }
+            Stopped::Invalid => f.write_str("it has errors; `probity check` lists them"),
+        }
+    }
+}
+
 /// A node of a plan. Nodes of stopped flows are present too, so that their endpoints can say why.
 #[derive(Clone, Debug)]
 pub struct PlanNode {

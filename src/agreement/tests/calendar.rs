@@ -96,6 +96,25 @@ fn local_texts() {
 }
 
 #[test]
+fn dates_are_read_in_the_zone_they_name() {
+    let madrid = zone("Europe/Madrid");
+    let read = |text: &str| instant(text, &madrid).map(|at| at.to_string());
+    let eleven = Some("2025-12-31T23:00:00Z".to_owned());
+    for text in ["2026-01-01", " 2026-01-01T00:00 ", "2026-01-01T00:00:00+01:00", "2025-12-31T23:00:00Z"] {
+        assert_eq!(read(text), eleven, "{text}");
+    }
+    assert_eq!(read("2026-01-01T00:00[America/New_York]").as_deref(), Some("2026-01-01T05:00:00Z"));
+    // A gap moves forward; of a time that occurs twice the first is meant.
+    assert_eq!(read("2026-03-29T02:30").as_deref(), Some("2026-03-29T01:30:00Z"));
+    assert_eq!(read("2026-10-25T02:30").as_deref(), Some("2026-10-25T00:30:00Z"));
+    for text in
+        ["", "tomorrow", "2026-13-01", "2026-02-30", "2026-01-01T25:00", "2026-01-01T00:00+99:00", "1767225600000"]
+    {
+        assert_eq!(read(text), None, "{text}");
+    }
+}
+
+#[test]
 fn a_day_that_samoa_skipped_has_no_window() {
     let found = starts(Period::Daily, "Pacific/Apia", "2011-12-01", "2011-12-29", "2012-01-01");
     let days: Vec<&str> = found.iter().map(|s| &s[..10]).collect();

@@ -131,6 +131,14 @@ async fn a_collector_path_that_leads_nowhere_says_which_line_to_add() {
     assert!(reason.contains("[collectors.services]"), "{reason}");
 }
 
+#[tokio::test]
+async fn a_base_url_that_cannot_be_read_does_not_show_its_password() {
+    let source = json!({"infrastructurePath": "http://ana:s3cret@[/", "endpoint": "/c", "type": "POST-GET-V1"});
+    let evaluation = evaluate(agreement("sla", source, Value::Null), "[]").await;
+    let reason = &evaluation.verdicts().next().unwrap().reason;
+    assert!(reason.contains("cannot be read") && !reason.contains("s3cret"), "{reason}");
+}
+
 fn flow(answer: &str) -> String {
     json!([
         {"id": "tab0000000000000", "type": "tab", "label": "collector"},
@@ -172,6 +180,12 @@ async fn a_flow_that_fails_or_is_not_there_leaves_the_verdict_undecided_with_the
     let state = evaluation.verdicts().next().unwrap();
     assert_eq!(state.verdict, Some(Verdict::Unknown));
     assert!(state.reason.contains("500"), "{}", state.reason);
+    let mut unknown: Vec<Value> = serde_json::from_str(&flow("payload")).unwrap();
+    unknown
+        .push(json!({"id": "odd0000000000000", "type": "quux", "z": "tab0000000000000", "x": 4, "y": 1, "wires": []}));
+    let evaluation = evaluate(agreement("sla", source.clone(), Value::Null), &json!(unknown).to_string()).await;
+    let state = evaluation.verdicts().next().unwrap();
+    assert!(state.reason.contains("it has nodes of unknown type: \"quux\""), "{}", state.reason);
     let evaluation = evaluate(agreement("sla", source, Value::Null), "[]").await;
     let state = evaluation.verdicts().next().unwrap();
     assert!(state.reason.contains("/collect"), "{}", state.reason);
