@@ -65,9 +65,10 @@ impl From<StoreError> for ApiError {
                 tracing::error!(%error, "the store does not answer");
                 ApiError::store_unavailable()
             }
-            StoreError::Database { .. } | StoreError::Unusable { .. } | StoreError::Corrupt { .. } => {
-                ApiError::internal("reading from the store", &error)
-            }
+            StoreError::Database { .. }
+            | StoreError::Disk { .. }
+            | StoreError::Unusable { .. }
+            | StoreError::Corrupt { .. } => ApiError::internal("reading from the store", &error),
         }
     }
 }

@@ -291,7 +291,7 @@ impl Translator<'_> {
         match self.need()? {
             ':' => {
                 self.out.push_str("(?:");
-                self.to_the_end_of_the_group()
+                self.rest_of_group()
             }
             '=' => self.lookaround("(?="),
             '!' => self.lookaround("(?!"),
@@ -313,7 +313,7 @@ impl Translator<'_> {
         self.groups += 1;
         let group = self.groups;
         self.out.push('(');
-        let part = self.to_the_end_of_the_group()?;
+        let part = self.rest_of_group()?;
         self.closed.push(group);
         Ok(Part { captures: true, ..part })
     }
@@ -321,7 +321,7 @@ impl Translator<'_> {
     fn lookaround(&mut self, words: &str) -> Result<Part> {
         self.limited_only()?;
         self.out.push_str(words);
-        let part = self.to_the_end_of_the_group()?;
+        let part = self.rest_of_group()?;
         // A group set inside is set, unset or forgotten by rules of each engine's own.
         if part.captures {
             self.same_groups = false;
@@ -336,7 +336,7 @@ impl Translator<'_> {
         Ok(part)
     }
 
-    fn to_the_end_of_the_group(&mut self) -> Result<Part> {
+    fn rest_of_group(&mut self) -> Result<Part> {
         let part = self.disjunction()?;
         if !self.eat(')') {
             return Err(Untranslatable);

@@ -30,6 +30,16 @@ pub enum StoreError {
         #[source]
         source: sqlx::Error,
     },
+    /// SQLite could not write its file: no space, a quota, a broken disk. Nothing of the call was stored.
+    #[error(
+        "{what}: {source}; nothing of it was stored. Free space on the disk with the data folder, or lift the quota or \
+         file size limit; from then on results are stored again without a restart"
+    )]
+    Disk {
+        what: &'static str,
+        #[source]
+        source: sqlx::Error,
+    },
     #[error("cannot use the database at {url}: {problem}; {hint}")]
     Unusable { url: String, problem: String, hint: String },
     #[error("stored {what} cannot be read back: {problem}")]
@@ -137,7 +147,21 @@ fn without_password(url: &str) -> String {
 
 /// Names the operation that a database error broke.
 fn during<E: Into<sqlx::Error>>(what: &'static str) -> impl FnOnce(E) -> StoreError {
-    move |source| StoreError::Database { what, source: source.into() }
+    move |source| {
+        let source = source.into();
+        if is_disk_failure(&source) { StoreError::Disk { what, source } } else { StoreError::Database { what, source } }
+    }
+}
+
+/// SQLite's `SQLITE_FULL` and the `SQLITE_IOERR` family.
+fn is_disk_failure(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else { return false };
+    if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_none() {
+        return false;
+    }
+    let code = error.code().and_then(|code| code.parse::<u32>().ok());
+    // The low byte of an extended code is the primary one.
+    code.is_some_and(|code| matches!(code & 0xff, 10 | 13))
 }
 
 /// One evaluation's results and everything that belongs to them. Stored whole or not at all.

@@ -7,6 +7,7 @@ mod callers;
 mod deploy;
 mod docs;
 mod evaluation;
+mod full_disk;
 mod fuzz;
 mod harness;
 mod mustache;

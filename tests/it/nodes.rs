@@ -16,7 +16,7 @@ use probity::runtime::engine::{Opening, Start};
 use probity::runtime::{Catalogue, Cx, Engine, Limits, Node, NodeType, Services, Step};
 
 /// Cases that pass today; a change that makes fewer pass is a regression.
-const PASSED_MIN: usize = 210;
+const PASSED_MIN: usize = 216;
 
 /// The clock stands here when a case begins: between two seconds, as it did for the recorded cron cases.
 const START: &str = "2026-03-01T12:00:00.440Z";

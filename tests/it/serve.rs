@@ -21,7 +21,7 @@ impl Folder {
         Folder(path)
     }
 
-    fn write(&self, name: &str, content: &Value) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, content: &Value) -> PathBuf {
         let path = self.0.join(name);
         std::fs::write(&path, content.to_string()).unwrap();
         path
@@ -65,6 +65,10 @@ impl Server {
     pub(crate) fn terminate(&self) {
         let status = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().unwrap();
         assert!(status.success());
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for the end; gives the exit code and what was logged until then.
@@ -245,8 +249,48 @@ fn usage_and_configuration_errors_exit_with_two() {
         let checked = probity().arg("check").arg(folder.0.join(name)).output().unwrap();
         assert_eq!(checked.status.code(), Some(1), "{name}");
     }
+    // What runs is no error: methods in capitals or not.
+    let methods = flow(&[
+        json!({"id": "in00000000000000", "type": "http in", "url": "/x", "method": "GET", "wires": [["ask0000000000000"]]}),
+        json!({"id": "ask0000000000000", "type": "http request", "method": "post", "url": "http://x/", "authType": "digest",
+               "wires": [["out0000000000000"]]}),
+        json!({"id": "out0000000000000", "type": "http response", "wires": []}),
+    ]);
+    let checked = probity().arg("check").arg(folder.write("methods.json", &methods)).output().unwrap();
+    assert_eq!(checked.status.code(), Some(0), "{}", String::from_utf8_lossy(&checked.stdout));
+    // An empty file is nothing in particular: whoever reads it says the same.
+    let empty = folder.0.join("empty.json");
+    std::fs::write(&empty, "").unwrap();
+    let says = "error[empty-file]: the file is empty; expected a flow file (a JSON array) or an agreement";
+    let checked = probity().arg("check").arg(&empty).output().unwrap();
+    assert!(String::from_utf8_lossy(&checked.stdout).contains(says), "{checked:?}");
+    assert_eq!(checked.status.code(), Some(1));
+    for source in ["--flows", "--agreements"] {
+        let refused = probity()
+            .args(["evaluate", "nothing", "--data-dir"])
+            .arg(folder.0.join("unused"))
+            .arg(source)
+            .arg(&empty)
+            .output()
+            .unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
+    }
+    let loaded = probity::app::read_flows(&empty).unwrap().diagnostics;
+    assert!(loaded[0].to_string().contains(says), "{loaded:?}");
+    let (_, loaded) = probity::registry::load_folder(&empty);
+    assert!(loaded[0].to_string().contains(says), "{loaded:?}");
     let migrated = probity().args(["migrate", "--database-url", "bogus"]).output().unwrap();
     assert_eq!(migrated.status.code(), Some(2));
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/agreements/order-process.json");
+    for (range, says) in [
+        (&["--to", "1999-01-01"][..], "is not after the start of the agreement"),
+        (&["--from", "2999-01-01"], "is not before now"),
+        (&["--from", "2026-02-01", "--to", "2026-01-01"], "is not before --to"),
+    ] {
+        let output = probity().args(["evaluate", shipped]).args(range).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{range:?}");
+        assert!(text(&output).contains(says) && text(&output).contains(range[0]), "{}", text(&output));
+    }
     assert_eq!(probity().arg("sevre").output().unwrap().status.code(), Some(2));
     assert_eq!(probity().args(["evaluate", "nothing-of-that-name"]).output().unwrap().status.code(), Some(2));
 }

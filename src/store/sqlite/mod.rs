@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::Sqlite;
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, Sqlite, SqliteConnection};
 
 use super::{
     AuditEntry, ClaimKey, Commit, Committed, Page, PageRequest, RunQuery, StateQuery, Store, StoreError, StoreOptions,
@@ -71,34 +72,71 @@ impl SqliteStore {
         Ok(SqliteStore { writer, readers, path })
     }
 
-    async fn begin(&self) -> Result<sqlx::Transaction<'static, Sqlite>, sqlx::Error> {
-        // Takes the write lock at once: a transaction that first reads and then writes could not wait for it.
-        self.writer.begin_with("BEGIN IMMEDIATE").await
+    async fn try_commit(&self, commit: &Commit) -> Result<Committed, sqlx::Error> {
+        let mut writer = self.writer.acquire().await?;
+        let done = commit_on(&mut writer, commit).await;
+        release(writer, done).await
     }
 
-    async fn try_commit(&self, commit: &Commit) -> Result<Committed, sqlx::Error> {
-        let rows = batch::rows(&commit.states);
-        let mut tx = self.begin().await?;
-        let known = states::known(&mut tx, &rows).await?;
-        let changes = batch::changes(&rows, &known);
-        states::move_to_history(&mut tx, &changes.replaced).await?;
-        states::insert(&mut tx, &changes.written, commit.recorded_at).await?;
-        history::put_run(&mut tx, &commit.run).await?;
-        history::add_audit(&mut *tx, &commit.audit).await?;
-        if let Some(claim) = &commit.claim {
-            claims::put_completed(&mut tx, claim, commit.run.id, commit.recorded_at).await?;
-        }
-        tx.commit().await?;
-        Ok(changes.committed)
+    async fn try_record(&self, runs: &[RunRecord]) -> Result<(), sqlx::Error> {
+        let mut writer = self.writer.acquire().await?;
+        let done = record_on(&mut writer, runs).await;
+        release(writer, done).await
     }
 
     async fn try_migrate(&self) -> Result<(), sqlx::Error> {
-        let mut tx = self.begin().await?;
-        let mut migrator = sqlx::migrate!("src/store/migrations/sqlite");
-        migrator.dangerous_set_table_name("probity_migration");
-        migrator.run_direct(None, &mut *tx, false).await?;
-        tx.commit().await
+        let mut writer = self.writer.acquire().await?;
+        let done = migrate_on(&mut writer).await;
+        release(writer, done).await
     }
+}
+
+/// Gives a writer back. After an error it is closed and the next caller gets a new one: on a full disk SQLite ends
+/// the transaction by itself, and the connection, which does not know, would refuse every further one.
+async fn release<T>(writer: PoolConnection<Sqlite>, done: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+    if done.is_err()
+        && let Err(error) = writer.close().await
+    {
+        tracing::debug!(%error, "a connection to SQLite could not be closed in order");
+    }
+    done
+}
+
+async fn begin(writer: &mut SqliteConnection) -> Result<sqlx::Transaction<'_, Sqlite>, sqlx::Error> {
+    // Takes the write lock at once: a transaction that first reads and then writes could not wait for it.
+    writer.begin_with("BEGIN IMMEDIATE").await
+}
+
+async fn record_on(writer: &mut SqliteConnection, runs: &[RunRecord]) -> Result<(), sqlx::Error> {
+    let mut tx = begin(writer).await?;
+    for run in runs {
+        history::put_run(&mut tx, run).await?;
+    }
+    tx.commit().await
+}
+
+async fn migrate_on(writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let mut tx = begin(writer).await?;
+    let mut migrator = sqlx::migrate!("src/store/migrations/sqlite");
+    migrator.dangerous_set_table_name("probity_migration");
+    migrator.run_direct(None, &mut *tx, false).await?;
+    tx.commit().await
+}
+
+async fn commit_on(writer: &mut SqliteConnection, commit: &Commit) -> Result<Committed, sqlx::Error> {
+    let rows = batch::rows(&commit.states);
+    let mut tx = begin(writer).await?;
+    let known = states::known(&mut tx, &rows).await?;
+    let changes = batch::changes(&rows, &known);
+    states::move_to_history(&mut tx, &changes.replaced).await?;
+    states::insert(&mut tx, &changes.written, commit.recorded_at).await?;
+    history::put_run(&mut tx, &commit.run).await?;
+    history::add_audit(&mut *tx, &commit.audit).await?;
+    if let Some(claim) = &commit.claim {
+        claims::put_completed(&mut tx, claim, commit.run.id, commit.recorded_at).await?;
+    }
+    tx.commit().await?;
+    Ok(changes.committed)
 }
 
 /// Connections to a file cost nothing to keep and cannot go stale.
@@ -138,12 +176,7 @@ impl Store for SqliteStore {
     }
 
     async fn record_runs(&self, runs: &[RunRecord]) -> Result<(), StoreError> {
-        let failed = "store runs";
-        let mut tx = self.begin().await.map_err(during(failed))?;
-        for run in runs {
-            history::put_run(&mut tx, run).await.map_err(during(failed))?;
-        }
-        tx.commit().await.map_err(during(failed))
+        self.try_record(runs).await.map_err(during("store runs"))
     }
 
     async fn run(&self, id: RunId) -> Result<Option<RunRecord>, StoreError> {
