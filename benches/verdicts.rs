@@ -66,7 +66,8 @@ async fn in_database(url: &str, count: usize) -> Result<Value> {
     let agreements = (0..count).map(|a| agreement(a).map(Arc::new)).collect::<Result<Vec<_>>>()?;
     let surroundings =
         Surroundings { clock: Clock::System, net: app::net(&config)?, store: store.clone(), observer: None };
-    let engine = app::engine(&config, surroundings);
+    let plugins = app::plugins::none(&config, &surroundings.net, &surroundings.clock);
+    let engine = app::engine(&config, surroundings, &plugins);
     let services = HashMap::from([("bench".to_string(), Service::InProcess(collector()))]);
     let evaluator = app::evaluator(&config, &engine, &store, agreements.clone(), services);
     let (started, cpu) = (Instant::now(), cpu_s());

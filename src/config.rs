@@ -168,6 +168,15 @@ impl Config {
         }
     }
 
+    /// A secret by its name: `PROBITY_SECRET_<NAME>`, in capitals with `_` for `-`.
+    #[expect(clippy::disallowed_methods, reason = "this is the module that reads the environment")]
+    pub fn secret(name: &str) -> Option<String> {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            return None;
+        }
+        std::env::var(format!("{PREFIX}SECRET_{}", name.to_uppercase().replace('-', "_"))).ok()
+    }
+
     /// What flows may read of the process environment: everything but our own variables, which may hold secrets.
     #[expect(clippy::disallowed_methods, reason = "this is the module that reads the environment")]
     pub fn process_env(name: &str) -> Option<String> {

@@ -12,6 +12,13 @@
 //! | `probity_history_dropped_total` | runs lost to the history because the store was too slow |
 //! | `probity_history_sampled_out_total` | successful HTTP runs left out of the history on purpose |
 //! | `probity_store_commit_failures_total` | evaluations that could not be stored |
+//! | `probity_plugin_calls_total{plugin,node_type}` | calls of a plugin's node type |
+//! | `probity_plugin_failed_total{plugin,node_type}` | those that gave an error |
+//! | `probity_plugin_seconds_total{plugin,node_type}` | their time, host calls included |
+//! | `probity_plugin_stops_total{plugin,kind}` | guests stopped: `trap`, `time`, `memory`, `stack`, `refused`, `contract` |
+//! | `probity_plugin_refusals_total{plugin}` | capabilities asked for that were not granted |
+//! | `probity_plugin_quarantined{plugin}` | node types in quarantine |
+//! | `probity_plugin_memory_bytes{plugin,node_type}` | largest memory of an instance |
 //! | `process_resident_memory_bytes` | memory held |
 //! | `process_start_time_seconds` | start, seconds since the Unix epoch |
 
@@ -33,6 +40,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::error::ApiError;
 use super::openapi::{Endpoint, Media, ok};
 use super::{Api, Parts};
+use crate::plugin::Report;
 use crate::runtime::Engine;
 
 /// Counters of the floors below, read when somebody asks for them.
@@ -105,7 +113,8 @@ impl Metrics {
 
 async fn show(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     let mut text = String::new();
-    let rest = snapshot(&api.engine, (api.observed)(), api.metrics.started_at_s);
+    let mut rest = snapshot(&api.engine, (api.observed)(), api.metrics.started_at_s);
+    plugins(&mut rest, &api.plugins.report());
     // Both are whole documents, each ended by "# EOF"; one end is enough.
     encode(&mut text, &rest).map_err(|e| ApiError::internal("writing the metrics", &e))?;
     text.truncate(text.trim_end().trim_end_matches("# EOF").len());
@@ -158,6 +167,40 @@ fn snapshot(engine: &Engine, observed: Observed, started_at_s: f64) -> Registry 
     }
     gauge("process_start_time_seconds", "Start, seconds since the Unix epoch", started_at_s);
     registry
+}
+
+type OwnedLabels = Vec<(&'static str, String)>;
+
+fn plugins(registry: &mut Registry, reports: &[Report]) {
+    let calls = Family::<OwnedLabels, Counter>::default();
+    let failed = Family::<OwnedLabels, Counter>::default();
+    let seconds = Family::<OwnedLabels, Counter<f64, AtomicU64>>::default();
+    let stops = Family::<OwnedLabels, Counter>::default();
+    let refusals = Family::<OwnedLabels, Counter>::default();
+    let quarantined = Family::<OwnedLabels, Gauge>::default();
+    let memory = Family::<OwnedLabels, Gauge>::default();
+    for plugin in reports {
+        let own = || vec![("plugin", plugin.name.clone())];
+        for t in &plugin.node_types {
+            let labels = vec![("plugin", plugin.name.clone()), ("node_type", t.node_type.clone())];
+            calls.get_or_create(&labels).inc_by(t.calls);
+            failed.get_or_create(&labels).inc_by(t.failed);
+            seconds.get_or_create(&labels).inc_by(t.mean_us * t.calls as f64 / 1e6);
+            memory.get_or_create(&labels).set(i64::try_from(t.memory_bytes).unwrap_or(i64::MAX));
+        }
+        for (kind, n) in &plugin.stops {
+            stops.get_or_create(&vec![("plugin", plugin.name.clone()), ("kind", kind.to_string())]).inc_by(*n);
+        }
+        refusals.get_or_create(&own()).inc_by(plugin.refusals);
+        quarantined.get_or_create(&own()).set(plugin.quarantine.len() as i64);
+    }
+    registry.register("probity_plugin_calls", "Calls of a plugin's node type", calls);
+    registry.register("probity_plugin_failed", "Calls that gave an error", failed);
+    registry.register_with_unit("probity_plugin", "Time of calls, host calls included", Unit::Seconds, seconds);
+    registry.register("probity_plugin_stops", "Guests that were stopped, by kind", stops);
+    registry.register("probity_plugin_refusals", "Capabilities asked for that were not granted", refusals);
+    registry.register("probity_plugin_quarantined", "Node types in quarantine", quarantined);
+    registry.register("probity_plugin_memory_bytes", "Largest memory of an instance", memory);
 }
 
 fn labelled(registry: &mut Registry, (name, help, label): (&str, &str, &'static str), values: &[(&'static str, u64)]) {

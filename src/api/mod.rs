@@ -17,6 +17,7 @@ mod hooks;
 mod metrics;
 mod nodes;
 mod pages;
+mod plugins;
 mod query;
 mod runs;
 mod schedules;
@@ -38,6 +39,7 @@ pub use serve::serve;
 use crate::clock::Clock;
 use crate::model::Diagnostic;
 use crate::model::agreement::Agreement;
+use crate::plugin::Plugins;
 use crate::runtime::Engine;
 use crate::runtime::services::EvaluateAgreement;
 use crate::store::Store;
@@ -120,6 +122,7 @@ pub struct Parts {
     pub agreements: Box<dyn Fn() -> LoadedAgreements + Send + Sync>,
     /// The schedules in force now.
     pub schedules: Box<dyn Fn() -> Vec<ScheduleView> + Send + Sync>,
+    pub plugins: Arc<Plugins>,
     /// Counters of the floors below, for `/metrics`.
     pub observed: Box<dyn Fn() -> Observed + Send + Sync>,
     pub options: ApiOptions,
@@ -168,6 +171,7 @@ pub fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
         schedules::ENDPOINTS,
         nodes::ENDPOINTS,
         audit::ENDPOINTS,
+        plugins::ENDPOINTS,
         openapi::ENDPOINTS,
         health::ENDPOINTS,
         metrics::ENDPOINTS,

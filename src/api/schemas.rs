@@ -83,7 +83,7 @@ fn uuid() -> Value {
 /// All named schemas.
 pub(super) fn all() -> Value {
     let mut schemas = Map::new();
-    for (name, schema) in observed().into_iter().chain(promised()).chain(running()).chain(service()) {
+    for (name, schema) in observed().into_iter().chain(promised()).chain(running()).chain(plugins()).chain(service()) {
         schemas.insert(name.to_string(), schema);
     }
     Value::Object(schemas)
@@ -194,11 +194,42 @@ fn running() -> Vec<(&'static str, Value)> {
             "TraceStep",
             object(json!({
                 "at_us": count(), "node": text(), "node_type": text(), "name?": text(), "emitted": count(), "note?": text(),
+                "evidence?": array(refer("Attached")),
+            })),
+        ),
+        (
+            "Attached",
+            object(json!({
+                "id": { "type": "string", "format": "uuid" }, "key": text(), "value": {}, "outcome?": { "type": "boolean" },
+                "at": instant(), "plugin": text(), "digest": text(),
             })),
         ),
         ("Flow", object(flow)),
         ("FlowEndpoint", object(json!({ "method": text(), "path": text(), "node": text() }))),
         ("NodeType", json!({ "type": "object", "required": ["node_type", "category", "summary", "properties"] })),
+    ]
+}
+
+fn plugins() -> Vec<(&'static str, Value)> {
+    let number = || json!({ "type": "number" });
+    let plugin = json!({
+        "name": text(), "version": text(), "contract": text(), "license": text(), "description": text(),
+        "digest": text(), "deterministic": { "type": "boolean" }, "loaded_at": instant(),
+        "requests": array(json!({ "type": "object" })), "granted": array(text()), "hosts": array(text()),
+        "secrets": array(text()), "folders": array(text()), "node_types": array(refer("PluginNodeType")),
+        "stops": map(count()), "refusals": count(), "last_stops": array(refer("Noted")),
+        "last_refusals": array(refer("Noted")), "quarantine": array(refer("Quarantine")), "idle_instances": count(),
+    });
+    let node_type = json!({
+        "node_type": text(), "summary": text(), "calls": count(), "failed": count(), "instances": count(),
+        "mean_us": number(), "max_us": number(), "memory_bytes": count(),
+    });
+    vec![
+        ("Plugin", object(plugin)),
+        ("PluginNodeType", object(node_type)),
+        ("Noted", object(json!({ "at": instant(), "message": text() }))),
+        ("Quarantine", object(json!({ "node_type": text(), "until": instant(), "last": text() }))),
+        ("PluginRelease", object(json!({ "released": { "type": "boolean" } }))),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! Floor 12: the composition root. Builds everything once, joins the loops, shuts down in order.
 
 mod content;
+pub mod plugins;
 mod serve;
 
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ use crate::model::agreement::Agreement;
 use crate::model::flow::{FlowFile, Plan};
 use crate::model::{Diagnostic, Severity};
 use crate::net::{Net, NetOptions};
+use crate::plugin::Plugins;
 use crate::runtime::services::Observer;
 use crate::runtime::{Engine, Limits, Services};
 use crate::store::{Store, StoreOptions};
@@ -59,8 +61,8 @@ pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
     Ok(crate::store::open(&config.database_url(), &options).await?)
 }
 
-/// An engine with the builtin nodes and no flows yet.
-pub fn engine(config: &Config, with: Surroundings) -> Arc<Engine> {
+/// An engine with the builtin nodes and those of plugins, and no flows yet.
+pub fn engine(config: &Config, with: Surroundings, plugins: &Plugins) -> Arc<Engine> {
     let mut services = Services::new(with.clock, limits(config), with.net);
     services.store = Some(with.store);
     services.observer = with.observer;
@@ -70,7 +72,7 @@ pub fn engine(config: &Config, with: Surroundings) -> Arc<Engine> {
         "PROBITY_FLOWS_URL" => Some(flows.clone()),
         _ => Config::process_env(name),
     });
-    Engine::new(Arc::new(services), crate::nodes::catalogue())
+    Engine::new(Arc::new(services), plugins::catalogue(plugins))
 }
 
 /// Where this server's own endpoints are reached from this machine; flows read it as PROBITY_URL.
@@ -88,7 +90,7 @@ fn flows_url(config: &Config) -> String {
 
 /// The plan of a flow file for this engine.
 pub fn plan(engine: &Engine, file: &FlowFile) -> Plan {
-    let specs = |node_type: &str| engine.catalogue.spec(node_type);
+    let specs = |node_type: &str| engine.catalogue().spec(node_type);
     let env = engine.services.env.clone();
     crate::flow::plan(file, &specs, &move |name| env(name))
 }

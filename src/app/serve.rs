@@ -33,7 +33,8 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     config.listen = listener.local_addr().context("the listener has no address")?;
     let clock = Clock::System;
     let surroundings = Surroundings { clock: clock.clone(), net: net(&config)?, store: store.clone(), observer: None };
-    let engine = engine(&config, surroundings);
+    let plugins = super::plugins::start(&config, &surroundings.net, &clock).await;
+    let engine = engine(&config, surroundings, &plugins);
     let flows = content::load_flows(&config, true)?;
     report(&flows.diagnostics);
     let agreements = content::load_agreements(&config)?;
@@ -61,6 +62,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
             let (scheduler, clock) = (scheduler.clone(), clock.clone());
             Box::new(move || scheduler.list(clock.now()).into_iter().map(view).collect())
         },
+        plugins: plugins.clone(),
         observed: {
             let (evaluator, scheduler) = (evaluator.clone(), scheduler.clone());
             Box::new(move || {

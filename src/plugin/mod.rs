@@ -19,4 +19,5 @@ mod wire;
 
 pub use host::{EvaluateTyped, ReadSecret};
 pub use plugins::{Package, Plugins, Report};
-pub use sandbox::Sandbox;
+pub use sandbox::Options;
+pub use slot::Noted;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use arcstr::ArcStr;
@@ -17,7 +17,7 @@ use super::granted::Granted;
 use super::host::{Facts, NodeFacts};
 use super::instance::{Fault, Instance, Kind};
 use super::manifest::Manifest;
-use super::sandbox::{Code, Sandbox};
+use super::sandbox::{Code, Options, Sandbox};
 use super::slot::{Noted, Slot, Version};
 use super::{node, spec};
 use crate::clock::Clock;
@@ -28,7 +28,9 @@ use crate::runtime::{Catalogue, NodeConfig};
 
 /// All plugins of a process.
 pub struct Plugins {
-    shared: Arc<Shared>,
+    options: Options,
+    /// Made for the first plugin: a process without plugins pays nothing.
+    shared: OnceLock<Arc<Shared>>,
     slots: RwLock<BTreeMap<ArcStr, Arc<Slot>>>,
     codes: Mutex<HashMap<(String, bool), Weak<Code>>>,
     net: Arc<Net>,
@@ -121,10 +123,20 @@ pub struct QuarantineReport {
 }
 
 impl Plugins {
-    pub fn new(sandbox: Arc<Sandbox>, net: Arc<Net>, clock: Clock) -> Arc<Plugins> {
+    pub fn new(options: Options, net: Arc<Net>, clock: Clock) -> Arc<Plugins> {
+        let (shared, slots, codes) = (OnceLock::new(), RwLock::default(), Mutex::default());
+        Arc::new(Plugins { options, shared, slots, codes, net, clock })
+    }
+
+    fn shared(&self) -> Result<&Arc<Shared>, Diagnostic> {
+        if let Some(shared) = self.shared.get() {
+            return Ok(shared);
+        }
+        let sandbox = Sandbox::new(&self.options).map_err(|e| {
+            Diagnostic::error("plugin-sandbox", "", format!("the sandbox for plugins cannot be set up: {e:#}"))
+        })?;
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
-        let shared = Arc::new(Shared { sandbox, workers, slots: RwLock::default() });
-        Arc::new(Plugins { shared, slots: RwLock::default(), codes: Mutex::default(), net, clock })
+        Ok(self.shared.get_or_init(|| Arc::new(Shared { sandbox, workers, slots: RwLock::default() })))
     }
 
     /// Loads a plugin, or swaps its new version in for runs opened from now on. Everything that is wrong with it is
@@ -147,7 +159,8 @@ impl Plugins {
             Some(slot) => slot.replace(version),
             None => {
                 let slot = Arc::new(Slot::new(name.clone(), version));
-                let mut all = self.shared.slots.write().unwrap_or_else(|p| p.into_inner());
+                let shared = self.shared().map_err(|p| vec![p])?;
+                let mut all = shared.slots.write().unwrap_or_else(|p| p.into_inner());
                 all.push(Arc::downgrade(&slot));
                 slots.insert(name, slot);
             }
@@ -158,7 +171,8 @@ impl Plugins {
     async fn version(&self, package: Package) -> Result<Version, Vec<Diagnostic>> {
         let Package { manifest, wasm, script, granted } = package;
         let one = |problem: Diagnostic| vec![problem];
-        let limits = &self.shared.sandbox.limits;
+        let shared = self.shared().map_err(one)?;
+        let limits = &shared.sandbox.limits;
         let digest = match &script {
             Some((_, text)) => sha256(text.as_bytes()),
             None => sha256(&wasm),
@@ -172,7 +186,7 @@ impl Plugins {
             net: Arc::new(net),
             limits: limits.of(&manifest.limits),
             all: limits.clone(),
-            surroundings: self.shared.sandbox.surroundings.clone(),
+            surroundings: shared.sandbox.surroundings.clone(),
             script,
         });
         let code = self.code(wasm, manifest.deterministic).await.map_err(one)?;
@@ -201,7 +215,7 @@ impl Plugins {
         if let Some(code) = known(&self.codes.lock().unwrap_or_else(|p| p.into_inner())) {
             return Ok(code);
         }
-        let sandbox = self.shared.sandbox.clone();
+        let sandbox = self.shared()?.sandbox.clone();
         let compiled = tokio::task::spawn_blocking(move || {
             let wasm = component::of(&wasm)?;
             sandbox.code(&wasm, metered).map_err(|e| component::unfit(&wasm, &e))
@@ -220,7 +234,8 @@ impl Plugins {
 
     async fn describe(&self, code: &Arc<Code>, facts: &Arc<Facts>) -> Result<Vec<Description>, Diagnostic> {
         let node = NodeFacts { id: ArcStr::new(), config: "{}".into(), secrets: Vec::new(), state: Arc::default() };
-        let place = self.shared.place().await;
+        let shared = self.shared()?;
+        let place = shared.place().await;
         let wrong = |fault: Fault| {
             let message = match fault {
                 Fault::Stopped { message, .. } => message,
@@ -229,7 +244,7 @@ impl Plugins {
             Diagnostic::error("plugin-description", "describe()", message)
         };
         let mut instance =
-            Instance::new(&self.shared.sandbox, code, facts.clone(), Arc::new(node), place).await.map_err(wrong)?;
+            Instance::new(&shared.sandbox, code, facts.clone(), Arc::new(node), place).await.map_err(wrong)?;
         instance.describe().await.map_err(wrong)
     }
 
@@ -241,9 +256,10 @@ impl Plugins {
     /// Adds the node types of all plugins to a catalogue; what is there already keeps its place.
     pub fn add_to(&self, catalogue: &mut Catalogue) -> Vec<Diagnostic> {
         let mut problems = Vec::new();
+        let Some(shared) = self.shared.get() else { return problems };
         for slot in self.slots.read().unwrap_or_else(|p| p.into_inner()).values() {
             for of in &slot.current().types {
-                let (shared, of_slot) = (self.shared.clone(), slot.clone());
+                let (shared, of_slot) = (shared.clone(), slot.clone());
                 let node_type = of.description.node_type.clone();
                 let build = move |cfg: &NodeConfig<'_>| node::build(&shared, &of_slot, &node_type, cfg);
                 let known = Known { spec: of.spec, build: Arc::new(build), plugin: Some(slot.name.clone()) };

@@ -13,9 +13,19 @@ use super::limits::Limits;
 use super::ticker::Ticker;
 use super::wasi;
 
-/// What every plugin of a process shares.
-pub struct Sandbox {
+/// How plugins run.
+#[derive(Clone)]
+pub struct Options {
     pub limits: Limits,
+    /// Keeps compiled code; `None` compiles anew each time.
+    pub cache_dir: Option<PathBuf>,
+    pub evaluate_typed: EvaluateTyped,
+    pub read_secret: ReadSecret,
+}
+
+/// What every plugin of a process shares.
+pub(super) struct Sandbox {
+    pub(super) limits: Limits,
     /// For plugins whose manifest does not say `deterministic`.
     plain: Engine,
     /// Counts fuel.
@@ -42,13 +52,9 @@ const FIBER_STACK_BYTES: usize = 1 << 20;
 const KEEP_RESIDENT_BYTES: usize = 256 << 10;
 
 impl Sandbox {
-    /// Sets the engine up. `cache_dir` keeps compiled code; `None` compiles anew each time.
-    pub fn new(
-        limits: Limits,
-        cache_dir: Option<PathBuf>,
-        evaluate_typed: EvaluateTyped,
-        read_secret: ReadSecret,
-    ) -> wasmtime::Result<Arc<Sandbox>> {
+    /// Sets the engine up.
+    pub(super) fn new(options: &Options) -> wasmtime::Result<Arc<Sandbox>> {
+        let Options { limits, cache_dir, evaluate_typed, read_secret } = options.clone();
         let plain = engine(&limits, false)?;
         let metered = engine(&limits, true)?;
         let ticker = Ticker::start(&[&plain, &metered]);

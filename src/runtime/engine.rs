@@ -26,7 +26,7 @@ use crate::model::{Diagnostic, Msg, RunId, Value};
 /// Runs flows. One per process.
 pub struct Engine {
     pub services: Arc<Services>,
-    pub catalogue: Catalogue,
+    catalogue: ArcSwap<Catalogue>,
     current: ArcSwap<Deployed>,
     active: Arc<Active>,
 }
@@ -114,13 +114,14 @@ impl Engine {
         let active =
             Arc::new(Active { count: AtomicUsize::new(0), idle: Notify::new(), cut_off: watch::channel(false).0 });
         let empty = build(Plan::default(), &catalogue, &services, &active);
+        let catalogue = ArcSwap::from_pointee(catalogue);
         Arc::new(Engine { services, catalogue, current: ArcSwap::from_pointee(empty), active })
     }
 
     /// Builds the plan's nodes and swaps it in; new runs start on it, open ones end on the old one. Nodes with
     /// problems fail the messages they get; their problems are in [`Deployed::diagnostics`].
     pub fn deploy(&self, plan: Plan) -> Arc<Deployed> {
-        let deployed = Arc::new(build(plan, &self.catalogue, &self.services, &self.active));
+        let deployed = Arc::new(build(plan, &self.catalogue.load(), &self.services, &self.active));
         let old = self.current.swap(deployed.clone());
         old.stop();
         deployed.start();
@@ -136,7 +137,17 @@ impl Engine {
 
     /// Builds a plan without swapping it in or starting its sources: for one run, or to see what is wrong with it.
     pub fn prepare(&self, plan: Plan) -> Arc<Deployed> {
-        Arc::new(build(plan, &self.catalogue, &self.services, &self.active))
+        Arc::new(build(plan, &self.catalogue.load(), &self.services, &self.active))
+    }
+
+    /// The node types known now.
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        self.catalogue.load_full()
+    }
+
+    /// Changes the node types for the plans built from now on.
+    pub fn set_catalogue(&self, catalogue: Catalogue) {
+        self.catalogue.store(Arc::new(catalogue));
     }
 
     pub fn current(&self) -> Arc<Deployed> {

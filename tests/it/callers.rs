@@ -68,7 +68,7 @@ async fn answers(join: &Json, keep_parts: bool) -> Vec<(usize, Json)> {
     let engine = Engine::new(Arc::new(services), catalogue());
     let (file, problems) = flow::load_value(flow(join, keep_parts), "callers.json");
     assert!(problems.is_empty(), "{problems:?}");
-    let deployed = engine.deploy(flow::plan(&file, &|t| engine.catalogue.spec(t), &|_| None));
+    let deployed = engine.deploy(flow::plan(&file, &|t| engine.catalogue().spec(t), &|_| None));
     assert!(deployed.diagnostics.is_empty(), "{:?}", deployed.diagnostics);
     let entry = deployed.plan.nodes.iter().position(|n| n.id == "in").unwrap() as u32;
     let mut calls: FuturesUnordered<_> = (0..CALLERS)

@@ -22,14 +22,16 @@ pub(super) enum Section {
     Runs,
     Flows,
     Schedules,
+    Plugins,
 }
 
-const SECTIONS: [(Section, &str, &str); 5] = [
+const SECTIONS: [(Section, &str, &str); 6] = [
     (Section::Agreements, "/probity/", "Agreements"),
     (Section::Verdicts, "/probity/verdicts", "Verdicts"),
     (Section::Runs, "/probity/runs", "Runs"),
     (Section::Flows, "/probity/flows", "Flows"),
     (Section::Schedules, "/probity/schedules", "Schedules"),
+    (Section::Plugins, "/probity/plugins", "Plugins"),
 ];
 
 /// A page with navigation. `trail` leads back up: `(address, name)`.

@@ -5,6 +5,7 @@ mod agreement;
 mod bars;
 mod layout;
 mod overview;
+mod plugins;
 mod run;
 mod service;
 mod verdict;
@@ -50,6 +51,8 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     page("/probity/runs", "Runs as a table", super::runs::QUERY, || get(run::list)),
     page("/probity/runs/{id}", "A run with its trace", &[], || get(run::show)),
     page("/probity/flows", "Flows and what is wrong with them", &[], || get(service::flows)),
+    page("/probity/plugins", "Plugins: what they may do and how they are doing", &[], || get(plugins::list)),
+    page("/probity/plugins/{name}", "One plugin", &[], || get(plugins::show)),
     page("/probity/schedules", "What fires when", &[], || get(service::schedules)),
     Endpoint {
         method: "get",

@@ -95,7 +95,8 @@ pub fn evaluator_of(
     config.schedule.windows_max = windows_max;
     let surroundings =
         Surroundings { clock: clock.clone(), net: app::net(&config).unwrap(), store: store.clone(), observer: None };
-    let engine = app::engine(&config, surroundings);
+    let plugins = app::plugins::none(&config, &surroundings.net, &surroundings.clock);
+    let engine = app::engine(&config, surroundings, &plugins);
     let (flows, _) = probity::flow::load(flows, "test");
     engine.deploy(app::plan(&engine, &flows));
     app::evaluator(&config, &engine, store, agreements, HashMap::from([("test".into(), Service::InProcess(collector))]))

@@ -10,6 +10,7 @@ use probity::model::agreement::CatchUp;
 use probity::model::node_spec::NodeSpec;
 use probity::model::state::State;
 use probity::model::{Diagnostic, Msg, Value};
+use probity::plugin::Plugins;
 use probity::runtime::services::{EvaluateAgreement, EvaluateRequest};
 use probity::runtime::{Catalogue, Cx, Engine, Entry, Limits, Node, NodeConfig, NodeType, Reply, Services, Step, Then};
 use probity::store::{Store, StoreOptions};
@@ -138,6 +139,8 @@ pub struct Setup {
     pub store: Option<Arc<dyn Store>>,
     pub agreements: LoadedAgreements,
     pub found: Vec<State>,
+    /// Without any when absent.
+    pub plugins: Option<Arc<Plugins>>,
 }
 
 /// A running server.
@@ -165,7 +168,7 @@ impl Server {
         let engine = Engine::new(Arc::new(services), catalogue());
         let (file, problems) = probity::flow::load_value(setup.flows, "test.json");
         assert!(problems.is_empty(), "{problems:?}");
-        let specs = |name: &str| engine.catalogue.spec(name);
+        let specs = |name: &str| engine.catalogue().spec(name);
         engine.deploy(probity::flow::plan(&file, &specs, &|_| None));
         let schedule = ScheduleView {
             id: "agreement/orders".into(),
@@ -185,6 +188,7 @@ impl Server {
             agreements: Box::new(move || agreements.clone()),
             schedules: Box::new(move || schedules.clone()),
             observed: Box::new(Observed::default),
+            plugins: setup.plugins.unwrap_or_else(crate::plugins::rig::none),
             options: setup.options,
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,4 +1,4 @@
 //! Plugins in the real sandbox: guests as `.wat` text, run by flows on the real engine.
 
 mod hostile;
-mod rig;
+pub mod rig;

@@ -12,7 +12,7 @@ use probity::net::{Net, NetOptions};
 use probity::plugin::granted::Granted;
 use probity::plugin::limits::Limits;
 use probity::plugin::manifest::Manifest;
-use probity::plugin::{Package, Plugins, Sandbox};
+use probity::plugin::{Options, Package, Plugins};
 use probity::runtime::engine::{Opening, Start};
 use probity::runtime::{Deployed, Engine, Event, Services};
 
@@ -55,9 +55,15 @@ pub fn package(name: &str, more: &str, grants: Granted) -> Package {
     Package { manifest: manifest(name, more), wasm: component(name, |t| t), script: None, granted: grants }
 }
 
-/// A sandbox of its own with these limits.
-pub fn sandbox(limits: Limits) -> Arc<Sandbox> {
-    Sandbox::new(limits, None, probity::nodes::typed::evaluate, Arc::new(|_| None)).unwrap()
+/// How plugins run in tests: nothing cached, no secrets.
+pub fn options(limits: Limits) -> Options {
+    let evaluate_typed = probity::nodes::typed::evaluate;
+    Options { limits, cache_dir: None, evaluate_typed, read_secret: Arc::new(|_| None) }
+}
+
+/// A process without plugins.
+pub fn none() -> Arc<Plugins> {
+    Plugins::new(options(Limits::default()), Arc::new(Net::new(NetOptions::default()).unwrap()), Clock::System)
 }
 
 pub struct Rig {
@@ -83,7 +89,7 @@ impl Rig {
         let clock = Clock::System;
         let mut services = Services::new(clock.clone(), Default::default(), net.clone());
         services.observer = Some(Arc::new(move |run, event| observed.lock().unwrap().push((run, event))));
-        let plugins = Plugins::new(sandbox(limits), net, clock);
+        let plugins = Plugins::new(options(limits), net, clock);
         let engine = Engine::new(Arc::new(services), probity::nodes::catalogue());
         Rig { plugins, engine, seen }
     }
@@ -109,7 +115,7 @@ impl Rig {
         let engine = Engine::new(self.engine.services.clone(), catalogue);
         let (file, problems) = flow::load_value(entries, "test.json");
         assert!(problems.is_empty(), "{problems:#?}");
-        let plan = flow::plan(&file, &|t| engine.catalogue.spec(t), &|_| None);
+        let plan = flow::plan(&file, &|t| engine.catalogue().spec(t), &|_| None);
         let deployed = engine.deploy(plan);
         assert!(deployed.diagnostics.is_empty(), "{:#?}", deployed.diagnostics);
         deployed
