@@ -291,7 +291,7 @@ async fn settle(
                     Poll::Ready((_, _, Err(panic))) => Step::fail(Msg::new(), panic),
                     Poll::Pending if waits.len() >= deployed.services.limits.waits_max => {
                         let max = deployed.services.limits.waits_max;
-                        let msg = spare.take().unwrap_or_else(Msg::new);
+                        let msg = spare.take().unwrap_or_default();
                         Step::fail(msg, format!("{max} operations are open in this run (waits_max)"))
                     }
                     Poll::Pending => {
