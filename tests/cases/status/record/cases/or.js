@@ -1,0 +1,2 @@
+const { pairCases } = require("../pairs.js");
+module.exports = pairCases("or");
