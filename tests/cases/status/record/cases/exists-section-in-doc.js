@@ -1,8 +1,7 @@
 const { body, evidence } = require("../messages.js");
 const { github, pdf } = require("../vendors.js");
 
-const TEXT =
-    "result is the text \"true\" or \"false\", not a boolean; evidence is added after the message is sent";
+const TEXT = 'result is the text "true" or "false", not a boolean; evidence is added after the message is sent';
 const PDF = "importing pdf-parse fails (its ES module misses a file): no PDF is ever read";
 const base = { section: "Section One", valueType: "URL", url: "http://files.test/doc.txt" };
 const viaGithub = {

@@ -30,10 +30,17 @@ module.exports = [
     ...pair("undefined", 1, undefined, unknown),
     one("evidences on", [p(1, 1), p(2, 2)], { config: stored, wrong: SHAPE }),
     one("evidences on, greater", [p(1, 3), p(2, 2)], { config: stored, wrong: SHAPE }),
-    one("evidences on, nested property", [{ position: 1, payload: { a: { b: 1 } } }, { position: 2, payload: { a: { b: 2 } } }], {
-        config: { ...stored, lesserProperty: "a.b" },
-        wrong: SHAPE,
-    }),
+    one(
+        "evidences on, nested property",
+        [
+            { position: 1, payload: { a: { b: 1 } } },
+            { position: 2, payload: { a: { b: 2 } } },
+        ],
+        {
+            config: { ...stored, lesserProperty: "a.b" },
+            wrong: SHAPE,
+        },
+    ),
     one("fixed B, message A", [p(1, 10)], { config: { bValue: "11" } }),
     one("fixed B, equal", [p(1, 11)], { config: { bValue: "11" } }),
     one("fixed B as number", [p(1, 10)], { config: { bValue: 11 } }),
