@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 mod bindings;
+mod reference;
 
 fn main() -> Result<()> {
     let check = match std::env::args().nth(1).as_deref() {
@@ -22,6 +23,7 @@ fn main() -> Result<()> {
     let made = [
         (plugins.join("sdk/wit/plugin.wit"), wit.clone()),
         (plugins.join("sdk/src/bindings.rs"), bindings::generate(&contract)?),
+        (plugins.join("../docs/plugins/reference.md"), reference::generate(&contract)?),
     ];
     let mut stale = Vec::new();
     for (path, text) in made {

@@ -43,6 +43,12 @@ pub trait ConfigValue: Clone + Sized {
         if body.has(rules.name) { Self::read_field(body, rules, at, problems) } else { Some(self.clone()) }
     }
 
+    /// What the caller sent for an optional field that the configuration leaves open.
+    #[doc(hidden)]
+    fn over_nothing(body: &Fields<'_>, rules: &Rules, at: &str, problems: &mut Vec<String>) -> Option<Self> {
+        Self::read_field(body, rules, at, problems)
+    }
+
     /// Puts the field into an object's schema.
     #[doc(hidden)]
     fn describe_field(rules: &Rules, properties: &mut Map<String, Value>, required: &mut Vec<Value>) {
@@ -340,6 +346,14 @@ impl<T: ConfigValue> ConfigValue for Option<T> {
     fn absent() -> Option<Self> {
         Some(None)
     }
+
+    fn over_field(&self, body: &Fields<'_>, rules: &Rules, at: &str, problems: &mut Vec<String>) -> Option<Self> {
+        match self {
+            Some(own) => own.over_field(body, rules, at, problems).map(Some),
+            None if !body.has(rules.name) => Some(None),
+            None => T::over_nothing(body, rules, at, problems).map(Some),
+        }
+    }
 }
 
 impl<T: ConfigValue> ConfigValue for Vec<T> {
@@ -366,32 +380,103 @@ impl ConfigValue for Map<String, Value> {
     }
 }
 
-/// The name of a secret. The flow holds the name only; `cx.secret(&self.token)?` gives its placeholder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Secret(String);
+/// A secret by reference: the flow holds `secret:NAME`, and `cx.secret(&self.token)?` gives a placeholder that the
+/// engine replaces in this plugin's own requests. A caller may send a secret itself (a token of its own), never the
+/// name of one of the operator's.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Kind);
 
-impl AsRef<str> for Secret {
-    fn as_ref(&self) -> &str {
-        &self.0
+#[derive(Clone, PartialEq, Eq)]
+enum Kind {
+    Named(String),
+    /// What a caller sent.
+    Sent(String),
+}
+
+impl Secret {
+    /// The name, unless a caller sent the secret itself.
+    pub fn name(&self) -> Option<&str> {
+        match &self.0 {
+            Kind::Named(name) => Some(name),
+            Kind::Sent(_) => None,
+        }
+    }
+
+    /// The placeholder of a named secret, as the engine gives it, or what the caller sent.
+    pub(crate) fn text(self, placeholder: impl FnOnce(&str) -> Result<String>) -> Result<String> {
+        match self.0 {
+            Kind::Named(name) => placeholder(&name),
+            Kind::Sent(text) => Ok(text),
+        }
     }
 }
+
+impl From<&str> for Secret {
+    /// The secret of this name.
+    fn from(name: &str) -> Self {
+        Self(Kind::Named(name.strip_prefix(REFERENCE).unwrap_or(name).to_owned()))
+    }
+}
+
+impl From<&Secret> for Secret {
+    fn from(secret: &Secret) -> Self {
+        secret.clone()
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            Kind::Named(name) => write!(f, "{REFERENCE}{name}"),
+            Kind::Sent(_) => f.write_str("(a secret that the caller sent)"),
+        }
+    }
+}
+
+const REFERENCE: &str = "secret:";
 
 impl ConfigValue for Secret {
     const EMPTY_IS_NONE: bool = true;
 
     fn schema() -> Value {
-        json!({ "type": "string", "x-secret": true })
+        json!({ "type": "string", "x-secret": true, "x-placeholder": "secret:NAME" })
     }
 
     fn read(value: &Value, at: &str, problems: &mut Vec<String>) -> Option<Self> {
-        match value {
-            Value::String(name) if !name.is_empty() => Some(Self(name.clone())),
-            // The value may be a secret put into the wrong field: it is not quoted.
+        match value.as_str().and_then(|text| text.strip_prefix(REFERENCE)) {
+            Some(name) if !name.is_empty() => Some(Self(Kind::Named(name.to_owned()))),
+            // What is there may be the secret itself: it is not quoted.
             _ => {
-                problems.push(format!("{at} is not the name of a secret"));
+                problems.push(format!("{at} names no secret; \"secret:NAME\" was expected, not the secret itself"));
                 None
             }
         }
+    }
+
+    fn over_field(&self, body: &Fields<'_>, rules: &Rules, at: &str, problems: &mut Vec<String>) -> Option<Self> {
+        match body.get(rules.name) {
+            None | Some(Value::Null) => Some(self.clone()),
+            Some(value) => Self::sent(value, Some(self), at, problems),
+        }
+    }
+
+    fn over_nothing(body: &Fields<'_>, rules: &Rules, at: &str, problems: &mut Vec<String>) -> Option<Self> {
+        Self::sent(body.get(rules.name)?, None, at, problems)
+    }
+}
+
+impl Secret {
+    fn sent(value: &Value, own: Option<&Self>, at: &str, problems: &mut Vec<String>) -> Option<Self> {
+        let problem = match value.as_str() {
+            Some(text) if text.starts_with(REFERENCE) => match own {
+                Some(own) if own.name() == text.strip_prefix(REFERENCE) => return Some(own.clone()),
+                _ => "names a secret of the operator's, which a caller cannot choose",
+            },
+            Some(text) if !text.is_empty() => return Some(Self(Kind::Sent(text.to_owned()))),
+            _ => "is no secret; a text was expected",
+        };
+        problems.push(format!("{at} {problem}"));
+        None
     }
 }
 

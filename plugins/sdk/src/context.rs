@@ -7,7 +7,7 @@ use serde_core::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::bindings::probity::plugin::types;
-use crate::config::TypedInput;
+use crate::config::{Secret, TypedInput};
 use crate::host;
 use crate::http::Http;
 use crate::message::{buffer, parse};
@@ -140,11 +140,12 @@ impl Context {
         text
     }
 
-    /// A placeholder for the secret `name`, good for this call: put it into the URL, a header or the body of a
-    /// request, as it is (not Base64), and the engine replaces it there. The secret itself is never seen here.
+    /// A placeholder for a secret, good for this call: put it into the URL, a header or the body of a request, as it
+    /// is (not Base64), and the engine replaces it there. The secret itself is never seen here. The node's
+    /// configuration must name it (`secret:NAME`, see [`Secret`]); of one that a caller sent this is the secret.
     /// Capability `secret`.
-    pub fn secret(&self, name: impl AsRef<str>) -> Result<String> {
-        host::ok(host::secrets::placeholder(name.as_ref()))
+    pub fn secret(&self, secret: impl Into<Secret>) -> Result<String> {
+        secret.into().text(|name| host::ok(host::secrets::placeholder(name)))
     }
 
     /// HTTP requests: `cx.http().get(url).header("accept", "text/csv").send()?`. Capability `http`.

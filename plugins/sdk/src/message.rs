@@ -236,7 +236,8 @@ impl Message {
         }
     }
 
-    pub(crate) fn into_emission(self, port: u32) -> Result<Emission> {
+    #[doc(hidden)]
+    pub fn into_emission(self, port: u32) -> Result<Emission> {
         let keep = self.keep;
         let mut set = Vec::new();
         for property in self.properties {

@@ -2,6 +2,8 @@
 
 use std::cell::RefMut;
 
+use serde_json::Value;
+
 use super::world::{World, failure};
 use super::{Evidence, WORLD};
 use crate::bindings::probity::plugin::types::{self, Failure};
@@ -90,11 +92,25 @@ pub(crate) mod secrets {
     pub(crate) fn placeholder(name: &str) -> Answer<String> {
         with(|world| {
             world.need("secret")?;
+            if !names_secret(&world.config, name) {
+                let text = format!("the node's configuration does not name the secret \"{name}\": \"secret:{name}\"");
+                return Err(failure("EPERM", text));
+            }
             if world.secrets.iter().any(|known| known == name) {
                 return Ok(format!("secret:{name}"));
             }
-            Err(failure("no-such-secret", format!("there is no secret `{name}`")))
+            Err(failure("ENOENT", format!("there is no secret `{name}`")))
         })
+    }
+}
+
+/// Whether the configuration has `secret:NAME` anywhere.
+fn names_secret(config: &Value, name: &str) -> bool {
+    match config {
+        Value::String(text) => text.strip_prefix("secret:") == Some(name),
+        Value::Array(items) => items.iter().any(|item| names_secret(item, name)),
+        Value::Object(entries) => entries.values().any(|item| names_secret(item, name)),
+        _ => false,
     }
 }
 
