@@ -1,7 +1,71 @@
-//! Rebuilds when the content that `app` embeds changes, new files included.
+//! Rebuilds when content that is embedded changes, new files included, and lists the manifests of our plugins and the
+//! files of their templates for embedding: only sources, never what a build left beside them.
 
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+#[expect(clippy::disallowed_methods, reason = "cargo speaks to build scripts through the environment")]
 fn main() {
     for folder in ["flows", "agreements"] {
         println!("cargo::rerun-if-changed={folder}");
     }
+    let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where the package is"));
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo says where to write"));
+    let plugins = root.join("plugins");
+    let mut manifests = String::from("static MANIFESTS: &[(&str, &str)] = &[\n");
+    let mut templates = String::from("static TEMPLATES: &[(&str, &[(&str, &[u8])])] = &[\n");
+    for folder in folders(&plugins) {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let manifest = folder.join("plugin.toml");
+        if manifest.is_file() {
+            writeln!(manifests, "    ({name:?}, include_str!({manifest:?})),").expect("a string takes all");
+            println!("cargo::rerun-if-changed={}", manifest.display());
+        }
+        let template = folder.join("template");
+        if template.is_dir() {
+            writeln!(templates, "    ({name:?}, &[").expect("a string takes all");
+            for file in files(&template) {
+                let inside = file.strip_prefix(&template).expect("walked below it").display().to_string();
+                writeln!(templates, "        ({inside:?}, include_bytes!({file:?})),").expect("a string takes all");
+                println!("cargo::rerun-if-changed={}", file.display());
+            }
+            templates.push_str("    ]),\n");
+        }
+    }
+    for text in [&mut manifests, &mut templates] {
+        text.push_str("];\n");
+    }
+    // Not the folder `plugins` itself: builds of guests below it would set this off. A new plugin is noticed with
+    // the workspace's list.
+    if plugins.join("Cargo.toml").is_file() {
+        println!("cargo::rerun-if-changed=plugins/Cargo.toml");
+    }
+    println!("cargo::rerun-if-changed=build.rs");
+    std::fs::write(out.join("shipped_plugins.rs"), manifests).expect("cargo's folder can be written");
+    std::fs::write(out.join("plugin_templates.rs"), templates).expect("cargo's folder can be written");
+}
+
+fn folders(path: &Path) -> Vec<PathBuf> {
+    entries(path).into_iter().filter(|p| p.is_dir()).collect()
+}
+
+/// Every source file below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    const BUILT: &[&str] = &["target", "dist", "node_modules", "Cargo.lock"];
+    let mut found = Vec::new();
+    for path in entries(folder) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if BUILT.contains(&name.as_str()) || name.ends_with(".wasm") {
+            continue;
+        }
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let Ok(read) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut entries: Vec<PathBuf> = read.flatten().map(|e| e.path()).collect();
+    entries.sort();
+    entries
 }

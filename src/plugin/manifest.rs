@@ -1,9 +1,28 @@
 //! `plugin.toml`: what a plugin is called, what it was built for and what it asks for.
 
+mod read;
+mod values;
+
 use serde::{Deserialize, Serialize};
 
-/// A manifest as its author writes it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+use super::capability::Capability;
+use super::hosts::HostPattern;
+pub use super::component::CONTRACT;
+pub(super) use read::read;
+pub(super) use values::{two_numbers, unserved};
+use crate::model::{Diagnostic, Severity};
+
+/// Version of the manifest's form.
+pub const SCHEMA: u32 = 1;
+
+/// A longer manifest is refused, bytes.
+pub const MANIFEST_BYTES_MAX: usize = 256 << 10;
+
+/// The manifest's file name.
+pub const FILE: &str = "plugin.toml";
+
+/// A manifest as its author writes it. (`Deserialize` stops at the first problem; [`parse`] names all.)
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Version of this file's form; 1.
@@ -16,8 +35,12 @@ pub struct Manifest {
     pub contract: String,
     /// SPDX expression.
     pub license: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
+    /// The node types it gives. May be left out; where given, it is held to what the plugin describes, and names
+    /// what a plugin that is not built would give.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<String>,
     /// The component, relative to the manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub component: Option<String>,
@@ -33,7 +56,7 @@ pub struct Manifest {
     pub deterministic: bool,
     #[serde(default)]
     pub instances: Instances,
-    #[serde(default, rename = "capability")]
+    #[serde(default, rename = "capability", skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<Request>,
     #[serde(default)]
     pub limits: Limits,
@@ -58,14 +81,13 @@ pub enum Instances {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    /// `clock`, `random`, `secret`, `http`, `state`, `evidence`, `typed-input`, `context`, `files`.
-    pub name: String,
+    pub name: Capability,
     /// Why; shown to the operator who grants it.
     pub reason: String,
-    /// For `http`: `host`, `host:port`, `*.domain`, or `*` for every public address.
+    /// For `http`: the hosts, as [`HostPattern`] says.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub hosts: Vec<String>,
-    /// For `secret`: the names.
+    pub hosts: Vec<HostPattern>,
+    /// For `secret`: the names; `*` for every one that a node's configuration names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<String>,
 }
@@ -92,7 +114,7 @@ pub struct Limits {
 }
 
 /// How `probity plugin build` makes the component from source.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Build {
     /// `rust`, `js`, `c` or another name, for messages.
@@ -103,4 +125,43 @@ pub struct Build {
     /// What the command leaves: a component, or a core module that the engine makes one of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<String>,
+}
+
+/// What a plugin's code is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code<'a> {
+    /// Path of a component, relative to the manifest.
+    Component(&'a str),
+    /// Path of a script, relative to the manifest.
+    Script(&'a str),
+}
+
+/// Reads a manifest's text; every error at once. Warnings come beside it.
+pub fn parse(text: &str) -> Result<(Manifest, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let (manifest, problems) = read(text);
+    match problems.iter().any(|d| d.severity == Severity::Error) {
+        false => Ok((manifest, problems)),
+        true => Err(problems),
+    }
+}
+
+impl Manifest {
+    /// The capability as it is asked for; `None` when it is not.
+    pub fn request(&self, capability: Capability) -> Option<&Request> {
+        self.capabilities.iter().find(|r| r.name == capability)
+    }
+
+    /// The file with the plugin's code. `None` only in a manifest with errors.
+    pub fn code(&self) -> Option<Code<'_>> {
+        match (&self.component, &self.script) {
+            (Some(path), None) => Some(Code::Component(path)),
+            (None, Some(path)) => Some(Code::Script(path)),
+            _ => None,
+        }
+    }
+
+    /// As [`Display`](std::fmt::Display) of a name and version: `status-logic 1.0.0`.
+    pub fn title(&self) -> String {
+        format!("{} {}", self.name, self.version)
+    }
 }

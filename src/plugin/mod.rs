@@ -2,20 +2,34 @@
 
 mod bindings;
 mod cache;
+pub mod capability;
 pub mod component;
+mod config_schema;
+pub mod conformance;
+pub mod contract;
+pub mod description;
+pub mod discover;
 pub mod granted;
+pub mod grants;
 mod host;
+pub mod hosts;
 mod instance;
 pub mod limits;
 pub mod manifest;
 mod node;
+pub mod package;
 pub mod plugins;
 pub mod sandbox;
+pub mod shipped;
+pub mod signature;
 mod slot;
 mod spec;
 mod ticker;
 mod wasi;
 mod wire;
+
+#[cfg(test)]
+mod tests;
 
 pub use host::{EvaluateTyped, ReadSecret};
 pub use plugins::{Package, Plugins, Report};
