@@ -37,6 +37,7 @@ pub struct Config {
     pub collectors: Collectors,
     pub schedule: Schedule,
     pub store: Store,
+    pub plugins: Plugins,
     pub log: Log,
 }
 
@@ -101,6 +102,14 @@ pub struct Schedule {
 pub struct Store {
     pub connections_max: u32,
     pub wait_ms_max: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Plugins {
+    pub dir: String,
+    pub signatures: crate::plugin::signature::Policy,
+    pub trusted_keys: Vec<String>,
+    pub grant_shipped: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -1,5 +1,6 @@
 //! Floor 12: the composition root. Builds everything once, joins the loops, shuts down in order.
 
+pub mod admission;
 mod content;
 pub mod plugins;
 mod serve;

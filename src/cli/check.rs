@@ -23,7 +23,7 @@ pub(super) struct CheckArgs {
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum CheckFormat {
+pub(super) enum CheckFormat {
     #[default]
     Text,
     Json,
@@ -40,26 +40,38 @@ pub(super) fn check(args: &CheckArgs) -> ExitCode {
         check_file(file, &mut diagnostics);
     }
     diagnostics.extend(duplicate_agreements(&files));
+    print(&show(files.len(), "file", &diagnostics, args.format));
+    code(&diagnostics)
+}
+
+/// Problems in one of the forms; `checked` things of this kind were looked at.
+pub(super) fn show(checked: usize, kind: &str, diagnostics: &[Diagnostic], format: CheckFormat) -> String {
     let errors = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
-    match args.format {
+    match format {
         CheckFormat::Text => {
-            for diagnostic in &diagnostics {
-                print(&format!("{diagnostic}\n"));
-            }
+            let mut text: String = diagnostics.iter().map(|d| format!("{d}\n")).collect();
             let warnings = diagnostics.len() - errors;
             let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-            let (files, errors) = (count(files.len(), "file"), count(errors, "error"));
-            print(&format!("{files} checked: {errors}, {}\n", count(warnings, "warning")));
+            let (checked, errors) = (count(checked, kind), count(errors, "error"));
+            text.push_str(&format!("{checked} checked: {errors}, {}\n", count(warnings, "warning")));
+            text
         }
         CheckFormat::Json => {
-            let json = serde_json::json!({"files": files.len(), "diagnostics": diagnostics});
-            print(&format!("{}\n", serde_json::to_string_pretty(&json).expect("diagnostics are JSON")));
+            let json = serde_json::Value::Object(serde_json::Map::from_iter([
+                (format!("{kind}s"), checked.into()),
+                ("diagnostics".into(), serde_json::to_value(diagnostics).expect("diagnostics are JSON")),
+            ]));
+            format!("{}\n", serde_json::to_string_pretty(&json).expect("diagnostics are JSON"))
         }
         CheckFormat::Sarif => {
-            print(&format!("{}\n", serde_json::to_string_pretty(&sarif::log(&diagnostics)).expect("SARIF is JSON")));
+            format!("{}\n", serde_json::to_string_pretty(&sarif::log(diagnostics)).expect("SARIF is JSON"))
         }
     }
-    if errors > 0 { ExitCode::from(1) } else { ExitCode::SUCCESS }
+}
+
+/// 1 when there is an error among them.
+pub(super) fn code(diagnostics: &[Diagnostic]) -> ExitCode {
+    if diagnostics.iter().any(|d| d.severity == Severity::Error) { ExitCode::from(1) } else { ExitCode::SUCCESS }
 }
 
 /// The files below a path that we know how to check, in name order. A path that is not there is a problem.
@@ -115,7 +127,7 @@ fn check_file(path: &Path, diagnostics: &mut Vec<Diagnostic>) {
     let found = if is_test(path) {
         test::check_file(path, &text)
     } else if is_manifest(path) {
-        check_manifest(&text)
+        super::plugin::check_path(path)
     } else if is_flow(&text) {
         check_flow(&text, &file)
     } else if let Some(problem) = broken_json(path, &text) {
@@ -184,60 +196,4 @@ fn duplicate_agreements(files: &[PathBuf]) -> Vec<Diagnostic> {
         }
     }
     diagnostics
-}
-
-/// What a plugin manifest must say whatever the plugin does: a name, a version, its component.
-fn check_manifest(text: &str) -> Vec<Diagnostic> {
-    let table: toml::Table = match text.parse() {
-        Ok(table) => table,
-        Err(e) => return vec![Diagnostic::error("not-toml", "$", e.to_string())],
-    };
-    let mut diagnostics = Vec::new();
-    for (key, expected) in [
-        ("name", "the plugin's name, for example \"status-logic\""),
-        ("version", "a version, for example \"1.0.0\""),
-        ("component", "the path of the .wasm file beside the manifest"),
-    ] {
-        match table.get(key).map(|v| v.as_str()) {
-            Some(Some(text)) if !text.trim().is_empty() => {}
-            found => {
-                let what = if found.is_none() { "is missing" } else { "is no text" };
-                let near = table.keys().map(String::as_str).filter(|k| !["name", "version", "component"].contains(k));
-                let mut problem = Diagnostic::error("plugin-manifest", format!("$.{key}"), format!("\"{key}\" {what}"))
-                    .expected(expected);
-                if let Some(slip) = crate::model::diagnostic::closest(key, near) {
-                    problem = problem.hint(format!("did you mean this by \"{slip}\"?"));
-                }
-                diagnostics.push(problem);
-            }
-        }
-    }
-    let version = table.get("version").and_then(|v| v.as_str()).unwrap_or("0.0.0");
-    let parts: Vec<&str> = version.split(['-', '+']).next().unwrap_or("").split('.').collect();
-    if parts.len() != 3 || parts.iter().any(|p| p.parse::<u64>().is_err()) {
-        let message = format!("\"{version}\" is no version");
-        diagnostics.push(
-            Diagnostic::error("plugin-manifest", "$.version", message).expected("three numbers, for example \"1.0.0\""),
-        );
-    }
-    diagnostics
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_that_contains_itself_is_read_once() {
-        let folder = std::env::temp_dir().join(format!("probity-check-{}", uuid::Uuid::new_v4().simple()));
-        std::fs::create_dir_all(folder.join("inner")).unwrap();
-        std::fs::write(folder.join("a.json"), "[]").unwrap();
-        for link in ["again", "inner/up"] {
-            std::os::unix::fs::symlink(&folder, folder.join(link)).unwrap();
-        }
-        let (mut files, mut diagnostics) = (Vec::new(), Vec::new());
-        collect(&folder, &mut files, &mut diagnostics);
-        std::fs::remove_dir_all(&folder).unwrap();
-        assert_eq!((files.len(), diagnostics.len()), (1, 0), "{files:?}");
-    }
 }

@@ -4,6 +4,7 @@ mod check;
 mod evaluate;
 mod health;
 mod nodes;
+mod plugin;
 mod report;
 mod run;
 mod sarif;
@@ -46,6 +47,8 @@ enum Command {
     Health(health::HealthArgs),
     /// List the node types this build knows.
     Nodes(nodes::NodesArgs),
+    /// Write, build, check, sign, install and grant plugins.
+    Plugin(plugin::PluginArgs),
 }
 
 /// What `serve` and the commands that need the same surroundings can be told.
@@ -66,6 +69,9 @@ struct Settings {
     /// sqlite:<path>, postgres://… or memory: [default: sqlite:<data-dir>/probity.db] [env: PROBITY_DATABASE_URL]
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
+    /// A folder of plugins, or a plugin [env: PROBITY_PLUGINS_DIR]
+    #[arg(long, value_name = "DIR")]
+    plugins_dir: Option<PathBuf>,
     /// Configuration file (TOML) [env: PROBITY_CONFIG]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -87,6 +93,9 @@ impl Settings {
             if let Some(value) = value {
                 flags.insert(key.into(), Value::String(value));
             }
+        }
+        if let Some(dir) = &self.plugins_dir {
+            flags.insert("plugins".into(), Value::Table(Table::from_iter([("dir".into(), Value::String(text(dir)))])));
         }
         let (config, warnings) = Config::load(self.config.as_deref(), &flags).map_err(|e| usage(&e.to_string()))?;
         for warning in warnings {
@@ -124,6 +133,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Migrate(settings) => serve::migrate(&settings),
         Command::Health(args) => health::health(&args),
         Command::Nodes(args) => nodes::nodes(&args),
+        Command::Plugin(args) => plugin::plugin(&args),
     }
 }
 

@@ -12,7 +12,7 @@ pub const CONTRACT: (u64, u64) = (1, 1);
 pub const PACKAGE: &str = "probity:plugin";
 
 /// The component of a WASM binary: itself, or made of the core module it is.
-pub(super) fn of(wasm: &[u8]) -> Result<Cow<'_, [u8]>, Diagnostic> {
+pub fn of(wasm: &[u8]) -> Result<Cow<'_, [u8]>, Diagnostic> {
     let wrong = |message: String| Diagnostic::error("plugin-code", "component", message);
     match kind(wasm) {
         Some(Encoding::Component) => Ok(Cow::Borrowed(wasm)),

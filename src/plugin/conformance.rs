@@ -64,6 +64,11 @@ pub(super) fn check(bytes: &[u8], manifest: &Manifest) -> Vec<Diagnostic> {
     found
 }
 
+/// As [`read`], also of a core module with the contract's bindings.
+pub fn read_any(bytes: &[u8]) -> Result<Component, Diagnostic> {
+    read(&encoded(bytes)?.0)
+}
+
 /// The component that the engine would make of a core module with the contract's bindings; others as they are.
 fn encoded(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, Vec<Diagnostic>), Diagnostic> {
     let typed = || custom_sections(bytes).iter().any(|(name, _)| name.starts_with("component-type"));
@@ -312,7 +317,7 @@ fn import(name: &str, item: &Item, manifest: &Manifest) -> Vec<Diagnostic> {
         let problem = Diagnostic::error("foreign-import", "$.component", message);
         return vec![problem.did_you_mean(interface, INTERFACES.keys().map(String::as_str))];
     };
-    if interface == "script" {
+    if interface == "script" && manifest.interprets.is_empty() {
         let message = format!("the component imports {name}, which only the engine's own interpreters may");
         return vec![Diagnostic::error("foreign-import", "$.component", message)];
     }
@@ -336,7 +341,8 @@ fn import(name: &str, item: &Item, manifest: &Manifest) -> Vec<Diagnostic> {
 
 fn undeclared(capability: Capability, manifest: &Manifest) -> Option<Diagnostic> {
     let whole = manifest.build.as_ref().is_some_and(|b| WHOLE_WORLD.contains(&b.lang.to_lowercase().as_str()));
-    if whole || manifest.request(capability).is_some() {
+    // An interpreter may do what the manifest of the script it runs asks for.
+    if whole || !manifest.interprets.is_empty() || manifest.request(capability).is_some() {
         return None;
     }
     let message = format!("the component imports \"{capability}\", which the manifest does not ask for");

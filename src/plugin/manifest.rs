@@ -9,6 +9,7 @@ use super::capability::Capability;
 use super::hosts::HostPattern;
 pub use super::component::CONTRACT;
 pub(super) use read::read;
+pub use values::is_name;
 pub(super) use values::{two_numbers, unserved};
 use crate::model::{Diagnostic, Severity};
 
@@ -47,6 +48,9 @@ pub struct Manifest {
     /// Instead of a component: the source an interpreter component runs (`.js`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<String>,
+    /// For the engine's own interpreters alone: endings of the scripts it runs (`.js`). It describes nothing by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interprets: Vec<String>,
     /// `sha256:<hex>` of the component or script.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,

@@ -96,6 +96,13 @@ impl Package {
         }
     }
 
+    /// Whether it is one of our components that run scripts. A package from elsewhere never is.
+    pub fn is_interpreter(&self) -> bool {
+        self.origin == Origin::Shipped
+            && !self.manifest.interprets.is_empty()
+            && super::shipped::named(&self.manifest.name).is_some_and(|s| !s.manifest.interprets.is_empty())
+    }
+
     /// Whether it is one `.wasm` file.
     pub fn is_file(&self) -> bool {
         is_packed(&self.path)

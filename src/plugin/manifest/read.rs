@@ -58,6 +58,7 @@ const KEYS: &[&str] = &[
     "nodes",
     "component",
     "script",
+    "interprets",
     "digest",
     "deterministic",
     "instances",
@@ -103,6 +104,7 @@ impl Reader<'_> {
             nodes: self.nodes(table),
             component: self.path(table, "$", "component", &[".wasm"]),
             script: self.path(table, "$", "script", &[".js", ".mjs"]),
+            interprets: self.interprets(table),
             digest: self.digest(table),
             deterministic: self.flag(table, "deterministic"),
             instances: self.instances(table),
@@ -218,6 +220,14 @@ impl Reader<'_> {
             }
         }
         kept
+    }
+
+    fn interprets(&mut self, table: &Table) -> Vec<String> {
+        let endings: Vec<String> = self.texts(table, "$", "interprets").into_iter().map(|(_, ending)| ending).collect();
+        if !endings.is_empty() && !table.contains_key("component") {
+            self.error("misplaced-key", "$.interprets", "only a component can run scripts").done();
+        }
+        endings
     }
 
     fn digest(&mut self, table: &Table) -> Option<String> {

@@ -21,7 +21,9 @@ pub(in crate::plugin) fn unserved((major, minor): (u64, u64)) -> Option<Diagnost
     Some(Diagnostic::error(code, "$", message).hint(hint))
 }
 
-pub(super) fn is_name(name: &str) -> bool {
+/// Whether a text may name a plugin: lower-case letters, digits and single `-` between them, a letter first, at most
+/// 64.
+pub fn is_name(name: &str) -> bool {
     let part = |p: &str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     name.len() <= 64 && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.split('-').all(part)
 }
