@@ -110,6 +110,9 @@ pub struct Plugins {
     pub signatures: crate::plugin::signature::Policy,
     pub trusted_keys: Vec<String>,
     pub grant_shipped: bool,
+    /// No key: `plugin dev` says so that `dir` is a folder being worked on.
+    #[serde(skip)]
+    pub development: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]

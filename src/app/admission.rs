@@ -10,11 +10,18 @@ use crate::model::Diagnostic;
 use crate::plugin::admission::{Admitted, Operator};
 use crate::plugin::discover::{self, Found, Place, discover};
 use crate::plugin::grants::{self, Grants};
+use crate::plugin::package::{Origin, Package};
 use crate::plugin::signature::Trust;
 
 /// Where plugins are looked for.
 pub fn places(config: &Config) -> Vec<Place> {
-    discover::places(Path::new(&config.plugins.dir), &config.data_dir)
+    let mut places = discover::places(Path::new(&config.plugins.dir), &config.data_dir);
+    if config.plugins.development {
+        for place in places.iter_mut().filter(|p| p.origin == Origin::Given) {
+            place.origin = Origin::Development;
+        }
+    }
+    places
 }
 
 /// What the operator decided, in the configuration and by grants.
@@ -27,21 +34,27 @@ pub fn operator(config: &Config) -> Result<Operator> {
     Ok(Operator { trust, grants, grant_shipped: config.plugins.grant_shipped })
 }
 
+/// The component of ours that runs scripts, if it is built.
+pub fn interpreter(config: &Config) -> Result<Option<Bytes>, Vec<Diagnostic>> {
+    let found = discover(&places(config));
+    interpreter_of(&found.packages, &Operator { grant_shipped: true, ..Operator::default() })
+}
+
+fn interpreter_of(packages: &[Package], operator: &Operator) -> Result<Option<Bytes>, Vec<Diagnostic>> {
+    let found = packages.iter().find(|p| p.is_interpreter());
+    Ok(found.map(|package| operator.admit(package, None)).transpose()?.map(|admitted| admitted.plugin.wasm))
+}
+
 /// Every plugin that is found and may be loaded, and all that is wrong with the others.
 pub fn admitted(config: &Config) -> Result<(Vec<Admitted>, Vec<Diagnostic>)> {
     let operator = operator(config)?;
     let Found { packages, mut diagnostics } = discover(&places(config));
-    let (interpreters, plugins): (Vec<_>, Vec<_>) = packages.iter().partition(|p| p.is_interpreter());
-    let interpreter = interpreters.first().map(|p| operator.admit(p, None)).transpose();
-    let interpreter: Option<Bytes> = match interpreter {
-        Ok(admitted) => admitted.map(|a| a.plugin.wasm),
-        Err(problems) => {
-            diagnostics.extend(problems);
-            None
-        }
-    };
+    let interpreter = interpreter_of(&packages, &operator).unwrap_or_else(|problems| {
+        diagnostics.extend(problems);
+        None
+    });
     let mut admitted = Vec::new();
-    for package in plugins {
+    for package in packages.iter().filter(|p| !p.is_interpreter()) {
         match operator.admit(package, interpreter.as_ref()) {
             Ok(plugin) => {
                 diagnostics.extend(plugin.warnings.iter().cloned());

@@ -44,7 +44,7 @@ pub(super) fn migrate(settings: &Settings) -> ExitCode {
 }
 
 /// SIGTERM or SIGINT.
-async fn terminated() {
+pub(super) async fn terminated() {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).expect("the process may handle SIGTERM");
     let mut interrupt = signal(SignalKind::interrupt()).expect("the process may handle SIGINT");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::bindings::exports::probity::plugin::handler as bindings;
 use super::capability::Capability;
 use super::config_schema;
 use super::manifest::Manifest;
@@ -53,6 +54,27 @@ pub struct Description {
     pub at_run_end: bool,
 }
 
+impl From<&bindings::Description> for Description {
+    fn from(of: &bindings::Description) -> Description {
+        let of = of.clone();
+        Description {
+            node_type: of.node_type,
+            version: of.version,
+            category: of.category,
+            color: of.color,
+            icon: of.icon,
+            summary: of.summary,
+            help: of.help,
+            inputs: of.inputs,
+            outputs: of.outputs,
+            config: of.config,
+            wants: of.wants,
+            capabilities: of.capabilities,
+            at_run_end: of.at_run_end,
+        }
+    }
+}
+
 /// Properties every node has, whatever its type: a config cannot define them anew.
 const OWN_PROPERTIES: &[&str] = &["id", "type", "z", "x", "y", "wires", "d", "g", "l"];
 
@@ -96,7 +118,7 @@ fn one(
     let Description { node_type, .. } = description;
     if !is_node_type(node_type) {
         let message = format!("\"{node_type}\" is no node type");
-        let expected = "letters, digits, \"-\", \"_\", \".\" and single spaces, at most 64";
+        let expected = "letters, digits, \"-\", \"_\", \".\", \"/\" and single spaces, at most 64";
         problems.push(Diagnostic::error("bad-node-type", format!("{at}.node-type"), message).expected(expected));
     } else if let Some(by) = taken.get(node_type) {
         let message = format!("the node type \"{node_type}\" is already given by {by}");
@@ -185,7 +207,7 @@ fn promised(descriptions: &[Description], manifest: &Manifest) -> Vec<Diagnostic
 }
 
 fn is_node_type(text: &str) -> bool {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ');
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ' ');
     !text.is_empty()
         && text.len() <= 64
         && text.trim() == text

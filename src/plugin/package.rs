@@ -168,7 +168,8 @@ pub fn is_packed(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == "wasm")
 }
 
-pub(super) fn signature_path(path: &Path) -> PathBuf {
+/// Where the signature of a package at this path lies.
+pub fn signature_path(path: &Path) -> PathBuf {
     if is_packed(path) {
         let mut name = path.as_os_str().to_owned();
         name.push(".minisig");

@@ -278,6 +278,19 @@ impl Plugins {
         Some(self.slots.read().unwrap_or_else(|p| p.into_inner()).get(name)?.release())
     }
 
+    /// What a plugin says of its node types; nothing when it is not loaded.
+    pub fn descriptions(&self, name: &str) -> Vec<crate::plugin::description::Description> {
+        let slots = self.slots.read().unwrap_or_else(|p| p.into_inner());
+        let version = slots.get(name).map(|slot| slot.current());
+        version.iter().flat_map(|v| v.types.iter().map(|of| (&of.description).into())).collect()
+    }
+
+    /// What a node of a plugin keeps across runs, while it is deployed.
+    pub fn node_state(&self, plugin: &str, node: &str) -> BTreeMap<String, Vec<u8>> {
+        let slots = self.slots.read().unwrap_or_else(|p| p.into_inner());
+        slots.get(plugin).map(|slot| slot.states(&node.into()).node.all()).unwrap_or_default()
+    }
+
     /// All plugins, by name.
     pub fn report(&self) -> Vec<Report> {
         self.slots.read().unwrap_or_else(|p| p.into_inner()).values().map(|slot| report(slot)).collect()

@@ -50,7 +50,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>, Path(name): Path<String>) 
         @if plugin.requests.is_empty() { p .empty { "Nothing: it only sees its messages." } }
         dl {
             @for request in &plugin.requests {
-                dt { (request.name) " " @if !plugin.granted.contains(&request.name) { strong { "not granted" } } }
+                dt { (request.name) " " @if !plugin.granted.iter().any(|g| g == request.name.as_str()) { strong { "not granted" } } }
                 dd { (request.reason) }
             }
             @if !plugin.hosts.is_empty() { dt { "Hosts granted" } dd { (plugin.hosts.join(", ")) } }

@@ -3,6 +3,7 @@
 mod build;
 mod check;
 mod create;
+mod dev;
 mod grant;
 mod inspect;
 mod install;
@@ -10,6 +11,7 @@ mod list;
 mod oci;
 mod sign;
 mod source;
+mod testing;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,8 +35,12 @@ enum PluginCommand {
     New(create::NewArgs),
     /// Build a plugin as its plugin.toml says, make a component of it and note its digest.
     Build(build::BuildArgs),
-    /// Check manifests and modules without running them; prints every problem.
+    /// Check manifests and modules; prints every problem.
     Check(check::CheckArgs),
+    /// Run a plugin's cases (tests/*.yaml) in the real sandbox.
+    Test(testing::TestArgs),
+    /// Build, check, test and reload on every save; runs the example flow.
+    Dev(dev::DevArgs),
     /// Show what a plugin is: manifest, imports, signature, grants.
     Inspect(inspect::InspectArgs),
     /// Sign a plugin with a minisign key.
@@ -53,7 +59,7 @@ enum PluginCommand {
 
 /// Where plugins and what was decided about them are.
 #[derive(Args, Clone, Debug, Default)]
-struct Where {
+pub(super) struct Where {
     /// Where installed plugins and grants live [default: ./data] [env: PROBITY_DATA_DIR]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -66,7 +72,7 @@ struct Where {
 }
 
 impl Where {
-    fn load(&self) -> Result<Config, ExitCode> {
+    pub(super) fn load(&self) -> Result<Config, ExitCode> {
         let settings = Settings {
             data_dir: self.data_dir.clone(),
             plugins_dir: self.plugins_dir.clone(),
@@ -82,6 +88,8 @@ pub(super) fn plugin(args: &PluginArgs) -> ExitCode {
         PluginCommand::New(args) => create::create(args),
         PluginCommand::Build(args) => build::build(args),
         PluginCommand::Check(args) => Ok(check::check(args)),
+        PluginCommand::Test(args) => testing::test(args),
+        PluginCommand::Dev(args) => dev::dev(args),
         PluginCommand::Inspect(args) => inspect::inspect(args),
         PluginCommand::Sign(args) => sign::sign(args),
         PluginCommand::Keygen(args) => sign::keygen(args),

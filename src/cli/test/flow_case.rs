@@ -92,7 +92,7 @@ fn ok() -> u16 {
 }
 
 /// Where the clock stands when the file does not say.
-const START: &str = "2026-01-01T00:00:00Z";
+pub(in crate::cli) const START: &str = "2026-01-01T00:00:00Z";
 
 /// Polls without progress after which the clock is moved for what waits on it.
 const QUIET_POLLS: usize = 200;
@@ -321,7 +321,7 @@ async fn advance(clock: &Clock, by: Duration) {
 }
 
 /// Lets everything run that can; moves the clock when nothing can, until `done` or nothing waits for it any more.
-async fn settle(clock: &Clock, done: impl Fn() -> bool) {
+pub(in crate::cli) async fn settle(clock: &Clock, done: impl Fn() -> bool) {
     for _ in 0..TICKS_MAX {
         for _ in 0..QUIET_POLLS {
             if done() {

@@ -6,7 +6,7 @@ use crate::regexp::RegExp;
 
 /// Differences, each with its JSON path. `{"$matches": "regex"}` matches text, `{"$exists": bool}` presence, and
 /// `{"$near": [number, tolerance]}` numbers.
-pub(super) fn differences(expected: &Value, found: &Value, path: &str) -> Vec<String> {
+pub(in crate::cli) fn differences(expected: &Value, found: &Value, path: &str) -> Vec<String> {
     if let Some(result) = operator(expected, found, path) {
         return result;
     }

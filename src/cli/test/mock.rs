@@ -13,7 +13,7 @@ use crate::net::{Net, NetError, NetRequest, NetResponse};
 /// `when` a request matches, it is answered so. Each rule answers as often as `times` says, else always.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Rule {
+pub(in crate::cli) struct Rule {
     /// Any of `method`, `url`, `headers`, `body` (JSON if it is JSON, else text).
     #[serde(default)]
     when: Value,
@@ -42,7 +42,7 @@ fn ok() -> u16 {
 }
 
 /// A net that only knows the mocked answers, and the list it writes every request into.
-pub(super) fn net(rules: &[Rule]) -> (Arc<Net>, Arc<Mutex<Vec<Value>>>) {
+pub(in crate::cli) fn net(rules: &[Rule]) -> (Arc<Net>, Arc<Mutex<Vec<Value>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let rules = Mutex::new(rules.iter().map(|r| (r.clone(), 0usize)).collect::<Vec<_>>());
     let log = asked.clone();

@@ -4,9 +4,9 @@
 //! The form of these files is described in `docs/testing.md`.
 
 mod agreement_case;
-mod flow_case;
-mod matching;
-mod mock;
+pub(super) mod flow_case;
+pub(super) mod matching;
+pub(super) mod mock;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -189,6 +189,6 @@ pub(super) fn check_file(path: &Path, text: &str) -> Vec<Diagnostic> {
 }
 
 /// The errors among diagnostics, as problems of a case.
-fn errors(diagnostics: &[Diagnostic]) -> Vec<String> {
+pub(super) fn errors(diagnostics: &[Diagnostic]) -> Vec<String> {
     diagnostics.iter().filter(|d| d.severity == Severity::Error).map(ToString::to_string).collect()
 }

@@ -1,6 +1,6 @@
 //! `state`: keys and values that outlive a call, bounded in size.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::plugin::bindings::probity::plugin::state::{Host as StateHost, Scope};
@@ -24,6 +24,11 @@ const ENTRY_BYTES: u64 = 64;
 impl Kept {
     fn map(&self) -> MutexGuard<'_, Map> {
         self.0.lock().unwrap_or_else(|p| p.into_inner())
+    }
+
+    /// Everything that is kept.
+    pub(in crate::plugin) fn all(&self) -> BTreeMap<String, Vec<u8>> {
+        self.map().values.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 }
 

@@ -34,7 +34,8 @@ fn table(text: &str) -> Result<Table, Vec<Diagnostic>> {
             Diagnostic::error("too-large", "$", message).expected(format!("at most {MANIFEST_BYTES_MAX} bytes")),
         ]);
     }
-    let (_, errors) = DeTable::parse_recoverable(text);
+    let (_, mut errors) = DeTable::parse_recoverable(text);
+    errors.sort_by_key(|e| e.span().map_or(0, |span| span.start));
     if errors.is_empty() {
         return text.parse().map_err(|e| vec![not_toml(text, &e)]);
     }
@@ -433,7 +434,11 @@ impl Reader<'_> {
         match table.get(key)? {
             Value::String(text) => Some(text.clone()),
             other => {
-                self.wrong_kind(&format!("{at}.{key}"), "a text", other).done();
+                let problem = self.wrong_kind(&format!("{at}.{key}"), "a text", other);
+                match other {
+                    Value::Integer(_) | Value::Float(_) => problem.hint("put it in quotes").done(),
+                    _ => problem.done(),
+                }
                 None
             }
         }

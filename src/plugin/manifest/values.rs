@@ -110,7 +110,7 @@ pub(super) fn found(value: &Value) -> String {
         Value::String(text) if text.chars().count() <= 60 => format!("the text \"{text}\""),
         Value::String(_) => "a text".into(),
         Value::Integer(number) => number.to_string(),
-        Value::Float(number) => number.to_string(),
+        Value::Float(number) => format!("{number:?}"),
         Value::Boolean(flag) => flag.to_string(),
         Value::Datetime(_) => "a date".into(),
         Value::Array(_) => "a list".into(),

@@ -1,4 +1,5 @@
 //! Plugins in the real sandbox: guests as `.wat` text, run by flows on the real engine.
 
+mod command;
 mod hostile;
 pub mod rig;
