@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::net::Net;
-use crate::plugin::limits::Limits;
 use crate::plugin::admission::Admitted;
+use crate::plugin::limits::Limits;
 use crate::plugin::{Options, Plugins, ReadSecret};
 use crate::runtime::Catalogue;
 

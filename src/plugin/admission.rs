@@ -70,7 +70,10 @@ impl Operator {
                 let text = String::from_utf8(loaded.code)
                     .map_err(|_| refused("not-text", "the script is not UTF-8 text".into()))?;
                 let Some(interpreter) = interpreter else {
-                    let message = format!("{name} needs the JavaScript component, which is not built; run {}", shipped::BUILD_COMMAND);
+                    let message = format!(
+                        "{name} needs the JavaScript component, which is not built; run {}",
+                        shipped::BUILD_COMMAND
+                    );
                     return Err(refused("no-interpreter", message));
                 };
                 (interpreter.clone(), Some((name.to_string(), text)))

@@ -103,7 +103,9 @@ pub(super) fn check(text: &str, at: &str) -> Vec<Diagnostic> {
     };
     let Some(object) = schema.as_object() else {
         let problem = Diagnostic::error("bad-schema", at, "the config schema is no object");
-        return vec![problem.expected("JSON Schema 2020-12 of an object").hint("{\"type\": \"object\", \"properties\": {…}}")];
+        return vec![
+            problem.expected("JSON Schema 2020-12 of an object").hint("{\"type\": \"object\", \"properties\": {…}}"),
+        ];
     };
     let mut problems = Vec::new();
     if object.get("type").and_then(Value::as_str) != Some("object") {
@@ -227,9 +229,12 @@ impl Checker<'_> {
                 self.problems.push(problem.did_you_mean(name, names));
             }
         }
-        for (low, high) in
-            [("minimum", "maximum"), ("minLength", "maxLength"), ("minItems", "maxItems"), ("minProperties", "maxProperties")]
-        {
+        for (low, high) in [
+            ("minimum", "maximum"),
+            ("minLength", "maxLength"),
+            ("minItems", "maxItems"),
+            ("minProperties", "maxProperties"),
+        ] {
             let number = |key: &str| object.get(key).and_then(Value::as_f64);
             if let (Some(min), Some(max)) = (number(low), number(high))
                 && min > max
@@ -241,7 +246,11 @@ impl Checker<'_> {
             let found = reference.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
             if found.is_none() {
                 let message = format!("\"{reference}\" leads nowhere in this schema");
-                self.problem(format!("{at}.$ref"), message, "a reference inside the schema, for example \"#/$defs/name\"");
+                self.problem(
+                    format!("{at}.$ref"),
+                    message,
+                    "a reference inside the schema, for example \"#/$defs/name\"",
+                );
             }
         }
         if let Some(default) = object.get("default") {

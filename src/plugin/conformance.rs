@@ -75,8 +75,9 @@ fn encoded(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, Vec<Diagnostic>), Diagnostic>
     if !Parser::is_core_wasm(bytes) || !typed() {
         return Ok((Cow::Borrowed(bytes), Vec::new()));
     }
-    let warning = Diagnostic::warning("core-module", "$.component", "the file is a core module, made a component at every start")
-        .hint("`probity plugin build` makes the component once");
+    let warning =
+        Diagnostic::warning("core-module", "$.component", "the file is a core module, made a component at every start")
+            .hint("`probity plugin build` makes the component once");
     match component::encode(bytes) {
         Ok(component) => Ok((Cow::Owned(component), vec![warning])),
         Err(e) => {
@@ -102,8 +103,11 @@ pub fn read(bytes: &[u8]) -> Result<Component, Diagnostic> {
         return Err(error("core-module", "the file is a core module").expected("a component").hint(hint));
     }
     // The contract needs nothing beyond the component model itself.
-    let features = WasmFeatures::WASM2 | WasmFeatures::TAIL_CALL | WasmFeatures::EXTENDED_CONST
-        | WasmFeatures::RELAXED_SIMD | WasmFeatures::COMPONENT_MODEL;
+    let features = WasmFeatures::WASM2
+        | WasmFeatures::TAIL_CALL
+        | WasmFeatures::EXTENDED_CONST
+        | WasmFeatures::RELAXED_SIMD
+        | WasmFeatures::COMPONENT_MODEL;
     let types = Validator::new_with_features(features).validate_all(bytes).map_err(|e| {
         error("broken-component", &format!("the component is not valid: {} (at byte {})", e.message(), e.offset()))
             .hint("build it again; was the file cut short or built with proposals beyond WASM 2?")
@@ -256,11 +260,7 @@ pub fn contract_of(component: &Component) -> Option<(u64, u64)> {
 /// Said once, not for every interface: it was built for a contract this engine does not serve.
 fn newer(component: &Component) -> Vec<Diagnostic> {
     let Some(problem) = contract_of(component).and_then(unserved) else { return Vec::new() };
-    vec![Diagnostic {
-        path: "$.component".into(),
-        message: format!("the component {}", problem.message),
-        ..problem
-    }]
+    vec![Diagnostic { path: "$.component".into(), message: format!("the component {}", problem.message), ..problem }]
 }
 
 /// The exports: `handler` with all its functions.

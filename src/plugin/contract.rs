@@ -87,8 +87,7 @@ fn shape(resolve: &Resolve, ty: &Type) -> String {
             format!("record {{{}}}", fields.join(", "))
         }
         TypeDefKind::Variant(variant) => {
-            let cases: Vec<String> =
-                variant.cases.iter().map(|c| format!("{}({})", c.name, optional(&c.ty))).collect();
+            let cases: Vec<String> = variant.cases.iter().map(|c| format!("{}({})", c.name, optional(&c.ty))).collect();
             format!("variant {{{}}}", cases.join(", "))
         }
         TypeDefKind::Enum(of) => {

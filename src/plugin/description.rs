@@ -93,13 +93,15 @@ pub fn check(descriptions: &[Description], manifest: &Manifest, taken: &BTreeMap
     }
     if descriptions.len() > NODE_TYPES_MAX {
         let message = format!("the plugin describes {} node types", descriptions.len());
-        problems.push(Diagnostic::error("too-large", "$.describe", message).expected(format!("at most {NODE_TYPES_MAX}")));
+        problems
+            .push(Diagnostic::error("too-large", "$.describe", message).expected(format!("at most {NODE_TYPES_MAX}")));
     }
     let mut own: BTreeMap<&str, usize> = BTreeMap::new();
     for (i, description) in descriptions.iter().enumerate().take(NODE_TYPES_MAX) {
         let at = format!("$.describe[{i}]");
         if let Some(first) = own.insert(&description.node_type, i) {
-            let message = format!("the node type \"{}\" is described twice, first as $.describe[{first}]", description.node_type);
+            let message =
+                format!("the node type \"{}\" is described twice, first as $.describe[{first}]", description.node_type);
             problems.push(Diagnostic::error("repeated-node", format!("{at}.node-type"), message));
         }
         one(description, &at, manifest, taken, &mut problems);
@@ -126,7 +128,8 @@ fn one(
         problems.push(problem.hint("rename it, or leave one of the plugins out"));
     }
     let mut wrong = |key: &str, code: &str, message: String, expected: &str| {
-        problems.push(Diagnostic::error(code, format!("{at}.{key}"), format!("{node_type}: {message}")).expected(expected));
+        problems
+            .push(Diagnostic::error(code, format!("{at}.{key}"), format!("{node_type}: {message}")).expected(expected));
     };
     if semver::Version::parse(&description.version).is_err() {
         let message = format!("\"{}\" is no version", description.version);
@@ -174,7 +177,8 @@ fn capabilities(description: &Description, at: &str, manifest: &Manifest, proble
         match Capability::parse(name) {
             None => {
                 let message = format!("{node_type}: \"{name}\" is no capability");
-                let problem = Diagnostic::error("unknown-capability", path, message).expected(format!("one of {}", Capability::list()));
+                let problem = Diagnostic::error("unknown-capability", path, message)
+                    .expected(format!("one of {}", Capability::list()));
                 problems.push(problem.did_you_mean(name, Capability::ALL.map(Capability::as_str)));
             }
             Some(capability) if manifest.request(capability).is_none() => {

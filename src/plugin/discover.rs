@@ -54,8 +54,7 @@ fn shipped_dir() -> Option<PathBuf> {
         Some(root.join("plugins/dist"))
     };
     let current = std::env::current_dir().ok();
-    let candidates =
-        [beside, executable.as_deref().and_then(checkout), current.as_deref().and_then(checkout)];
+    let candidates = [beside, executable.as_deref().and_then(checkout), current.as_deref().and_then(checkout)];
     candidates.into_iter().flatten().find(|folder| folder.is_dir())
 }
 
@@ -118,7 +117,8 @@ fn packages_in(place: &Place, diagnostics: &mut Vec<Diagnostic>) -> Vec<PathBuf>
         Err(e) => {
             // Only what somebody named must be there.
             if matches!(place.origin, Origin::Given | Origin::Development) {
-                let problem = Diagnostic::error("no-plugins-folder", "$", format!("cannot read the plugins folder: {e}"));
+                let problem =
+                    Diagnostic::error("no-plugins-folder", "$", format!("cannot read the plugins folder: {e}"));
                 diagnostics.push(problem.in_file(path.display().to_string()));
             }
             return Vec::new();

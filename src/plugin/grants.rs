@@ -77,7 +77,9 @@ impl Grants {
     pub fn load(path: &Path) -> Result<Grants, GrantsError> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Grants { form: FORM, ..Grants::default() }),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Grants { form: FORM, ..Grants::default() });
+            }
             Err(source) => return Err(GrantsError::Io { path: path.into(), source }),
         };
         let broken = |problem: String| GrantsError::Broken { path: path.into(), problem };
@@ -181,7 +183,9 @@ impl Grants {
                 _ => "is not granted".into(),
             };
             let folder = if capability == Capability::Files { " --folder DIR" } else { "" };
-            format!("plugin {name}: \"{capability}\" {why}. To allow it: probity plugin grant {name} {capability}{folder}")
+            format!(
+                "plugin {name}: \"{capability}\" {why}. To allow it: probity plugin grant {name} {capability}{folder}"
+            )
         };
         missing.map(line).collect()
     }

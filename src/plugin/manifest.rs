@@ -6,12 +6,12 @@ mod values;
 use serde::{Deserialize, Serialize};
 
 use super::capability::Capability;
-use super::hosts::HostPattern;
 pub use super::component::CONTRACT;
+use super::hosts::HostPattern;
+use crate::model::{Diagnostic, Severity};
 pub(super) use read::read;
 pub use values::is_name;
 pub(super) use values::{two_numbers, unserved};
-use crate::model::{Diagnostic, Severity};
 
 /// Version of the manifest's form.
 pub const SCHEMA: u32 = 1;

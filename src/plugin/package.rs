@@ -215,9 +215,8 @@ fn parts(bytes: &[u8]) -> Result<Parts<'_>, Diagnostic> {
         }
     };
     let Some(manifest) = one(SECTION_MANIFEST)? else {
-        return Err(error("no-manifest", "the file has no manifest inside".into()).hint(
-            "put it beside its plugin.toml, or pack both with `probity plugin build --pack`",
-        ));
+        return Err(error("no-manifest", "the file has no manifest inside".into())
+            .hint("put it beside its plugin.toml, or pack both with `probity plugin build --pack`"));
     };
     let (readme, script) = (one(SECTION_README)?, one(SECTION_SCRIPT)?);
     Ok(Parts { manifest, readme, script, component: &bytes[..code_length(bytes)] })
@@ -262,9 +261,8 @@ fn manifest_text(path: &Path) -> Result<String, Diagnostic> {
 }
 
 fn text<'b>(bytes: &'b [u8], what: &str) -> Result<&'b str, Diagnostic> {
-    std::str::from_utf8(bytes).map_err(|e| {
-        Diagnostic::error("not-text", "$", format!("{what} is not UTF-8 text (byte {})", e.valid_up_to()))
-    })
+    std::str::from_utf8(bytes)
+        .map_err(|e| Diagnostic::error("not-text", "$", format!("{what} is not UTF-8 text (byte {})", e.valid_up_to())))
 }
 
 fn read_file(path: &Path, bytes_max: usize) -> Result<Vec<u8>, Diagnostic> {
@@ -351,16 +349,20 @@ fn mismatch(manifest: &Manifest, code_digest: &str) -> Option<Diagnostic> {
     let wanted = manifest.digest.as_ref().filter(|d| *d != code_digest)?;
     let what = if manifest.script.is_some() { "script" } else { "component" };
     let problem = Diagnostic::error("digest-mismatch", "$.digest", format!("the {what} has {code_digest}"));
-    Some(problem.expected(wanted.clone()).hint(
-        "if you built it anew, `probity plugin build` writes the digest; if not, it was changed: do not run it",
-    ))
+    Some(
+        problem.expected(wanted.clone()).hint(
+            "if you built it anew, `probity plugin build` writes the digest; if not, it was changed: do not run it",
+        ),
+    )
 }
 
 fn script(code: &[u8]) -> Option<Diagnostic> {
     let error = |code: &str, message: &str| Diagnostic::error(code, "$.script", message);
     if code.len() > SCRIPT_BYTES_MAX {
-        return Some(error("too-large", &format!("the script has {} bytes", code.len()))
-            .expected(format!("at most {SCRIPT_BYTES_MAX} bytes")));
+        return Some(
+            error("too-large", &format!("the script has {} bytes", code.len()))
+                .expected(format!("at most {SCRIPT_BYTES_MAX} bytes")),
+        );
     }
     match std::str::from_utf8(code) {
         Err(e) => Some(error("not-text", &format!("the script is not UTF-8 text (byte {})", e.valid_up_to()))),

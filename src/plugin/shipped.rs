@@ -54,10 +54,8 @@ mod tests {
     #[test]
     fn every_shipped_manifest_is_right() {
         for (folder, text) in MANIFESTS {
-            let (manifest, problems) = manifest::read(text);
+            let (_, problems) = manifest::read(text);
             assert!(problems.is_empty(), "plugins/{folder}: {problems:?}");
-            let says = !manifest.nodes.is_empty() || !manifest.interprets.is_empty();
-            assert!(says, "plugins/{folder}: \"nodes\" says what it gives before it is built");
         }
     }
 }

@@ -275,7 +275,7 @@ mod tests {
             ("rubbish", loaded(b"body", Some("rubbish".into()))),
         ];
         // For each: starts without a word, starts and says so, refused.
-        for (policy, expected) in [(Policy::Off, ".....") , (Policy::Warn, ".wwXX"), (Policy::Required, ".XXXX")] {
+        for (policy, expected) in [(Policy::Off, "....."), (Policy::Warn, ".wwXX"), (Policy::Required, ".XXXX")] {
             let trust = Trust::new(policy, std::slice::from_ref(&ours.line)).unwrap();
             let outcome = |(_, loaded): &(&str, Loaded)| match trust.admit(&package(Origin::Given, true), loaded) {
                 Ok((_, None)) => '.',
@@ -328,6 +328,9 @@ mod tests {
         // The library's own parameters take a second; what is tested is that the password is asked for.
         let keys = generate(None).unwrap();
         assert!(secret_key(&keys.secret, || Err("asked".into())).is_ok());
-        assert_eq!(secret_key("untrusted comment: x\nAAAA\n", || Ok(String::new())).unwrap_err(), "the file is no minisign secret key");
+        assert_eq!(
+            secret_key("untrusted comment: x\nAAAA\n", || Ok(String::new())).unwrap_err(),
+            "the file is no minisign secret key"
+        );
     }
 }

@@ -102,7 +102,8 @@ fn once(folder: &Path) {
 /// The configuration of the server that runs the example flow; none without one.
 fn server(args: &DevArgs) -> Result<Option<Config>, ExitCode> {
     let folder = &args.path;
-    let found = || ["flow.json", "example.json", "flows"].map(|name| folder.join(name)).into_iter().find(|p| p.exists());
+    let found =
+        || ["flow.json", "example.json", "flows"].map(|name| folder.join(name)).into_iter().find(|p| p.exists());
     let Some(flow) = args.flow.clone().or_else(found) else {
         print("there is no flow.json to run; only building and testing\n");
         return Ok(None);

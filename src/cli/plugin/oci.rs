@@ -80,8 +80,7 @@ pub(super) fn read(folder: &Path, reference: Option<&str>) -> Result<Artifact, S
         manifest = json(&blob(folder, chosen, JSON_BYTES_MAX)?, "the manifest")?;
     }
     let is_signature = |layer: &&Descriptor| layer.title().ends_with(".minisig");
-    let code: Vec<&Descriptor> =
-        manifest.layers.iter().filter(|l| l.media_type == WASM && !is_signature(l)).collect();
+    let code: Vec<&Descriptor> = manifest.layers.iter().filter(|l| l.media_type == WASM && !is_signature(l)).collect();
     let code = match code.as_slice() {
         [one] => *one,
         [] => return Err(format!("the image has no layer of type {WASM}")),
@@ -90,7 +89,8 @@ pub(super) fn read(folder: &Path, reference: Option<&str>) -> Result<Artifact, S
     let wasm = blob(folder, code, 2 * COMPONENT_BYTES_MAX as u64)?;
     let signature = match manifest.layers.iter().find(is_signature) {
         Some(layer) => Some(
-            String::from_utf8(blob(folder, layer, JSON_BYTES_MAX)?).map_err(|_| "the signature is no text".to_string())?,
+            String::from_utf8(blob(folder, layer, JSON_BYTES_MAX)?)
+                .map_err(|_| "the signature is no text".to_string())?,
         ),
         None => None,
     };

@@ -71,9 +71,7 @@ pub(super) fn keygen(args: &KeygenArgs) -> Result<ExitCode, ExitCode> {
         true => None,
         false => {
             let first = password(args.password_file.as_deref(), "Password for the new key: ").map_err(|e| usage(&e))?;
-            if args.password_file.is_none()
-                && password(None, "The same once more: ").map_err(|e| usage(&e))? != first
-            {
+            if args.password_file.is_none() && password(None, "The same once more: ").map_err(|e| usage(&e))? != first {
                 return Err(not_so("the passwords differ"));
             }
             Some(first)
@@ -108,6 +106,7 @@ fn password(file: Option<&Path>, prompt: &str) -> Result<String, String> {
 fn private(path: &Path, text: &str) -> Result<(), ExitCode> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
-    let mut file = std::fs::File::options().create_new(true).write(true).mode(0o600).open(path).map_err(failed(path))?;
+    let mut file =
+        std::fs::File::options().create_new(true).write(true).mode(0o600).open(path).map_err(failed(path))?;
     file.write_all(text.as_bytes()).map_err(failed(path))
 }

@@ -106,7 +106,8 @@ impl Bench {
         let checked = package::check(folder, Origin::Development);
         reported(&checked.diagnostics)?;
         let Some((package, _)) = checked.package else { return Err(ExitCode::from(1)) };
-        let mut admitted = admit(&package).map_err(|problems| reported(&problems).err().unwrap_or(ExitCode::from(1)))?;
+        let mut admitted =
+            admit(&package).map_err(|problems| reported(&problems).err().unwrap_or(ExitCode::from(1)))?;
         // `files` reads what lies beside the cases.
         let tests = folder.join("tests");
         admitted.plugin.granted.folders.extend(tests.canonicalize());
@@ -250,9 +251,14 @@ fn deploy(engine: &Engine, of: &Description, file: &TestFile, case: &Case) -> Re
     let mut node = file.config.clone();
     node.extend(case.config.clone());
     let wires: Vec<Json> = of.outputs.iter().map(|_| json!([])).collect();
-    for (key, value) in
-        [("id", json!(NODE)), ("type", json!(of.node_type)), ("z", json!("tab")), ("x", json!(1)), ("y", json!(1)), ("wires", json!(wires))]
-    {
+    for (key, value) in [
+        ("id", json!(NODE)),
+        ("type", json!(of.node_type)),
+        ("z", json!("tab")),
+        ("x", json!(1)),
+        ("y", json!(1)),
+        ("wires", json!(wires)),
+    ] {
         node.insert(key.into(), value);
     }
     let tab = json!({"id": "tab", "type": "tab", "label": "test"});

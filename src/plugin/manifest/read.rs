@@ -138,9 +138,10 @@ impl Reader<'_> {
                 .error("newer-schema", "$.schema", format!("the manifest is of form {other}, this engine reads form 1"))
                 .hint("use a newer Probity")
                 .done(),
-            Some(other) => {
-                self.error("wrong-value", "$.schema", format!("{} is no form of a manifest", found(other))).expected("1").done()
-            }
+            Some(other) => self
+                .error("wrong-value", "$.schema", format!("{} is no form of a manifest", found(other)))
+                .expected("1")
+                .done(),
         }
     }
 
@@ -154,7 +155,11 @@ impl Reader<'_> {
         let slug = slug(&name);
         let expected = "lower-case letters, digits and single \"-\" between them, at most 64, a letter first";
         let problem = self.error("bad-name", "$.name", format!("\"{name}\" is no name")).expected(expected);
-        if is_name(&slug) { problem.hint(format!("write \"{slug}\"")).done() } else { problem.done() }
+        if is_name(&slug) {
+            problem.hint(format!("write \"{slug}\"")).done()
+        } else {
+            problem.done()
+        }
         String::new()
     }
 
@@ -301,7 +306,8 @@ impl Reader<'_> {
             .unwrap_or_default();
         let name = name?;
         let Some(capability) = Capability::parse(&name) else {
-            let problem = self.error("unknown-capability", format!("{at}.name"), format!("\"{name}\" is no capability"));
+            let problem =
+                self.error("unknown-capability", format!("{at}.name"), format!("\"{name}\" is no capability"));
             match (name.as_str(), other_capability(&name)) {
                 ("node" | "log" | "emit" | "status", _) => {
                     problem.hint("every plugin may emit, log, show a status and read its config; leave it out").done();
@@ -462,9 +468,9 @@ impl Reader<'_> {
     fn path(&mut self, table: &Table, at: &str, key: &str, endings: &[&str]) -> Option<String> {
         let path = self.text(table, at, key)?;
         let at = format!("{at}.{key}");
-        let inside = std::path::Path::new(&path).components().all(|c| {
-            matches!(c, std::path::Component::Normal(_) | std::path::Component::CurDir)
-        });
+        let inside = std::path::Path::new(&path)
+            .components()
+            .all(|c| matches!(c, std::path::Component::Normal(_) | std::path::Component::CurDir));
         // A build may leave its artefact in a folder above; nothing outside is shipped.
         if path.is_empty() || path.contains('\0') || (!inside && key != "artifact") {
             self.error("bad-path", at, format!("\"{path}\" is no path below the manifest's folder"))
@@ -529,7 +535,8 @@ impl Reader<'_> {
     fn unknown_keys(&mut self, table: &Table, at: &str, known: &[&str]) {
         for key in table.keys().filter(|k| !known.contains(&k.as_str())) {
             let meant = OTHER_NAMES.iter().find(|(other, ours)| *other == key && known.contains(ours));
-            let problem = self.error("unknown-key", format!("{at}.{key}"), format!("\"{key}\" is no key of a manifest"));
+            let problem =
+                self.error("unknown-key", format!("{at}.{key}"), format!("\"{key}\" is no key of a manifest"));
             match meant {
                 Some((_, ours)) => problem.hint(format!("did you mean \"{ours}\"?")).done(),
                 None => problem.near(key, known.iter().copied()).done(),
@@ -582,4 +589,3 @@ impl<'p> Problem<'p> {
         self.problems.push(self.diagnostic);
     }
 }
-

@@ -53,9 +53,10 @@ pub(super) fn is_sha256(hex: &str) -> bool {
 
 pub(super) fn is_secret_name(name: &str) -> bool {
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
-    name == "*" || name.len() <= 128
-        && name.bytes().all(legal)
-        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+    name == "*"
+        || name.len() <= 128
+            && name.bytes().all(legal)
+            && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
 }
 
 /// What other systems call ours.

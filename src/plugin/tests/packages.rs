@@ -9,9 +9,7 @@ use crate::plugin::manifest;
 use crate::plugin::package::{self, Origin, Package};
 
 fn manifest_text(name: &str, version: &str, code: &str) -> String {
-    format!(
-        "schema = 1\nname = \"{name}\"\nversion = \"{version}\"\ncontract = \"1.0\"\nlicense = \"MIT\"\n{code}\n"
-    )
+    format!("schema = 1\nname = \"{name}\"\nversion = \"{version}\"\ncontract = \"1.0\"\nlicense = \"MIT\"\n{code}\n")
 }
 
 fn write(folder: &Path, manifest: &str, name: &str, code: &[u8]) {
@@ -88,14 +86,8 @@ fn what_the_operator_chose_comes_first_and_the_loser_is_named() {
     let found = discover(&places.map(|(origin, path)| Place { origin, path: place.path().join(path) }));
     let titles: Vec<String> = found.packages.iter().map(|p| p.manifest.title()).collect();
     assert_eq!(titles, ["a 1.10.0", "b 2.0.0", "c 1.0.0"]);
-    let codes: Vec<(&str, bool)> = found
-        .diagnostics
-        .iter()
-        .map(|d| (d.code.as_str(), d.severity == crate::model::Severity::Warning))
-        .collect();
+    let codes: Vec<(&str, bool)> =
+        found.diagnostics.iter().map(|d| (d.code.as_str(), d.severity == crate::model::Severity::Warning)).collect();
     let repeated = ("repeated-plugin", true);
-    assert_eq!(
-        codes,
-        [repeated, repeated, repeated, ("no-manifest", false), repeated, ("no-plugins-folder", false)]
-    );
+    assert_eq!(codes, [repeated, repeated, repeated, ("no-manifest", false), repeated, ("no-plugins-folder", false)]);
 }

@@ -65,8 +65,7 @@ impl Desk {
     /// Runs a command that must end with this code; gives what it printed.
     fn ends(&self, code: i32, arguments: &[&str]) -> String {
         let output = self.run(arguments);
-        let text =
-            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
         text
     }
@@ -88,13 +87,16 @@ fn from_source_to_an_installed_and_signed_plugin() {
     desk.ends(0, &["build", "pass", "--pack", "pass.wasm"]);
     assert!(desk.read("pass/plugin.toml").contains("component = \"pass.wasm\"\ndigest = \"sha256:"));
     assert!(desk.read("pass/plugin.toml").starts_with("# Mine.\n"), "the author's text stays");
-    desk.ends(0, &["check", "pass", "pass.wasm/../pass"]);
+    desk.ends(0, &["check", "pass", "pass/plugin.toml"]);
     assert_eq!(desk.ends(0, &["test", "pass"]).lines().last(), Some("1 passed, 0 failed"));
 
     // Signatures are required: unsigned it is refused, signed by a trusted key it comes in, changed it is refused.
     desk.ends(0, &["keygen", "--out", "key", "--no-password"]);
     let key = desk.read("key.pub").lines().nth(1).unwrap().to_string();
-    desk.write("required.toml", format!("[plugins]\nsignatures = \"required\"\ntrusted_keys = [\"{key}\"]\n").as_bytes());
+    desk.write(
+        "required.toml",
+        format!("[plugins]\nsignatures = \"required\"\ntrusted_keys = [\"{key}\"]\n").as_bytes(),
+    );
     let refused = desk.ends(1, &["install", "pass.wasm", "--config", "required.toml"]);
     assert!(refused.contains("is not signed; sign it with `probity plugin sign"), "{refused}");
     desk.ends(0, &["sign", "pass.wasm", "--key", "key"]);
@@ -126,8 +128,15 @@ fn a_failing_case_says_what_was_expected_and_what_came() {
 fn grants_are_kept_with_who_and_never_wider_than_asked() {
     let desk = Desk::new();
     let asks = "\n[[capability]]\nname = \"http\"\nreason = \"asks\"\nhosts = [\"*.example.org\"]\n";
-    desk.write("plugins/asks/plugin.toml", (MANIFEST.replace("[build]", "[limits]").replace("lang = \"wat\"\n", "")
-        .replace("command = \"cp source.wasm core.wasm\"\nartifact = \"core.wasm\"\n", "") + asks).as_bytes());
+    desk.write(
+        "plugins/asks/plugin.toml",
+        (MANIFEST
+            .replace("[build]", "[limits]")
+            .replace("lang = \"wat\"\n", "")
+            .replace("command = \"cp source.wasm core.wasm\"\nartifact = \"core.wasm\"\n", "")
+            + asks)
+            .as_bytes(),
+    );
     desk.write("plugins/asks/pass.wasm", &rig::component("http", |t| t));
     let place = ["--plugins-dir", "plugins"];
     let run = |code: i32, more: &[&str]| desk.ends(code, &[more, &place].concat());
