@@ -163,7 +163,7 @@ fn check_flow(text: &str, file: &str) -> Vec<Diagnostic> {
     let config = Config::defaults();
     let net = app::net(&config).expect("the default rules are rules");
     let services = std::sync::Arc::new(Services::new(Clock::System, Limits::default(), net));
-    let engine = crate::runtime::Engine::new(services, crate::nodes::catalogue());
+    let engine = crate::runtime::Engine::new(services, test::guests::catalogue_for(Path::new(file)));
     let specs = |node_type: &str| engine.catalogue().spec(node_type);
     let mut diagnostics = flow::problems(text, file, &specs, &|_| None, &|_| Vec::new());
     let (loaded, _) = flow::load(text, file);

@@ -91,9 +91,9 @@ fn once(folder: &Path) {
     }
     let took = clock.now().duration_since(began).as_millis();
     print(&format!("built {} in {took} ms\n", built.manifest.title()));
-    if folder.join("tests").is_dir()
-        && let Ok(bench) = testing::Bench::new(folder)
+    if let Ok(bench) = testing::Bench::new(folder)
         && let Ok((passed, failed)) = bench.run(None)
+        && passed + failed > 0
     {
         print(&format!("{passed} passed, {failed} failed\n"));
     }

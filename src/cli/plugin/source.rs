@@ -22,15 +22,14 @@ pub(super) fn at(path: &Path, origin: Origin) -> Result<(Package, Loaded), ExitC
     checked.package.ok_or(ExitCode::from(1))
 }
 
-/// The package with this name, or at this path when it is one.
+/// The package with this name; else, or when it is written as one, at this path.
 pub(super) fn named(config: &Config, text: &str) -> Result<(Package, Loaded), ExitCode> {
     let path = PathBuf::from(text);
-    if path.is_dir() || package::is_packed(&path) {
-        return at(&path, Origin::Given);
-    }
-    let found = discover(&places(config));
+    let is_path = text.contains(['/', '.']);
+    let found = if is_path { Default::default() } else { discover(&places(config)) };
     match found.packages.iter().find(|p| p.manifest.name == text) {
         Some(package) => at(&package.path, package.origin),
+        None if path.is_dir() || package::is_packed(&path) => at(&path, Origin::Given),
         None => {
             let names: Vec<&str> = found.packages.iter().map(|p| p.manifest.name.as_str()).collect();
             let hint = match crate::model::diagnostic::closest(text, names.iter().copied()) {

@@ -1,4 +1,4 @@
-//! `probity plugin test`: a plugin's cases (`tests/*.yaml` in its folder) in the real sandbox, with its real limits,
+//! `probity plugin test`: a plugin's cases (`tests/*.yaml`) and the tests of its flows in the real sandbox, with its real limits,
 //! on a clock moved by hand and with mocked HTTP answers. The form is described in `docs/plugins/testing.md`.
 
 use std::collections::BTreeMap;
@@ -11,9 +11,11 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use super::{failed, print, reported, usage};
+use super::{print, reported, usage};
 use crate::app;
-use crate::cli::test::{flow_case, matching::differences, mock};
+use crate::cli::check::{collect, is_test};
+use crate::cli::test::guests::Guests;
+use crate::cli::test::{flow_case, matching::differences, mock, test_file};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::flow;
@@ -86,7 +88,7 @@ pub(super) fn test(args: &TestArgs) -> Result<ExitCode, ExitCode> {
     let bench = Bench::new(&args.path)?;
     let (passed, failed) = bench.run(args.filter.as_deref())?;
     if passed + failed == 0 {
-        return Err(usage(&format!("no test in {}", args.path.join("tests").display())));
+        return Err(usage(&format!("{} has no test: no tests/*.yaml, no flows/*.test.yaml", args.path.display())));
     }
     print(&format!("{passed} passed, {failed} failed\n"));
     if failed > 0 { Err(ExitCode::from(1)) } else { Ok(ExitCode::SUCCESS) }
@@ -95,9 +97,8 @@ pub(super) fn test(args: &TestArgs) -> Result<ExitCode, ExitCode> {
 /// A plugin under test.
 pub(super) struct Bench {
     folder: PathBuf,
-    admitted: Admitted,
-    /// Compiled code, so that each case need not compile.
-    cache: tempfile::TempDir,
+    name: String,
+    guests: Guests,
 }
 
 impl Bench {
@@ -111,8 +112,8 @@ impl Bench {
         // `files` reads what lies beside the cases.
         let tests = folder.join("tests");
         admitted.plugin.granted.folders.extend(tests.canonicalize());
-        let cache = tempfile::tempdir().map_err(failed(&std::env::temp_dir()))?;
-        Ok(Bench { folder: folder.to_path_buf(), admitted, cache })
+        let (folder, name) = (folder.to_path_buf(), package.manifest.name);
+        Ok(Bench { folder, name, guests: Guests::new(vec![admitted.plugin]) })
     }
 
     /// Runs every case and prints a line each; gives how many passed and failed.
@@ -139,13 +140,28 @@ impl Bench {
                 }
             }
         }
+        for file in self.flow_tests() {
+            let (ok, not_ok) = test_file(&file, filter, &self.guests);
+            passed += ok;
+            failed += not_ok;
+        }
         Ok((passed, failed))
+    }
+
+    /// The tests of its flows, as `probity test` runs them.
+    fn flow_tests(&self) -> Vec<PathBuf> {
+        let (mut files, mut unreadable) = (Vec::new(), Vec::new());
+        for folder in ["flows", "tests"].map(|name| self.folder.join(name)).iter().filter(|f| f.is_dir()) {
+            collect(folder, &mut files, &mut unreadable);
+        }
+        files.retain(|f| is_test(f));
+        files
     }
 
     /// The files of cases, by name.
     fn files(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.folder.join("tests")).into_iter().flatten().flatten();
-        let is_cases = |p: &PathBuf| p.extension().is_some_and(|e| e == "yaml" || e == "yml");
+        let is_cases = |p: &PathBuf| p.extension().is_some_and(|e| e == "yaml" || e == "yml") && !is_test(p);
         let mut files: Vec<PathBuf> = entries.map(|e| e.path()).filter(is_cases).collect();
         files.sort();
         files
@@ -161,9 +177,10 @@ impl Bench {
     async fn run_case(&self, file: &TestFile, case: &Case) -> Result<Vec<String>, Vec<String>> {
         let clock = Clock::manual(file.now.unwrap_or_else(|| flow_case::START.parse().expect("a constant")));
         let (net, asked) = mock::net(&case.http);
-        let plugins = self.plugins(file, &net, &clock);
-        plugins.load(self.admitted.plugin.clone()).await.map_err(|p| lines(&p))?;
-        let descriptions = plugins.descriptions(&self.admitted.plugin.manifest.name);
+        let secrets = file.secrets.clone();
+        let read_secret = Arc::new(move |name: &str| secrets.get(name).cloned());
+        let plugins = self.guests.load(&[], &net, &clock, read_secret).await.map_err(|problem| vec![problem])?;
+        let descriptions = plugins.descriptions(&self.name);
         let of = chosen(&descriptions, file.node.as_deref()).map_err(|problem| vec![problem])?;
         let seen = Arc::new(Mutex::new(Seen::default()));
         let engine = engine(&plugins, net, clock.clone(), seen.clone());
@@ -185,19 +202,13 @@ impl Bench {
             evidence.extend(attached.map(|e| json!({"key": e.key, "value": e.value, "outcome": e.outcome})));
         }
         let requests = asked.lock().unwrap_or_else(|p| p.into_inner()).clone();
-        let state = state(&plugins, &self.admitted.plugin.manifest.name);
+        let state = state(&plugins, &self.name);
         let seen = seen.lock().unwrap_or_else(|p| p.into_inner());
         let found = json!({
             "emitted": seen.emitted, "errors": seen.errors, "statuses": seen.statuses, "log": seen.log,
             "evidence": evidence, "requests": requests, "state": state,
         });
         Ok(differences(&case.expect, &found, "expect"))
-    }
-
-    fn plugins(&self, file: &TestFile, net: &Arc<Net>, clock: &Clock) -> Arc<Plugins> {
-        let secrets = file.secrets.clone();
-        let read_secret = Arc::new(move |name: &str| secrets.get(name).cloned());
-        app::plugins::trial(Some(self.cache.path().to_path_buf()), read_secret, net, clock)
     }
 }
 

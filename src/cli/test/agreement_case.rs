@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::matching::differences;
+use super::guests::Guests;
 use super::{Case, TestFile, flow_case, mock};
 use crate::agreement::queries::Query;
 use crate::app;
@@ -51,7 +52,13 @@ pub(super) struct GivenSample {
 }
 
 /// Runs one case; gives what was not as expected.
-pub(super) async fn run(file: &TestFile, path: &Path, flows: &[PathBuf], case: &Case) -> Result<Vec<String>, String> {
+pub(super) async fn run(
+    file: &TestFile,
+    path: &Path,
+    flows: &[PathBuf],
+    case: &Case,
+    guests: &Guests,
+) -> Result<Vec<String>, String> {
     let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
     let (agreement, diagnostics) = crate::agreement::load(&text, &path.display().to_string());
     let mut problems = super::errors(&diagnostics);
@@ -61,7 +68,7 @@ pub(super) async fn run(file: &TestFile, path: &Path, flows: &[PathBuf], case: &
     let now = file.now.or(case.range.as_ref().map(|r| r.to)).ok_or("give \"now\" or a \"range\"")?;
     let clock = Clock::manual(now);
     let (net, _asked) = mock::net(&case.http);
-    let engine = flow_case::plain_engine(file, clock.clone(), net);
+    let engine = flow_case::plain_engine(file, clock.clone(), net, guests, flows).await?;
     if !flows.is_empty() {
         let mut entries = Vec::new();
         for flow in flows {

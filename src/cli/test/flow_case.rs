@@ -1,7 +1,7 @@
 //! A flow under test: messages and calls in, replies, outputs, errors and outgoing requests compared.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::matching::differences;
+use super::guests::Guests;
 use super::{Case, TestFile, mock};
 use crate::agreement::queries::iso;
 use crate::app::read_flows;
@@ -19,6 +20,7 @@ use crate::model::flow::NodeIndex;
 use crate::model::run::Trigger;
 use crate::model::state::Scope;
 use crate::model::{Msg, RunId, Value};
+use crate::net::Net;
 use crate::runtime::engine::{Opening, Start};
 use crate::runtime::{Deployed, Engine, Event, Limits, Reply, Request, Services};
 
@@ -110,13 +112,13 @@ struct Seen {
 }
 
 /// Runs one case; gives what was not as expected.
-pub(super) async fn run(file: &TestFile, flow: &Path, case: &Case) -> Result<Vec<String>, String> {
+pub(super) async fn run(file: &TestFile, flow: &Path, case: &Case, guests: &Guests) -> Result<Vec<String>, String> {
     let content = read_flows(flow).map_err(|e| format!("{e:#}"))?;
     let mut problems = super::errors(&content.diagnostics);
     let clock = Clock::manual(file.now.unwrap_or_else(|| START.parse().expect("a constant")));
     let (net, asked) = mock::net(&case.http);
     let seen = Arc::new(Mutex::new(Seen::default()));
-    let engine = engine(file, clock.clone(), net, seen.clone());
+    let engine = engine(file, clock.clone(), net, seen.clone(), guests, &[flow.to_path_buf()]).await?;
     let deployed = engine.deploy(crate::app::plan(&engine, &content.loaded));
     problems.extend(super::errors(&deployed.plan.diagnostics));
     problems.extend(super::errors(&deployed.diagnostics));
@@ -143,18 +145,32 @@ pub(super) async fn run(file: &TestFile, flow: &Path, case: &Case) -> Result<Vec
     Ok(problems)
 }
 
-/// An engine with the builtin nodes, a manual clock and mocked net, that notes what happens.
-pub(super) fn plain_engine(file: &TestFile, clock: Clock, net: Arc<crate::net::Net>) -> Arc<Engine> {
-    engine(file, clock, net, Arc::default())
+/// An engine with the builtin nodes and plugins, a manual clock and mocked net, that notes what happens.
+pub(super) async fn plain_engine(
+    file: &TestFile,
+    clock: Clock,
+    net: Arc<Net>,
+    guests: &Guests,
+    flows: &[PathBuf],
+) -> Result<Arc<Engine>, String> {
+    engine(file, clock, net, Arc::default(), guests, flows).await
 }
 
-fn engine(file: &TestFile, clock: Clock, net: Arc<crate::net::Net>, seen: Arc<Mutex<Seen>>) -> Arc<Engine> {
+async fn engine(
+    file: &TestFile,
+    clock: Clock,
+    net: Arc<Net>,
+    seen: Arc<Mutex<Seen>>,
+    guests: &Guests,
+    flows: &[PathBuf],
+) -> Result<Arc<Engine>, String> {
+    let plugins = guests.load(flows, &net, &clock, Arc::new(|_| None)).await?;
     let mut services = Services::new(clock, Limits::default(), net);
     let env = file.env.clone();
     services.env = Arc::new(move |name| env.get(name).cloned());
     services.observer =
         Some(Arc::new(move |_, event| note(&mut seen.lock().unwrap_or_else(|p| p.into_inner()), event)));
-    Engine::new(Arc::new(services), crate::nodes::catalogue())
+    Ok(Engine::new(Arc::new(services), crate::app::plugins::catalogue(&plugins)))
 }
 
 fn note(seen: &mut Seen, event: Event) {

@@ -5,6 +5,7 @@
 
 mod agreement_case;
 pub(super) mod flow_case;
+pub(super) mod guests;
 pub(super) mod matching;
 pub(super) mod mock;
 
@@ -20,6 +21,7 @@ use serde_json::Value;
 use super::{check, print};
 use crate::model::{Diagnostic, Severity};
 pub(super) use flow_case::{find, message, start_of};
+use guests::Guests;
 
 #[derive(Args)]
 pub(super) struct TestArgs {
@@ -101,8 +103,9 @@ pub(super) fn test(args: &TestArgs) -> ExitCode {
         eprintln!("{diagnostic}");
     }
     let (mut passed, mut failed) = (0, diagnostics.len());
+    let guests = Guests::found();
     for file in &files {
-        let (ok, not_ok) = test_file(file, args.filter.as_deref());
+        let (ok, not_ok) = test_file(file, args.filter.as_deref(), &guests);
         passed += ok;
         failed += not_ok;
     }
@@ -111,7 +114,7 @@ pub(super) fn test(args: &TestArgs) -> ExitCode {
 }
 
 /// Runs the tests of one file and prints a line each; gives how many passed and failed.
-fn test_file(path: &Path, filter: Option<&str>) -> (usize, usize) {
+pub(super) fn test_file(path: &Path, filter: Option<&str>, guests: &Guests) -> (usize, usize) {
     let name = path.display();
     let loaded = std::fs::read_to_string(path).map_err(|e| e.to_string()).and_then(|text| parse(path, &text));
     let (file, about) = match loaded {
@@ -123,7 +126,7 @@ fn test_file(path: &Path, filter: Option<&str>) -> (usize, usize) {
     };
     let (mut passed, mut failed) = (0, 0);
     for case in file.tests.iter().filter(|c| filter.is_none_or(|f| c.name.contains(f))) {
-        let problems = run(&file, &about, case);
+        let problems = run(&file, &about, case, guests);
         if problems.is_empty() {
             passed += 1;
             print(&format!("ok   {name}: {}\n", case.name));
@@ -139,13 +142,13 @@ fn test_file(path: &Path, filter: Option<&str>) -> (usize, usize) {
 }
 
 /// One case on a runtime of its own; one thread, so that its order is always the same.
-fn run(file: &TestFile, about: &About, case: &Case) -> Vec<String> {
+fn run(file: &TestFile, about: &About, case: &Case, guests: &Guests) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("the system has a thread to give");
     let result = runtime.block_on(async {
         match about {
-            About::Flow(flow) => flow_case::run(file, flow, case).await,
-            About::Agreement { agreement, flows } => agreement_case::run(file, agreement, flows, case).await,
+            About::Flow(flow) => flow_case::run(file, flow, case, guests).await,
+            About::Agreement { agreement, flows } => agreement_case::run(file, agreement, flows, case, guests).await,
         }
     });
     result.unwrap_or_else(|problem| vec![problem])

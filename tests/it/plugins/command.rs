@@ -87,7 +87,8 @@ fn from_source_to_an_installed_and_signed_plugin() {
     desk.ends(0, &["build", "pass", "--pack", "pass.wasm"]);
     assert!(desk.read("pass/plugin.toml").contains("component = \"pass.wasm\"\ndigest = \"sha256:"));
     assert!(desk.read("pass/plugin.toml").starts_with("# Mine.\n"), "the author's text stays");
-    desk.ends(0, &["check", "pass", "pass/plugin.toml"]);
+    desk.ends(0, &["check", "pass"]);
+    assert!(desk.ends(1, &["check", "pass", "pass"]).contains("\"guest-pass\" is already given by plugin pass"));
     assert_eq!(desk.ends(0, &["test", "pass"]).lines().last(), Some("1 passed, 0 failed"));
 
     // Signatures are required: unsigned it is refused, signed by a trusted key it comes in, changed it is refused.

@@ -1,0 +1,82 @@
+//! The plugins that flows under test may use, in the real sandbox.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use crate::app;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::net::Net;
+use crate::plugin::{Package, Plugins};
+use crate::runtime::Catalogue;
+
+/// Plugins, each loaded for the flows that name one of its node types.
+#[derive(Default)]
+pub(in crate::cli) struct Guests {
+    plugins: Vec<Package>,
+    /// Compiled code, so that each case need not compile.
+    cache: Option<tempfile::TempDir>,
+}
+
+impl Guests {
+    pub(in crate::cli) fn new(plugins: Vec<Package>) -> Guests {
+        let cache = if plugins.is_empty() { None } else { tempfile::tempdir().ok() };
+        Guests { plugins, cache }
+    }
+
+    /// Those that a server started here would load. Why others are not is told when a flow needs them.
+    pub(super) fn found() -> Guests {
+        let admitted = app::admission::admitted(&Config::defaults());
+        Guests::new(admitted.map(|(admitted, _)| admitted.into_iter().map(|a| a.plugin).collect()).unwrap_or_default())
+    }
+
+    /// A case's own sandbox with the plugins that these flow files need. There are no secrets but `secrets`.
+    pub(in crate::cli) async fn load(
+        &self,
+        flows: &[PathBuf],
+        net: &Arc<Net>,
+        clock: &Clock,
+        secrets: Secrets,
+    ) -> Result<Arc<Plugins>, String> {
+        let cache = self.cache.as_ref().map(|folder| folder.path().to_path_buf());
+        let plugins = app::plugins::trial(cache, secrets, net, clock);
+        let texts: String = flows.iter().map(|path| text_of(path)).collect();
+        let needed = |p: &&Package| {
+            let nodes = &p.manifest.nodes;
+            flows.is_empty() || nodes.is_empty() || nodes.iter().any(|n| texts.contains(&format!("\"{n}\"")))
+        };
+        for plugin in self.plugins.iter().filter(needed) {
+            plugins.load(plugin.clone()).await.map_err(|problems| super::errors(&problems).join("; "))?;
+        }
+        Ok(plugins)
+    }
+}
+
+/// The node types that a flow file can use here: builtin ones, and those of the plugins it names. Plugins are looked
+/// for once.
+pub(in crate::cli) fn catalogue_for(flow: &Path) -> Catalogue {
+    static FOUND: OnceLock<Guests> = OnceLock::new();
+    let guests = FOUND.get_or_init(Guests::found);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("the system has a thread to give");
+    let (net, clock) = (Arc::new(Net::default()), Clock::System);
+    match runtime.block_on(guests.load(&[flow.to_path_buf()], &net, &clock, Arc::new(|_| None))) {
+        Ok(plugins) => app::plugins::catalogue(&plugins),
+        Err(problem) => {
+            eprintln!("warning: {problem}");
+            crate::nodes::catalogue()
+        }
+    }
+}
+
+/// Looks up a secret.
+pub(in crate::cli) type Secrets = crate::plugin::ReadSecret;
+
+/// A flow file's text, or those of a folder.
+fn text_of(path: &Path) -> String {
+    if path.is_dir() {
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        return entries.map(|e| text_of(&e.path())).collect();
+    }
+    std::fs::read_to_string(path).unwrap_or_default()
+}
