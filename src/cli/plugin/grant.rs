@@ -15,7 +15,7 @@ use crate::plugin::hosts::{FORMS, HostPattern};
 #[derive(Args)]
 pub(super) struct GrantArgs {
     /// The plugin's name
-    name: String,
+    plugin: String,
     /// clock, random, secret, http, state, evidence, typed-input, context or files; `all` for what it asks for
     capability: String,
     #[command(flatten)]
@@ -30,7 +30,7 @@ pub(super) struct GrantArgs {
 #[derive(Args)]
 pub(super) struct RevokeArgs {
     /// The plugin's name
-    name: String,
+    plugin: String,
     /// The capability; everything when left out
     capability: Option<String>,
     #[command(flatten)]
@@ -81,7 +81,7 @@ impl ScopeArgs {
 pub(super) fn grant(args: &GrantArgs) -> Result<ExitCode, ExitCode> {
     let config = args.place.load()?;
     let scope = args.scope.read()?;
-    let (package, loaded) = source::named(&config, &args.name)?;
+    let (package, loaded) = source::named(&config, &args.plugin)?;
     let manifest = &package.manifest;
     let asked: Vec<Capability> = match args.capability.as_str() {
         "all" if scope.is_empty() => {
@@ -118,9 +118,9 @@ pub(super) fn revoke(args: &RevokeArgs) -> Result<ExitCode, ExitCode> {
     let config = args.place.load()?;
     let scope = args.scope.read()?;
     // What is gone can be revoked, too, so the package need not be there.
-    let known = source::named(&config, &args.name).ok().map(|(package, _)| package.manifest);
+    let known = source::named(&config, &args.plugin).ok().map(|(package, _)| package.manifest);
     let decided = Grants::load(&grants::path(&config.data_dir)).map_err(not_so)?;
-    let mut capabilities: Vec<Capability> = decided.of(&args.name).map(|(capability, _)| capability).collect();
+    let mut capabilities: Vec<Capability> = decided.of(&args.plugin).map(|(capability, _)| capability).collect();
     capabilities.extend(known.iter().flat_map(|m| m.capabilities.iter().map(|r| r.name)));
     capabilities.sort();
     capabilities.dedup();
@@ -130,17 +130,17 @@ pub(super) fn revoke(args: &RevokeArgs) -> Result<ExitCode, ExitCode> {
         None => return Err(usage("which capability? --host, --folder and --name belong to one")),
     };
     if capabilities.is_empty() {
-        return Err(not_so(format!("there is no plugin \"{}\", and nothing was granted to one", args.name)));
+        return Err(not_so(format!("there is no plugin \"{}\", and nothing was granted to one", args.plugin)));
     }
     write(&config, |grants| {
         for capability in &wanted {
             let decision =
                 Decision { granted: false, by: who(), at: Clock::System.now(), digest: None, scope: scope.clone() };
-            grants.revoke(&args.name, *capability, decision);
+            grants.revoke(&args.plugin, *capability, decision);
         }
     })?;
     for capability in wanted {
-        print(&format!("revoked {}: {capability}{}\n", args.name, described(&scope)));
+        print(&format!("revoked {}: {capability}{}\n", args.plugin, described(&scope)));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use super::matching::differences;
 use super::guests::Guests;
+use super::matching::differences;
 use super::{Case, TestFile, flow_case, mock};
 use crate::agreement::queries::Query;
 use crate::app;

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use super::matching::differences;
 use super::guests::Guests;
+use super::matching::differences;
 use super::{Case, TestFile, mock};
 use crate::agreement::queries::iso;
 use crate::app::read_flows;
