@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use probity_sdk::testing::{Host, Response, Sent};
+use probity_sdk::testing::{ContextLevel, Host, Response, Sent};
 use probity_sdk::{Error, Map, NodeType, Value};
 
 /// One recorded case.
@@ -19,6 +19,8 @@ pub struct Case {
     pub config: Map<String, Value>,
     events: Vec<Value>,
     http: Vec<Value>,
+    /// The whole case, for the world around the node: `env`, `flowContext`, `globalContext`, `files`, `now`.
+    world: Value,
 }
 
 /// What came of a case.
@@ -51,6 +53,7 @@ impl Case {
             config,
             events: list("events"),
             http: list("http"),
+            world: case.clone(),
         }
     }
 
@@ -85,6 +88,7 @@ impl Case {
         for answer in &self.http {
             prepare(&host, answer);
         }
+        surround(&host, &self.world);
         let mut config = self.config.clone();
         config.extend(more.as_object().cloned().unwrap_or_default());
         let mut outcome = Outcome { sent: Vec::new(), errors: Vec::new() };
@@ -123,11 +127,22 @@ impl Outcome {
 /// Replays the right cases of a type; `differs` lists the titles (behind `<type>: `) that shall differ. Every
 /// difference must be listed and every listed one must differ.
 pub fn compare<N: NodeType>(more: &Value, differs: &[&str], tidy: fn(&mut Value)) {
+    compare_sent::<N>(more, differs, tidy, |_| true);
+}
+
+/// As [`compare`], for a node type with more outputs than the original: only what leaves by `output`, counted from 0.
+pub fn compare_output<N: NodeType>(output: u32, more: &Value, differs: &[&str], tidy: fn(&mut Value)) {
+    compare_sent::<N>(more, differs, tidy, |sent| sent.port == output);
+}
+
+fn compare_sent<N: NodeType>(more: &Value, differs: &[&str], tidy: fn(&mut Value), counts: impl Fn(&Sent) -> bool) {
     let mut problems = Vec::new();
     let all = cases(N::TYPE);
     let short = |case: &Case| case.title.trim_start_matches(N::TYPE).trim_start_matches(": ").to_owned();
     for case in all.iter().filter(|case| case.right) {
-        let found = case.replay::<N>(more).difference(case, tidy);
+        let mut outcome = case.replay::<N>(more);
+        outcome.sent.retain(&counts);
+        let found = outcome.difference(case, tidy);
         match (found, differs.contains(&short(case).as_str())) {
             (Some(difference), false) => problems.push(format!("{}: {difference}", case.title)),
             (None, true) => problems.push(format!("{}: is as it was recorded, yet listed", case.title)),
@@ -140,6 +155,27 @@ pub fn compare<N: NodeType>(more: &Value, differs: &[&str], tidy: fn(&mut Value)
         }
     }
     assert!(problems.is_empty(), "{} differences\n\n{}", problems.len(), problems.join("\n\n"));
+}
+
+/// Sets up what was around the node. Files are named by what follows `{{files}}/`.
+fn surround(host: &Host, world: &Value) {
+    let entries = |name: &str| world[name].as_object().cloned().unwrap_or_default();
+    for (name, value) in entries("env") {
+        host.env(&name, value.as_str().unwrap_or_default());
+    }
+    for (level, name) in [(ContextLevel::Flow, "flowContext"), (ContextLevel::Global, "globalContext")] {
+        for (path, value) in entries(name) {
+            host.context(level, &path, plain(&value));
+        }
+    }
+    for (name, content) in entries("files") {
+        let content = content.as_str().map_or_else(Vec::new, |text| text.as_bytes().to_vec());
+        host.file(&format!("{{{{files}}}}/{name}"), content);
+    }
+    let now = world["now"].as_str().and_then(status_conventions::date::milliseconds);
+    if let Some(now) = now.and_then(|now| u64::try_from(now).ok()) {
+        host.now_ms(now);
+    }
 }
 
 fn prepare(host: &Host, answer: &Value) {
