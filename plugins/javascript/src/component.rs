@@ -1,0 +1,129 @@
+//! The component: its exports, and the engine's imports as a `Host`.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::bindings::exports::probity::plugin::handler::{Description, Guest};
+use crate::bindings::probity::plugin as engine;
+use crate::host::{ContextLevel, Emission, Host, Level, Request, Response, Scope};
+use crate::interpreter::{Handler, Interpreter, load_source};
+use crate::{Failure, Message, Value};
+
+struct Component;
+
+struct Engine;
+
+impl Host for Engine {
+    fn emit(&self, what: Emission) -> Result<(), Failure> {
+        engine::node::emit(&what)
+    }
+    fn status(&self, fill: Option<&str>, shape: Option<&str>, text: &str) {
+        engine::node::status(fill, shape, text);
+    }
+    fn log(&self, level: Level, text: &str) {
+        engine::node::log(level, text);
+    }
+    fn id(&self) -> String {
+        engine::node::id()
+    }
+    fn config(&self) -> String {
+        engine::node::config()
+    }
+    fn now(&self) -> u64 {
+        engine::clock::now()
+    }
+    fn sleep(&self, ms: u32) {
+        engine::clock::sleep(ms);
+    }
+    fn random(&self, len: u32) -> Vec<u8> {
+        engine::random::bytes(len)
+    }
+    fn secret(&self, name: &str) -> Result<String, Failure> {
+        engine::secrets::placeholder(name)
+    }
+    fn send(&self, what: &Request) -> Result<Response, Failure> {
+        engine::http::send(what)
+    }
+    fn state_get(&self, scope: Scope, key: &str) -> Option<Vec<u8>> {
+        engine::state::get(scope, key)
+    }
+    fn state_set(&self, scope: Scope, key: &str, value: &[u8]) -> Result<(), Failure> {
+        engine::state::set(scope, key, value)
+    }
+    fn state_delete(&self, scope: Scope, key: &str) {
+        engine::state::delete(scope, key);
+    }
+    fn state_compare_and_set(
+        &self,
+        scope: Scope,
+        key: &str,
+        old: Option<&[u8]>,
+        new: Option<&[u8]>,
+    ) -> Result<bool, Failure> {
+        engine::state::compare_and_set(scope, key, old, new)
+    }
+    fn attach(&self, key: &str, value: &str, outcome: Option<bool>) -> Result<String, Failure> {
+        engine::evidence::attach(key, value, outcome)
+    }
+    fn evaluate(&self, kind: &str, text: &str) -> Result<Option<Value>, Failure> {
+        engine::typed_input::evaluate(kind, text)
+    }
+    fn context_get(&self, level: ContextLevel, path: &str) -> Result<Option<String>, Failure> {
+        engine::context::get(level, path)
+    }
+    fn context_set(&self, level: ContextLevel, path: &str, value: Option<&str>) -> Result<(), Failure> {
+        engine::context::set(level, path, value)
+    }
+    fn read(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        engine::files::read(path)
+    }
+}
+
+thread_local! {
+    static LOADED: RefCell<Option<Result<Interpreter, Failure>>> = const { RefCell::new(None) };
+}
+
+/// Uses the loaded source, which is loaded first if this is the instance's first call.
+fn loaded<T>(use_it: impl FnOnce(&mut Interpreter) -> Result<T, Failure>) -> Result<T, Failure> {
+    LOADED.with(|l| {
+        let mut l = l.borrow_mut();
+        let interpreter = l.get_or_insert_with(|| {
+            crate::host::install(Rc::new(Engine));
+            let (file, text) = engine::script::source();
+            load_source(&file, &text)
+        });
+        match interpreter {
+            Ok(interpreter) => use_it(interpreter),
+            Err(failure) => Err(failure.clone()),
+        }
+    })
+}
+
+impl Guest for Component {
+    fn describe() -> Vec<Description> {
+        match loaded(|i| Ok(i.describe().to_vec())) {
+            Ok(descriptions) => descriptions,
+            // The contract's `describe` cannot fail, so the reason goes to the log before the call ends here.
+            Err(failure) => {
+                engine::node::log(Level::Error, &failure.message);
+                core::arch::wasm32::unreachable()
+            }
+        }
+    }
+
+    fn process(node_type: String, input: Message) -> Result<(), Failure> {
+        loaded(|i| i.handle(Handler::Process, &node_type, input))
+    }
+
+    fn run_end(node_type: String, last: Message) -> Result<(), Failure> {
+        loaded(|i| i.handle(Handler::RunEnd, &node_type, last))
+    }
+}
+
+crate::bindings::export!(Component with_types_in crate::bindings);
+
+/// QuickJS's own clock: nothing of ours uses it, so it stands still. `Date` asks the engine where the node may.
+#[unsafe(no_mangle)]
+pub extern "C" fn __rquickjs_host_now_us() -> f64 {
+    0.0
+}

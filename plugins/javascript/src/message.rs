@@ -1,0 +1,301 @@
+//! Messages between the engine and JavaScript: properties are read when the author first touches them, and only what
+//! differs from what came goes back.
+
+use std::cell::RefCell;
+
+use rquickjs::function::This;
+use rquickjs::{Ctx, Error, Function, Object, Persistent, Result, Value as Js};
+
+use crate::call::{self, Incoming};
+use crate::host::{Emission, host};
+use crate::raw::{self, Kept, Name, Own};
+use crate::{Property, Value};
+
+/// Property names an instance remembers with their accessors; messages with more of them are read at once.
+const NAMES_MAX: usize = 64;
+
+/// Objects and longer texts are left unread until touched.
+const READ_AT_ONCE_BYTES_MAX: usize = 64;
+
+struct Slot {
+    text: String,
+    name: Name,
+    setter: Kept,
+}
+
+/// What an instance keeps about messages.
+struct Table {
+    /// The enumerable symbol under which a message carries its call's id: copies made by `{...msg}` or `Object.assign`
+    /// keep it, and so stand for the same message.
+    mark: Name,
+    /// Makes a Buffer of a Uint8Array.
+    to_buffer: Persistent<Function<'static>>,
+    /// Makes Buffers of `{"type":"Buffer","data":[…]}` within a value.
+    revive: Persistent<Function<'static>>,
+    slots: Vec<Slot>,
+    getters: Vec<(Name, Kept)>,
+}
+
+thread_local! {
+    static TABLE: RefCell<Option<Table>> = const { RefCell::new(None) };
+}
+
+/// Sets up; once per instance.
+pub fn install<'js>(ctx: &Ctx<'js>, mark: &Js<'js>, to_buffer: Function<'js>, revive: Function<'js>) -> Result<()> {
+    let table = Table {
+        mark: Name::of_symbol(mark)?,
+        to_buffer: Persistent::save(ctx, to_buffer),
+        revive: Persistent::save(ctx, revive),
+        slots: Vec::new(),
+        getters: Vec::new(),
+    };
+    TABLE.with(|t| *t.borrow_mut() = Some(table));
+    Ok(())
+}
+
+/// Forgets everything; before the runtime goes.
+pub fn uninstall() {
+    TABLE.with(|t| *t.borrow_mut() = None);
+}
+
+fn table<T>(use_it: impl FnOnce(&mut Table) -> T) -> T {
+    TABLE.with(|t| use_it(t.borrow_mut().as_mut().expect("installed before the source is loaded")))
+}
+
+fn mark() -> Name {
+    table(|t| t.mark)
+}
+
+/// The place of a property name, made if new.
+fn place<'js>(ctx: &Ctx<'js>, text: &str) -> Result<Option<usize>> {
+    if let Some(at) = table(|t| t.slots.iter().position(|s| s.text == text)) {
+        return Ok(Some(at));
+    }
+    let at = table(|t| t.slots.len());
+    if at == NAMES_MAX {
+        return Ok(None);
+    }
+    let name = Name::new(ctx, text)?;
+    let getter = Function::new(ctx.clone(), move |ctx: Ctx<'js>, this: This<Js<'js>>| materialise(ctx, this.0, at))?;
+    let setter = Function::new(ctx.clone(), move |this: This<Js<'js>>, value: Js<'js>| -> Result<()> {
+        match this.0.as_object() {
+            Some(object) => raw::define(object, name, value),
+            None => Ok(()),
+        }
+    })?;
+    table(|t| {
+        t.slots.push(Slot { text: text.to_owned(), name, setter: Kept::new(setter.into_value()) });
+        t.getters.push((name, Kept::new(getter.into_value())));
+    });
+    Ok(Some(at))
+}
+
+/// The message object of the call that has begun.
+pub fn build<'js>(ctx: &Ctx<'js>, id: u32, properties: Vec<Property>) -> Result<Object<'js>> {
+    let message = Object::new(ctx.clone())?;
+    let mut incoming = Vec::with_capacity(properties.len());
+    for mut property in properties {
+        let at = place(ctx, &property.name)?;
+        match at {
+            Some(at) if !at_once(&property.value) => {
+                let (name, getter, setter) = table(|t| (t.slots[at].name, t.getters[at].1, t.slots[at].setter));
+                raw::define_accessor(&message, name, getter, setter)?;
+            }
+            Some(at) => {
+                let name = table(|t| t.slots[at].name);
+                raw::define(&message, name, read(ctx, &mut property.value)?)?;
+            }
+            None => message.set(property.name.as_str(), read(ctx, &mut property.value)?)?,
+        }
+        incoming.push(Incoming { property, place: at });
+    }
+    raw::define(&message, mark(), Js::new_number(ctx.clone(), f64::from(id)))?;
+    call::peek(|call| call.incoming = incoming);
+    Ok(message)
+}
+
+fn at_once(value: &Value) -> bool {
+    match value {
+        Value::Bytes(_) => false,
+        Value::Json(text) => text.len() <= READ_AT_ONCE_BYTES_MAX && !text.starts_with(['{', '[']),
+    }
+}
+
+fn read<'js>(ctx: &Ctx<'js>, value: &mut Value) -> Result<Js<'js>> {
+    match value {
+        Value::Bytes(bytes) => buffer(ctx, bytes),
+        Value::Json(text) => from_json(ctx, text),
+    }
+}
+
+/// A Buffer of `bytes`.
+pub fn buffer<'js>(ctx: &Ctx<'js>, bytes: &[u8]) -> Result<Js<'js>> {
+    let to_buffer = table(|t| t.to_buffer.clone());
+    to_buffer.restore(ctx)?.call((raw::uint8_array(ctx, bytes)?,))
+}
+
+/// The value of JSON text the engine gave, Buffers within it made Buffers again.
+pub fn from_json<'js>(ctx: &Ctx<'js>, text: &mut String) -> Result<Js<'js>> {
+    // A text without escapes needs no parser.
+    if let Some(plain) = text.strip_prefix('"').and_then(|t| t.strip_suffix('"'))
+        && !plain.contains('\\')
+    {
+        return raw::string(ctx, plain);
+    }
+    let value = raw::parse_json(ctx, text)?;
+    if text.contains(r#""type":"Buffer""#) {
+        let revive = table(|t| t.revive.clone());
+        return revive.restore(ctx)?.call((value,));
+    }
+    Ok(value)
+}
+
+/// What a property's accessor does: reads the text, and puts the value in its own place.
+fn materialise<'js>(ctx: Ctx<'js>, this: Js<'js>, at: usize) -> Result<Js<'js>> {
+    let Some(object) = this.as_object() else { return Ok(Js::new_undefined(ctx)) };
+    let id = raw::get(&this, mark())?.as_number();
+    let taken = call::peek(|call| {
+        if id != Some(f64::from(call.id)) {
+            return None;
+        }
+        let found = call.incoming.iter_mut().find(|i| i.place == Some(at))?;
+        // Taken out while JavaScript may run, put back below.
+        Some(std::mem::replace(&mut found.property.value, Value::Json(String::new())))
+    });
+    let name = table(|t| t.slots[at].name);
+    let Some(mut value) = taken.flatten() else {
+        let text = table(|t| t.slots[at].text.clone());
+        return Err(call::throw(
+            &ctx,
+            &format!(
+                "msg.{text} was not read while its message was handled; a message kept for later is a copy: \
+                 RED.util.cloneMessage(msg)"
+            ),
+            Some("stale_message"),
+        ));
+    };
+    let js = read(&ctx, &mut value);
+    call::peek(|call| {
+        if let Some(found) = call.incoming.iter_mut().find(|i| i.place == Some(at)) {
+            found.property.value = value;
+        }
+    });
+    let js = js?;
+    raw::define(object, name, js.clone())?;
+    Ok(js)
+}
+
+/// Sends `message` to output `port`: as the message being handled if it is that one or a copy of it, else as a new one.
+pub fn emit<'js>(ctx: Ctx<'js>, port: u32, message: Js<'js>) -> Result<()> {
+    let Some(object) = message.as_object().filter(|o| !o.is_function() && !o.is_array()) else {
+        return Err(call::throw_type(&ctx, &format!("node.send() takes message objects, not {}", kind(&message))));
+    };
+    let origin = raw::get(&message, mark())?.as_number();
+    let (keep, count) =
+        call::with(&ctx, "node.send()", |call| (origin == Some(f64::from(call.id)), call.incoming.len()))?;
+    let mut kept = vec![false; count];
+    let mut set = Vec::new();
+    let getters = table(|t| t.getters.clone());
+    raw::own_properties(object, &getters, |name, own| {
+        let value = match own {
+            Own::Accessor(at) if keep => {
+                call::peek(|call| {
+                    if let Some(i) = call.incoming.iter().position(|i| i.place == Some(at)) {
+                        kept[i] = true;
+                    }
+                });
+                return Ok(());
+            }
+            Own::Accessor(_) => raw::get(object.as_value(), name)?,
+            Own::Value(value) => value,
+        };
+        if value.is_undefined() {
+            return Ok(());
+        }
+        let slot = getters.iter().position(|(n, _)| *n == name);
+        let text = match slot {
+            Some(at) => table(|t| t.slots[at].text.clone()),
+            None => raw::name_text(&ctx, name)?,
+        };
+        let value = outgoing(&ctx, &text, &value)?;
+        let same = call::peek(|call| {
+            let i = call.incoming.iter().position(|i| i.property.name == text).filter(|_| keep)?;
+            kept[i] = true;
+            Some(same(&call.incoming[i].property.value, &value))
+        });
+        if same.flatten() != Some(true) {
+            set.push(Property { name: text, value });
+        }
+        Ok(())
+    })?;
+    let delete = if keep && kept.contains(&false) {
+        call::with(&ctx, "node.send()", |call| {
+            let gone = call.incoming.iter().zip(&kept).filter(|(_, kept)| !**kept);
+            gone.map(|(i, _)| i.property.name.clone()).collect()
+        })?
+    } else {
+        Vec::new()
+    };
+    call::host_result(&ctx, host().emit(Emission { port, keep, set, delete }))
+}
+
+/// A JavaScript value as the engine takes it. `what` names it in errors.
+pub fn outgoing<'js>(ctx: &Ctx<'js>, what: &str, value: &Js<'js>) -> Result<Value> {
+    if let Some(bytes) = raw::bytes(value) {
+        return Ok(Value::Bytes(bytes));
+    }
+    json(ctx, &format!("msg.{what}"), value).map(Value::Json)
+}
+
+/// JSON text of a value; `what` names it in errors.
+pub fn json<'js>(ctx: &Ctx<'js>, what: &str, value: &Js<'js>) -> Result<String> {
+    match raw::stringify(ctx, value) {
+        Ok(Some(text)) => Ok(text),
+        Ok(None) => Err(call::throw_type(ctx, &format!("{what} is {}, which cannot leave the node", kind(value)))),
+        Err(Error::Exception) => Err(named(ctx, what)),
+        Err(e) => Err(e),
+    }
+}
+
+/// Puts `what` before the message of the pending exception, when that is a TypeError of `JSON.stringify`.
+fn named<'js>(ctx: &Ctx<'js>, what: &str) -> Error {
+    let thrown = ctx.catch();
+    if let Some(error) = thrown.as_object().filter(|o| o.is_error())
+        && error.get::<_, String>("name").is_ok_and(|n| n == "TypeError")
+        && let Ok(message) = error.get::<_, String>("message")
+        && error.set("message", format!("{what} cannot leave the node: {message}")).is_err()
+    {
+        let _ = ctx.catch();
+    }
+    ctx.throw(thrown)
+}
+
+fn same(came: &Value, goes: &Value) -> bool {
+    match (came, goes) {
+        (Value::Json(a), Value::Json(b)) => a == b,
+        (Value::Bytes(a), Value::Bytes(b)) => a == b,
+        _ => false,
+    }
+}
+
+fn kind(value: &Js<'_>) -> &'static str {
+    if value.is_array() {
+        "an array"
+    } else if value.is_function() {
+        "a function"
+    } else if value.is_string() {
+        "a string"
+    } else if value.is_number() {
+        "a number"
+    } else if value.is_bool() {
+        "a boolean"
+    } else if value.is_symbol() {
+        "a symbol"
+    } else if value.is_big_int() {
+        "a BigInt"
+    } else if value.is_null() {
+        "null"
+    } else {
+        "undefined"
+    }
+}
