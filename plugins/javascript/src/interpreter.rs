@@ -8,7 +8,7 @@ use rquickjs::{Context, Ctx, Function, Module, Object, Persistent, Promise, Resu
 use crate::call::{self, Call, Capabilities};
 use crate::host::host;
 use crate::raw::Kept;
-use crate::{Description, Failure, Message, failure, message, prelude, timers};
+use crate::{Description, Failure, Message, failure, json, message, prelude, timers};
 
 /// Stack of JavaScript calls, bytes: deeper recursion is a RangeError. A quarter of the component's own stack, and
 /// what wasm frames for it take of the host's stays below the engine's limit.
@@ -289,6 +289,7 @@ impl Drop for Interpreter {
         timers::clear_all();
         REJECTED.with(|r| r.borrow_mut().clear());
         message::uninstall();
+        json::forget();
     }
 }
 

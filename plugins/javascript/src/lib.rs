@@ -12,8 +12,11 @@ mod call;
 #[cfg(target_arch = "wasm32")]
 mod component;
 mod failure;
+#[cfg(any(target_arch = "wasm32", test))]
+mod heap;
 pub mod host;
 pub mod interpreter;
+mod json;
 mod message;
 mod natives;
 mod prelude;
@@ -23,3 +26,8 @@ mod web;
 
 pub use bindings::exports::probity::plugin::handler::Description;
 pub use bindings::probity::plugin::types::{Failure, Message, Property, Value};
+
+/// Natively the tests' own allocator is the better one: they have threads.
+#[cfg(target_arch = "wasm32")]
+#[global_allocator]
+static HEAP: heap::Heap = heap::Heap::new();

@@ -9,7 +9,7 @@ use rquickjs::{Ctx, Error, Function, Object, Persistent, Result, Value as Js};
 use crate::call::{self, Incoming};
 use crate::host::{Emission, host};
 use crate::raw::{self, Kept, Name, Own};
-use crate::{Property, Value};
+use crate::{Property, Value, json};
 
 /// Property names an instance remembers with their accessors; messages with more of them are read at once.
 const NAMES_MAX: usize = 64;
@@ -142,7 +142,7 @@ pub fn from_json<'js>(ctx: &Ctx<'js>, text: &mut String) -> Result<Js<'js>> {
     {
         return raw::string(ctx, plain);
     }
-    let value = raw::parse_json(ctx, text)?;
+    let value = json::read(ctx, text)?;
     if text.contains(r#""type":"Buffer""#) {
         let revive = table(|t| t.revive.clone());
         return revive.restore(ctx)?.call((value,));
@@ -244,12 +244,12 @@ pub fn outgoing<'js>(ctx: &Ctx<'js>, what: &str, value: &Js<'js>) -> Result<Valu
     if let Some(bytes) = raw::bytes(value) {
         return Ok(Value::Bytes(bytes));
     }
-    json(ctx, &format!("msg.{what}"), value).map(Value::Json)
+    to_json(ctx, &format!("msg.{what}"), value).map(Value::Json)
 }
 
 /// JSON text of a value; `what` names it in errors.
-pub fn json<'js>(ctx: &Ctx<'js>, what: &str, value: &Js<'js>) -> Result<String> {
-    match raw::stringify(ctx, value) {
+pub fn to_json<'js>(ctx: &Ctx<'js>, what: &str, value: &Js<'js>) -> Result<String> {
+    match json::write(ctx, value) {
         Ok(Some(text)) => Ok(text),
         Ok(None) => Err(call::throw_type(ctx, &format!("{what} is {}, which cannot leave the node", kind(value)))),
         Err(Error::Exception) => Err(named(ctx, what)),

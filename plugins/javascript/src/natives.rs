@@ -5,7 +5,7 @@ use rquickjs::{Ctx, Function, Object, Result, Value};
 
 use crate::call::{self, Capability};
 use crate::host::{ContextLevel, Level, Scope, host};
-use crate::message::{self, buffer, from_json, json};
+use crate::message::{self, buffer, from_json, to_json};
 use crate::{Failure, bytes, raw, timers, web};
 
 /// An object with all of them.
@@ -123,7 +123,7 @@ fn state_swap<'js>(
 
 fn evidence<'js>(ctx: Ctx<'js>, key: Value<'js>, value: Value<'js>, outcome: Option<bool>) -> Result<String> {
     call::need(&ctx, "node.evidence()", Capability::Evidence)?;
-    let value = json(&ctx, "the value of node.evidence()", &value)?;
+    let value = to_json(&ctx, "the value of node.evidence()", &value)?;
     call::host_result(&ctx, host().attach(&raw::text(&key)?, &value, outcome))
 }
 
@@ -154,7 +154,7 @@ fn context_get<'js>(ctx: Ctx<'js>, level: i32, path: Value<'js>) -> Result<Value
 
 fn context_set<'js>(ctx: Ctx<'js>, level: i32, path: Value<'js>, value: Value<'js>) -> Result<()> {
     call::need(&ctx, "context", Capability::Context)?;
-    let text = if value.is_undefined() { None } else { Some(json(&ctx, "the value of context.set()", &value)?) };
+    let text = if value.is_undefined() { None } else { Some(to_json(&ctx, "the value of context.set()", &value)?) };
     call::host_result(&ctx, host().context_set(context_level(level), &raw::text(&path)?, text.as_deref()))
 }
 

@@ -33,6 +33,11 @@ impl Kept {
 pub struct Name(qjs::JSAtom);
 
 impl Name {
+    /// The atom itself.
+    pub fn atom(self) -> qjs::JSAtom {
+        self.0
+    }
+
     /// The atom of `text`; kept for the life of the instance.
     pub fn new(ctx: &Ctx<'_>, text: &str) -> Result<Name> {
         // SAFETY: pointer and length are those of `text`.
@@ -75,7 +80,7 @@ pub fn stringify(ctx: &Ctx<'_>, value: &Value<'_>) -> Result<Option<String>> {
 }
 
 /// `JSON.stringify` writes half a surrogate pair as `\udXXX`, which no other JSON reader takes: U+FFFD instead.
-fn without_lone_surrogates(text: String) -> String {
+pub fn without_lone_surrogates(text: String) -> String {
     if !text.contains("\\ud") {
         return text;
     }
