@@ -105,7 +105,9 @@ pub fn with<T>(ctx: &Ctx<'_>, what: &str, use_it: impl FnOnce(&mut Call) -> T) -
         Some(_) => Err(throw(ctx, &format!("{what}: this call has already failed"), Some("call_over"))),
         None => Err(throw(
             ctx,
-            &format!("{what} works only while a message is handled, not while the source is loaded: call it from process()"),
+            &format!(
+                "{what} works only while a message is handled, not while the source is loaded: call it from process()"
+            ),
             Some("no_call"),
         )),
     })

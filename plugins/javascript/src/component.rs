@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::bindings::exports::probity::plugin::handler::{Description, Guest};
 use crate::bindings::probity::plugin as engine;
 use crate::host::{ContextLevel, Emission, Host, Level, Request, Response, Scope};
-use crate::interpreter::{Handler, Interpreter, load_source};
+use crate::interpreter::{Handler, Interpreter, Prepared};
 use crate::{Failure, Message, Value};
 
 struct Component;
@@ -83,14 +83,32 @@ thread_local! {
     static LOADED: RefCell<Option<Result<Interpreter, Failure>>> = const { RefCell::new(None) };
 }
 
+thread_local! {
+    /// Made when the component was built, and in the memory that every instance begins with.
+    static PREPARED: RefCell<Option<Result<Prepared, Failure>>> = const { RefCell::new(None) };
+}
+
+fn prepare() -> Result<Prepared, Failure> {
+    crate::host::install(Rc::new(Engine));
+    Prepared::new()
+}
+
+/// Called by `snapshot/` at build time.
+#[unsafe(export_name = "wizer-initialize")]
+pub extern "C" fn initialize() {
+    let prepared = prepare();
+    assert!(prepared.is_ok(), "{:?}", prepared.err());
+    PREPARED.with(|p| *p.borrow_mut() = Some(prepared));
+}
+
 /// Uses the loaded source, which is loaded first if this is the instance's first call.
 fn loaded<T>(use_it: impl FnOnce(&mut Interpreter) -> Result<T, Failure>) -> Result<T, Failure> {
     LOADED.with(|l| {
         let mut l = l.borrow_mut();
         let interpreter = l.get_or_insert_with(|| {
-            crate::host::install(Rc::new(Engine));
+            let prepared = PREPARED.with(|p| p.borrow_mut().take()).unwrap_or_else(prepare)?;
             let (file, text) = engine::script::source();
-            load_source(&file, &text)
+            prepared.load(&file, &text)
         });
         match interpreter {
             Ok(interpreter) => use_it(interpreter),

@@ -1,14 +1,14 @@
 //! One source in one QuickJS: loaded once, then called for every message.
 
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 
 use rquickjs::promise::PromiseState;
 use rquickjs::{Context, Ctx, Function, Module, Object, Persistent, Promise, Result, Runtime, Value};
 
 use crate::call::{self, Call, Capabilities};
-use crate::host::host;
 use crate::raw::Kept;
-use crate::{Description, Failure, Message, failure, json, message, prelude, timers};
+use crate::{Description, Failure, Message, failure, json, message, prelude, raw, timers};
 
 /// Stack of JavaScript calls, bytes: deeper recursion is a RangeError. A quarter of the component's own stack, and
 /// what wasm frames for it take of the host's stays below the engine's limit.
@@ -41,9 +41,7 @@ pub struct Interpreter {
     send: Kept,
     send_later: Kept,
     calls: u32,
-    // The context goes before the runtime.
-    context: Context,
-    runtime: Runtime,
+    context: ManuallyDrop<Context>,
 }
 
 type Rejection = (Persistent<Value<'static>>, Persistent<Value<'static>>);
@@ -55,8 +53,8 @@ thread_local! {
 
 /// An engine with our own JavaScript in it, waiting for a source.
 pub struct Prepared {
-    runtime: Runtime,
-    context: Context,
+    /// Never taken apart: an instance ends with its memory, and until then keeps values of QuickJS everywhere.
+    context: ManuallyDrop<Context>,
     api: Persistent<Object<'static>>,
 }
 
@@ -68,23 +66,23 @@ impl Prepared {
         runtime.set_max_stack_size(STACK_BYTES_MAX);
         runtime.set_gc_threshold(COLLECT_AFTER_BYTES);
         runtime.set_host_promise_rejection_tracker(Some(Box::new(track)));
-        let context = Context::full(&runtime).map_err(unusable)?;
+        let context = ManuallyDrop::new(Context::full(&runtime).map_err(unusable)?);
         let api = context.with(|ctx| {
             let prepared = prepare(&ctx);
             prepared.map_err(|e| failure::from_error(&ctx, e))
         })?;
-        Ok(Prepared { runtime, context, api })
+        Ok(Prepared { context, api })
     }
 
     /// Loads an author's source; `file` is its name in messages.
     pub fn load(self, file: &str, source: &str) -> std::result::Result<Interpreter, Failure> {
-        let Prepared { runtime, context, api } = self;
+        let Prepared { context, api } = self;
         let loaded = context.with(|ctx| {
             let api = api.restore(&ctx).map_err(|e| failure::from_error(&ctx, e))?;
-            load(&ctx, &runtime, &api, file, source)
+            load(&ctx, &api, file, source)
         })?;
         let (types, descriptions, [node, send, send_later]) = loaded;
-        Ok(Interpreter { types, descriptions, node, send, send_later, calls: 0, context, runtime })
+        Ok(Interpreter { types, descriptions, node, send, send_later, calls: 0, context })
     }
 }
 
@@ -97,17 +95,11 @@ fn prepare(ctx: &Ctx<'_>) -> Result<Persistent<Object<'static>>> {
 
 type Loaded = (Vec<NodeType>, Vec<Description>, [Kept; 3]);
 
-fn load<'js>(
-    ctx: &Ctx<'js>,
-    runtime: &Runtime,
-    api: &Object<'js>,
-    file: &str,
-    source: &str,
-) -> std::result::Result<Loaded, Failure> {
+fn load<'js>(ctx: &Ctx<'js>, api: &Object<'js>, file: &str, source: &str) -> std::result::Result<Loaded, Failure> {
     let failed = |e| failure::from_error(ctx, e);
     let declared = Module::declare(ctx.clone(), file, source).map_err(failed)?;
     let (module, evaluated) = declared.eval().map_err(failed)?;
-    drain(ctx, runtime).map_err(failed)?;
+    drain(ctx).map_err(failed)?;
     match evaluated.state() {
         PromiseState::Pending => {
             return Err(Failure {
@@ -248,10 +240,10 @@ impl Interpreter {
 
     /// Runs jobs and timers until none is left.
     fn drive(&self, ctx: &Ctx<'_>) -> Result<()> {
-        drain(ctx, &self.runtime)?;
+        drain(ctx)?;
         while timers::waiting() {
             timers::run_next(ctx)?;
-            drain(ctx, &self.runtime)?;
+            drain(ctx)?;
         }
         Ok(())
     }
@@ -274,11 +266,11 @@ impl Interpreter {
         call::peek(|c| c.open = false);
         loop {
             timers::clear_all();
-            if !self.runtime.is_job_pending() && !ctx.has_exception() {
-                break;
+            match raw::run_job(ctx) {
+                Ok(false) => break,
+                Ok(true) => {}
+                Err(_) => drop(ctx.catch()),
             }
-            let _ = drain(ctx, &self.runtime);
-            let _ = ctx.catch();
         }
         REJECTED.with(|r| r.borrow_mut().clear());
     }
@@ -294,9 +286,8 @@ impl Drop for Interpreter {
 }
 
 /// Runs the jobs of promises until none is left.
-fn drain(ctx: &Ctx<'_>, runtime: &Runtime) -> Result<()> {
-    let _ = runtime;
-    while ctx.execute_pending_job() {}
+fn drain(ctx: &Ctx<'_>) -> Result<()> {
+    while raw::run_job(ctx)? {}
     Ok(())
 }
 
@@ -320,10 +311,4 @@ fn unhandled(ctx: &Ctx<'_>) -> Option<Failure> {
     let mut failure = failure::from_thrown(ctx, &reason);
     failure.message.push_str(" (in a promise nobody awaits)");
     Some(failure)
-}
-
-/// Loads the host's source in one go.
-pub fn load_source(file: &str, source: &str) -> std::result::Result<Interpreter, Failure> {
-    let _ = host();
-    Prepared::new()?.load(file, source)
 }

@@ -360,8 +360,12 @@ pub fn write(ctx: &Ctx<'_>, value: &Value<'_>) -> Result<Option<String>> {
         None => crate::raw::Name::new(ctx, "toJSON"),
     })?;
     TO_JSON.with(|t| *t.borrow_mut() = Some(to_json));
-    let mut writer =
-        Writer { ctx: ctx.as_raw().as_ptr(), out: Vec::with_capacity(256), to_json: to_json.atom(), within: Vec::new() };
+    let mut writer = Writer {
+        ctx: ctx.as_raw().as_ptr(),
+        out: Vec::with_capacity(256),
+        to_json: to_json.atom(),
+        within: Vec::new(),
+    };
     match writer.value(value.as_raw()) {
         Ok(true) => Ok(Some(match String::from_utf8(writer.out) {
             Ok(text) => text,
@@ -433,7 +437,7 @@ impl Writer {
         // SAFETY: the value lives; what is got is owned.
         let own = unsafe { Held(self.ctx, qjs::JS_GetProperty(self.ctx, value, self.to_json)) };
         if !is_undefined(own.1) {
-            return self.other(value);
+            return Err(Odd::Unusual);
         }
         self.within.push(pointer);
         let done = if list { self.list(value) } else { self.members(value) };
@@ -441,7 +445,7 @@ impl Writer {
         done.map(|()| true)
     }
 
-    /// What only QuickJS knows how to write: dates, Buffers, boxed values, what has a `toJSON`. If it refers to what
+    /// What only QuickJS knows how to write: dates, Buffers, boxed values. If it refers to what
     /// it is in, QuickJS meets that within it.
     fn other(&mut self, value: qjs::JSValue) -> std::result::Result<bool, Odd> {
         // SAFETY: the value lives; the result is owned.

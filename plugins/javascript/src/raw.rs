@@ -261,6 +261,17 @@ pub fn uint8_array<'js>(ctx: &Ctx<'js>, bytes: &[u8]) -> Result<Value<'js>> {
     own(ctx, unsafe { qjs::JS_NewUint8ArrayCopy(ctx.as_raw().as_ptr(), bytes.as_ptr(), bytes.len() as _) })
 }
 
+/// Runs the next job of a promise; false if there is none. A job that throws leaves its exception pending.
+pub fn run_job(ctx: &Ctx<'_>) -> Result<bool> {
+    let mut of = std::ptr::null_mut();
+    // SAFETY: there is one context.
+    match unsafe { qjs::JS_ExecutePendingJob(qjs::JS_GetRuntime(ctx.as_raw().as_ptr()), &mut of) } {
+        0 => Ok(false),
+        1.. => Ok(true),
+        _ => Err(Error::Exception),
+    }
+}
+
 fn own<'js>(ctx: &Ctx<'js>, value: qjs::JSValue) -> Result<Value<'js>> {
     // SAFETY: callers pass a value that QuickJS handed over.
     unsafe {

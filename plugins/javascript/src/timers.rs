@@ -74,7 +74,8 @@ pub fn waiting() -> bool {
 
 /// Waits for the next one due and calls it.
 pub fn run_next(ctx: &Ctx<'_>) -> Result<()> {
-    let Some((id, due)) = TIMERS.with(|t| t.borrow().waiting.iter().min_by_key(|w| w.due).map(|w| (w.id, w.due))) else {
+    let Some((id, due)) = TIMERS.with(|t| t.borrow().waiting.iter().min_by_key(|w| w.due).map(|w| (w.id, w.due)))
+    else {
         return Ok(());
     };
     if due > 0 {
