@@ -85,7 +85,7 @@ impl Instance {
         let limits = &facts.limits;
         let (ticks, ms) = (ticks(limits.compute_ms_max), limits.compute_ms_max);
         let memory = Memory::new(&facts);
-        let host = Host { facts, node, call: None, memory, ticks, wasi: Wasi::default() };
+        let host = Host { facts, node, call: None, memory, said: None, ticks, wasi: Wasi::default() };
         let mut store = Store::new(code.pre.engine(), host);
         store.limiter(|host| &mut host.memory);
         store.set_epoch_deadline(1);
@@ -229,9 +229,13 @@ fn stopped(host: &Host, error: &wasmtime::Error, doing: &str) -> Fault {
         }
     };
     let mut message = format!("{} was stopped while {doing}: {why}", title(host));
-    let said = host.call.as_deref().and_then(|call| {
-        call.given.log.iter().rev().find(|(level, _)| *level == tracing::Level::ERROR).map(|(_, text)| text)
-    });
+    let said = match host.call.as_deref() {
+        Some(call) => {
+            let errors = call.given.log.iter().rev().filter(|(level, _)| *level == tracing::Level::ERROR);
+            errors.map(|(_, text)| text).next()
+        }
+        None => host.said.as_ref(),
+    };
     if let Some(said) = said.filter(|_| matches!(kind, Kind::Trap | Kind::Memory)) {
         let _ = write!(message, ": {said}");
     }

@@ -94,7 +94,7 @@ fn prepare() -> Result<Prepared, Failure> {
 }
 
 /// Called by `snapshot/` at build time.
-#[unsafe(export_name = "wizer-initialize")]
+#[unsafe(export_name = "probity-prepare")]
 pub extern "C" fn initialize() {
     let prepared = prepare();
     assert!(prepared.is_ok(), "{:?}", prepared.err());

@@ -111,6 +111,8 @@ pub(super) struct Host {
     /// `None` while the guest describes itself.
     pub(super) call: Option<Box<Call>>,
     pub(super) memory: Memory,
+    /// The last error it logged while no message was being handled: why it cannot start or describe itself.
+    pub(super) said: Option<String>,
     /// Ticks of computing left.
     pub(super) ticks: u64,
     pub(super) wasi: super::wasi::Wasi,

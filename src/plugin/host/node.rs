@@ -51,7 +51,11 @@ impl Host {
         let (lines_max, bytes_max) = (self.facts.all.log_lines_max as usize, self.facts.all.log_bytes_max);
         let Some(Given { log, log_cut, .. }) = self.call.as_deref_mut().map(|c| &mut c.given) else {
             let name = &self.facts.name;
-            tracing::debug!(plugin = %name, "{}", cut(text, bytes_max));
+            let text = cut(text, bytes_max);
+            tracing::debug!(plugin = %name, "{text}");
+            if level == tracing::Level::ERROR {
+                self.said = Some(text);
+            }
             return;
         };
         if log.len() < lines_max {

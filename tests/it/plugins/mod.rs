@@ -2,4 +2,5 @@
 
 mod command;
 mod hostile;
+mod javascript;
 pub mod rig;
