@@ -1,4 +1,4 @@
-//! The SDK's Rust bindings, made by `wit-bindgen-rust` as its macro would, so that authors need not compile it.
+//! Rust bindings of the SDK and of the JavaScript interpreter, made by `wit-bindgen-rust` as its macro would, so that authors need not compile it.
 
 use std::path::Path;
 
@@ -8,11 +8,11 @@ use wit_parser::Resolve;
 
 const HEAD: &str = "// Generated from plugins/wit/plugin.wit by `cargo run --manifest-path bindgen/Cargo.toml`. Do not edit.\n";
 
-/// The text of `plugins/sdk/src/bindings.rs` for the world `plugin` of the contract at `wit`.
-pub fn generate(wit: &Path) -> Result<String> {
+/// The text of a crate's `src/bindings.rs` for a world of the contract at `wit`.
+pub fn generate(wit: &Path, world: &str) -> Result<String> {
     let mut resolve = Resolve::default();
     let package = resolve.push_file(wit)?;
-    let world = resolve.select_world(&[package], Some("plugin"))?;
+    let world = resolve.select_world(&[package], Some(world))?;
     let options = wit_bindgen_rust::Opts {
         format: true,
         pub_export_macro: true,

@@ -138,7 +138,7 @@ impl Guest for Component {
     }
 }
 
-crate::bindings::export!(Component with_types_in crate::bindings);
+crate::bindings::export_plugin!(Component);
 
 /// QuickJS's own clock: nothing of ours uses it, so it stands still. `Date` asks the engine where the node may.
 #[unsafe(no_mangle)]
