@@ -80,7 +80,8 @@ async fn messages(bench: &Bench) {
     let got = bench.ask("js-x2", &[], body, &[json!({"n": 21, "t": "a"}), json!({"n": 1, "t": "ü"})]).await;
     assert_eq!(got, [r#"{"n":42,"t":"a!"}"#, r#"{"n":2,"t":"ü!"}"#]);
     // What never crosses comes out again: a message sent on is the one that came.
-    let got = bench.ask("js-keep", &[], "return {...msg, payload: Object.keys(msg).includes('res')}", &[json!(1)]).await;
+    let got =
+        bench.ask("js-keep", &[], "return {...msg, payload: Object.keys(msg).includes('res')}", &[json!(1)]).await;
     assert_eq!(got, ["false"]);
 }
 
@@ -119,7 +120,9 @@ async fn limits_hold(bench: &Bench) {
     let got = bench.ask("js-nested", &[], nested, &[json!(1)]).await;
     assert!(got[0].starts_with("RangeError"), "{}", &got[0][..got[0].len().min(300)]);
 
-    let got = bench.ask("js-loop", &[], "if (msg.payload) for (;;); return { payload: 'fine' }", &[json!(true), json!(false)]).await;
+    let got = bench
+        .ask("js-loop", &[], "if (msg.payload) for (;;); return { payload: 'fine' }", &[json!(true), json!(false)])
+        .await;
     assert!(got[0].contains("computed longer than 2000 ms (compute_ms_max)"), "{got:?}");
     assert_eq!(got[1], "\"fine\"");
 }
@@ -133,7 +136,10 @@ async fn errors(bench: &Bench) {
     for (source, expected) in [
         ("export const node = {\n  type: 'x',\n  process(msg { }\n};", "SyntaxError"),
         ("import x from 'y';", "cannot import 'y': a plugin is one file; bundle it"),
-        ("export const node = { type: 'js-wrong', version: '1', process() {} };", "`version` must be MAJOR.MINOR.PATCH"),
+        (
+            "export const node = { type: 'js-wrong', version: '1', process() {} };",
+            "`version` must be MAJOR.MINOR.PATCH",
+        ),
     ] {
         let refused = bench.load("js-refused", "", granted(&[]), source).await.unwrap_err();
         assert!(refused.contains(expected), "{source}\n{refused}");
