@@ -77,6 +77,11 @@ impl Case {
             .collect()
     }
 
+    /// The requests the original sent: `method`, `url`, `headers`, `body`.
+    pub fn requests(&self) -> Vec<&Value> {
+        self.of_kind("request").collect()
+    }
+
     /// Whether the original reported an error.
     pub fn failed(&self) -> bool {
         self.of_kind("error").next().is_some()
@@ -216,7 +221,7 @@ fn plain(value: &Value) -> Value {
 }
 
 /// Whether the value found is what was recorded; volatile values by their kind, numbers by their value.
-fn same(recorded: &Value, found: &Value) -> bool {
+pub fn same(recorded: &Value, found: &Value) -> bool {
     match (recorded, found) {
         (Value::Object(expected), _) if expected.contains_key("$t") => special(expected, found),
         (Value::Object(expected), Value::Object(object)) => {
