@@ -89,6 +89,11 @@ impl Case {
 
     /// Hands a new node the case's messages, one after the other, each with `more` over the recorded properties.
     pub fn replay<N: NodeType>(&self, more: &Value) -> Outcome {
+        self.replay_in::<N>(more).1
+    }
+
+    /// As [`replay`](Self::replay), with the host it ran in.
+    pub fn replay_in<N: NodeType>(&self, more: &Value) -> (Host, Outcome) {
         let host = Host::new();
         for answer in &self.http {
             prepare(&host, answer);
@@ -104,7 +109,7 @@ impl Case {
                 Err(error) => outcome.errors.push(error),
             }
         }
-        outcome
+        (host, outcome)
     }
 }
 
@@ -185,7 +190,8 @@ fn surround(host: &Host, world: &Value) {
 
 fn prepare(host: &Host, answer: &Value) {
     let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
-    let (method, url) = (text("method"), text("url"));
+    let method = answer["method"].as_str().unwrap_or("GET").to_owned();
+    let url = text("url");
     if let Some(error) = answer["error"].as_str() {
         host.fail(&method, &url, Error::new(error));
         return;
@@ -193,7 +199,14 @@ fn prepare(host: &Host, answer: &Value) {
     let status = answer["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(200);
     let headers = answer["headers"].as_object().into_iter().flatten();
     let headers = headers.map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned())).collect();
-    host.answer_with(&method, &url, Response { status, headers, body: bytes(&answer["body"]) });
+    host.answer_with(&method, &url, Response { status, headers, body: content(answer) });
+}
+
+fn content(answer: &Value) -> Vec<u8> {
+    match answer["text"].as_str() {
+        Some(text) => text.as_bytes().to_vec(),
+        None => bytes(&answer["body"]),
+    }
 }
 
 fn bytes(body: &Value) -> Vec<u8> {

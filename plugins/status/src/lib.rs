@@ -2,11 +2,16 @@
 
 mod asking;
 mod backend;
+mod databinder;
+mod fetching;
 mod filter_scope;
 mod gathering;
+mod linker;
+mod source;
 mod status_storer;
 
+pub use databinder::Databinder;
 pub use filter_scope::FilterScope;
 pub use status_storer::StatusStorer;
 
-probity_sdk::plugin!(StatusStorer, FilterScope);
+probity_sdk::plugin!(StatusStorer, FilterScope, Databinder);

@@ -6,7 +6,7 @@
 use probity_sdk::testing::Host;
 use probity_sdk::{NodeType, Value, json};
 use recorded::{Case, cases};
-use status::{FilterScope, StatusStorer};
+use status::{Databinder, FilterScope, StatusStorer};
 
 const BACKEND: &str = "http://backend.test";
 
@@ -88,4 +88,48 @@ fn status_storer_stores_the_rows_of_the_original_and_says_done_once() {
 #[test]
 fn filter_scope_is_as_recorded() {
     recorded::compare::<FilterScope>(&json!({}), &[], |_| ());
+}
+
+/// The headers of the recorded answers are those of Node.js' `fetch`, which adds a content type of its own.
+fn without_headers(msg: &mut Value) {
+    fn strip(value: &mut Value) {
+        match value {
+            Value::Object(object) => {
+                object.shift_remove("headers");
+                object.values_mut().for_each(strip);
+            }
+            Value::Array(items) => items.iter_mut().for_each(strip),
+            _ => {}
+        }
+    }
+    strip(&mut msg["payload"]);
+}
+
+#[test]
+fn databinder_is_as_recorded() {
+    recorded::compare::<Databinder>(&json!({}), &[], without_headers);
+}
+
+#[test]
+fn databinder_asks_what_the_original_asked() {
+    let mut compared = 0;
+    for case in cases(Databinder::TYPE).into_iter().filter(|case| case.right) {
+        let (host, _) = case.replay_in::<Databinder>(&json!({}));
+        let ours: Vec<(String, String)> = host.requests().iter().map(|r| (r.method.clone(), r.url.clone())).collect();
+        let text = |request: &Value, name: &str| request[name].as_str().unwrap().to_owned();
+        let theirs: Vec<(String, String)> =
+            case.requests().iter().map(|request| (text(request, "method"), text(request, "url"))).collect();
+        assert_eq!(ours, theirs, "{}", case.title);
+        for (ours, theirs) in host.requests().iter().zip(case.requests()) {
+            for (name, value) in theirs["headers"].as_object().unwrap() {
+                let sent = ours.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+                // Node.js' own `accept` is none of the node's.
+                if name != "accept" {
+                    assert_eq!(sent, value.as_str(), "{}: {name}", case.title);
+                }
+            }
+            compared += 1;
+        }
+    }
+    assert!(compared > 30, "{compared}");
 }
