@@ -1,0 +1,47 @@
+//! The nodes against what the originals did where that was right. Differences are listed by the case's name.
+
+use logic::{And, IfElse, Implies, LesserThan, Or};
+use probity_sdk::{Value, json};
+
+fn nothing(_: &mut Value) {}
+
+#[test]
+fn and_does_as_the_original() {
+    recorded::compare::<And>(&json!({}), &[], nothing);
+}
+
+#[test]
+fn or_does_as_the_original() {
+    recorded::compare::<Or>(&json!({}), &[], nothing);
+}
+
+#[test]
+fn implies_does_as_the_original() {
+    recorded::compare::<Implies>(&json!({}), &[], nothing);
+}
+
+#[test]
+fn if_else_does_as_the_original() {
+    recorded::compare::<IfElse>(&json!({}), &[], nothing);
+}
+
+#[test]
+fn lesser_than_does_as_the_original() {
+    let differs = &[
+        // Infinity is null when it crosses into a plugin: an error.
+        "infinity, A first",
+        "infinity, B first",
+        // No number, so an error, not false.
+        "payload a number",
+    ];
+    recorded::compare::<LesserThan>(&json!({}), differs, without_key);
+}
+
+/// The original's evidence has `name` where all others have `key`; ours has both.
+fn without_key(msg: &mut Value) {
+    for evidence in msg["payload"]["evidences"].as_array_mut().into_iter().flatten() {
+        if let Some(evidence) = evidence.as_object_mut().filter(|evidence| evidence.contains_key("name")) {
+            evidence.shift_remove("key");
+        }
+    }
+}
