@@ -3,6 +3,7 @@
 
 pub mod date;
 pub mod event;
+pub mod service;
 pub mod trace;
 pub mod value;
 pub mod verdict;
