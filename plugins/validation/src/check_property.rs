@@ -140,7 +140,8 @@ fn equal(value: &Value, expected: &Value) -> bool {
             let spelt = spelt.trim();
             match value {
                 Value::Number(number) => spelt.parse::<f64>().is_ok_and(|spelt| number.as_f64() == Some(spelt)),
-                other => spelt == other.to_string(),
+                Value::Bool(flag) => spelt == if *flag { "true" } else { "false" },
+                _ => spelt == "null",
             }
         }
         (Value::Number(value), Value::Number(expected)) => value.as_f64() == expected.as_f64(),

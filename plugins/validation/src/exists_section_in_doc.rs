@@ -84,8 +84,8 @@ impl Node for ExistsSectionInDoc {
         let section = config.section.as_str();
         ensure!(!section.trim().is_empty(), "section is empty: the text to look for was expected");
         let bytes = match config.place {
-            Place::Url => config.from_web(cx)?,
-            Place::Github => config.from_github(cx)?,
+            Place::Url => config.fetch(cx)?,
+            Place::Github => config.fetch_of_github(cx)?,
         };
         let document = documents::read(&bytes)?;
         let result = documents::contains(&document.text, section);
@@ -114,13 +114,13 @@ impl Node for ExistsSectionInDoc {
 const TIME: Duration = Duration::from_secs(30);
 
 impl ExistsSectionInDoc {
-    fn from_web(&self, cx: &Context) -> Result<Vec<u8>> {
+    fn fetch(&self, cx: &Context) -> Result<Vec<u8>> {
         ensure!(!self.url.is_empty(), "URL not provided: url is empty, the address of a document was expected");
         let answer = cx.http().get(self.url.as_str()).timeout(TIME).send().context("Error fetching the document")?;
         Ok(service::good(answer, "the document")?.into_bytes())
     }
 
-    fn from_github(&self, cx: &Context) -> Result<Vec<u8>> {
+    fn fetch_of_github(&self, cx: &Context) -> Result<Vec<u8>> {
         let needed = [("user", &self.user), ("repo", &self.repo), ("docName", &self.document)];
         let missing: Vec<&str> = needed.iter().filter(|(_, value)| value.is_empty()).map(|(name, _)| *name).collect();
         ensure!(missing.is_empty(), "Missing required parameters: {} is empty", missing.join(", "));
