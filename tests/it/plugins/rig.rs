@@ -55,6 +55,53 @@ pub fn package(name: &str, more: &str, grants: Granted) -> Package {
     Package { manifest: manifest(name, more), wasm: component(name, |t| t), script: None, granted: grants }
 }
 
+/// A guest that `plugins/build --fixtures` built, with what is granted; `None`, with a word about it, when it is not
+/// there.
+pub fn built(name: &str, granted: Granted) -> Option<Package> {
+    let dir = root().join("plugins/target/fixtures").join(name);
+    let Ok(text) = std::fs::read_to_string(dir.join("plugin.toml")) else {
+        let required = std::env::var_os("PROBITY_REQUIRE_PLUGINS").is_some();
+        assert!(!required, "{name} is not built; run plugins/build --fixtures");
+        eprintln!("SKIPPED: {name} is not built; run plugins/build --fixtures");
+        return None;
+    };
+    let manifest: Manifest = toml::from_str(&text).unwrap();
+    let wasm = std::fs::read(dir.join(manifest.component.as_ref().unwrap())).unwrap().into();
+    Some(Package { manifest, wasm, script: None, granted })
+}
+
+/// An HTTP server on loopback that answers with what it was sent, and remembers it.
+pub struct Upstream {
+    address: std::net::SocketAddr,
+    heard: Arc<Mutex<String>>,
+}
+
+impl Upstream {
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn heard(&self, text: &str) -> bool {
+        self.heard.lock().unwrap().contains(text)
+    }
+}
+
+pub async fn server() -> Upstream {
+    use axum::extract::State;
+    let heard: Arc<Mutex<String>> = Arc::default();
+    let echo = async |State(heard): State<Arc<Mutex<String>>>, headers: axum::http::HeaderMap, body: String| {
+        let lines: Vec<String> =
+            headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        heard.lock().unwrap().push_str(&lines.join("\n"));
+        axum::Json(serde_json::json!({ "headers": lines, "body": body }))
+    };
+    let app = axum::Router::new().fallback(echo).with_state(heard.clone());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    Upstream { address, heard }
+}
+
 /// How plugins run in tests: nothing cached, no secrets.
 pub fn options(limits: Limits) -> Options {
     let evaluate_typed = probity::nodes::typed::evaluate;
@@ -83,13 +130,17 @@ pub struct Outcome {
 
 impl Rig {
     pub fn new(limits: Limits) -> Rig {
+        Rig::with_secrets(limits, |_| None)
+    }
+
+    pub fn with_secrets(limits: Limits, secrets: fn(&str) -> Option<String>) -> Rig {
         let seen: Arc<Mutex<Vec<(RunId, Event)>>> = Arc::default();
         let observed = seen.clone();
         let net = Arc::new(Net::new(NetOptions::default()).unwrap());
         let clock = Clock::System;
         let mut services = Services::new(clock.clone(), Default::default(), net.clone());
         services.observer = Some(Arc::new(move |run, event| observed.lock().unwrap().push((run, event))));
-        let plugins = Plugins::new(options(limits), net, clock);
+        let plugins = Plugins::new(Options { read_secret: Arc::new(secrets), ..options(limits) }, net, clock);
         let engine = Engine::new(Arc::new(services), probity::nodes::catalogue());
         Rig { plugins, engine, seen }
     }
@@ -123,10 +174,11 @@ impl Rig {
 
     /// Hands a message to a node as if a caller waited, and waits for the run's end.
     pub async fn send(&self, deployed: &Arc<Deployed>, node: &str, msg: Msg) -> Outcome {
-        self.run(deployed, node, msg, Trigger::Manual { by: "test".into() }).await
+        self.run(deployed, node, msg, Trigger::Manual { by: "test".into() }).await.1
     }
 
-    pub async fn run(&self, deployed: &Arc<Deployed>, node: &str, msg: Msg, trigger: Trigger) -> Outcome {
+    /// The run's id and what came of it.
+    pub async fn run(&self, deployed: &Arc<Deployed>, node: &str, msg: Msg, trigger: Trigger) -> (RunId, Outcome) {
         let index = deployed.plan.nodes.iter().position(|n| n.id == node).unwrap() as u32;
         let opening = Opening { node: index, start: Start::Deliver, msg, trigger, reply: None };
         let (id, run) = deployed.open(opening).unwrap();
@@ -144,7 +196,7 @@ impl Rig {
             }
             false
         });
-        outcome
+        (id, outcome)
     }
 }
 
