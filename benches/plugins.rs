@@ -60,7 +60,7 @@ impl Bench {
     fn new(cache: PathBuf, limits: Limits) -> Result<Bench> {
         let options = Options {
             limits,
-            cache_dir: Some(cache.clone()),
+            cache_dirs: vec![cache.clone()],
             evaluate_typed: probity::nodes::typed::evaluate,
             read_secret: Arc::new(|_| None),
         };
@@ -92,7 +92,8 @@ fn problems(found: Vec<Diagnostic>) -> anyhow::Error {
 
 /// A message of about 1 KB of JSON.
 fn message(times: u32) -> Msg {
-    let items: Vec<Json> = (0..10).map(|i| json!({"id": i, "name": format!("item number {i}"), "done": i % 2 == 0})).collect();
+    let items: Vec<Json> =
+        (0..10).map(|i| json!({"id": i, "name": format!("item number {i}"), "done": i % 2 == 0})).collect();
     let mut payload = json!({"number": 21.5, "text": "what was promised", "items": items, "filler": ""});
     let missing = 1_000 - payload.to_string().len();
     payload["filler"] = "x".repeat(missing).into();

@@ -113,6 +113,27 @@ pub struct Plugins {
     /// No key: `plugin dev` says so that `dir` is a folder being worked on.
     #[serde(skip)]
     pub development: bool,
+    pub compute_ms_default: u64,
+    pub compute_ms_max: u64,
+    pub call_ms_default: u64,
+    pub call_ms_max: u64,
+    pub memory_bytes_default: u64,
+    pub memory_bytes_max: u64,
+    pub output_bytes_default: u64,
+    pub output_bytes_max: u64,
+    pub state_bytes_default: u64,
+    pub state_bytes_max: u64,
+    pub input_bytes_max: u64,
+    pub emits_max: u32,
+    pub log_lines_max: u32,
+    pub response_bytes_max: usize,
+    pub file_bytes_max: u64,
+    pub instances_max: u32,
+    pub idle_ms_max: u64,
+    pub stops_max: u32,
+    pub stops_ms: u64,
+    pub quarantine_ms: u64,
+    pub watch_ms: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -219,7 +240,8 @@ fn resolve(
     }
     let known = leaves(&merged);
     for (name, value) in variables {
-        if OTHER_VARIABLES.contains(&name.as_str()) || name.starts_with("PROBITY_TEST_") {
+        let others = ["PROBITY_TEST_", "PROBITY_SECRET_"];
+        if OTHER_VARIABLES.contains(&name.as_str()) || others.iter().any(|p| name.starts_with(p)) {
             continue;
         }
         match known.iter().find(|(variable, _)| variable == name) {

@@ -1,45 +1,85 @@
-//! Plugins of a process: found, admitted, loaded, and swapped when their files change.
+//! Plugins of a process: found, admitted, loaded, and swapped when their files or grants change.
 
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use super::admission;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::model::Diagnostic;
+use crate::model::flow::FlowFile;
 use crate::net::Net;
 use crate::plugin::admission::Admitted;
-use crate::plugin::limits::Limits;
-use crate::plugin::{Options, Plugins, ReadSecret};
-use crate::runtime::Catalogue;
+use crate::plugin::granted::Granted;
+use crate::plugin::limits::{CallLimits, Limits};
+use crate::plugin::package::Origin;
+use crate::plugin::{Options, Plugins, ReadSecret, grants};
+use crate::runtime::{Catalogue, Engine};
 
 /// A process without plugins yet.
 pub fn none(config: &Config, net: &Arc<Net>, clock: &Clock) -> Arc<Plugins> {
-    trial(Some(config.data_dir.join("plugin-cache")), Arc::new(Config::secret), net, clock)
+    let own = config.data_dir.join("plugin-cache");
+    let shipped = admission::places(config).into_iter().filter(|p| p.origin == Origin::Shipped);
+    let cache_dirs = [own].into_iter().chain(shipped.map(|place| place.path.join(CACHE))).collect();
+    with(limits(&config.plugins), cache_dirs, Arc::new(Config::secret), net, clock)
 }
 
-/// As [`none`], for trying a plugin: with a cache and secrets of its own.
+/// As [`none`], for trying a plugin: the default limits, a cache and secrets of its own.
 pub fn trial(cache_dir: Option<PathBuf>, read_secret: ReadSecret, net: &Arc<Net>, clock: &Clock) -> Arc<Plugins> {
+    with(Limits::default(), cache_dir.into_iter().collect(), read_secret, net, clock)
+}
+
+fn with(
+    limits: Limits,
+    cache_dirs: Vec<PathBuf>,
+    read_secret: ReadSecret,
+    net: &Arc<Net>,
+    clock: &Clock,
+) -> Arc<Plugins> {
     let evaluate_typed = crate::nodes::typed::evaluate;
-    let options = Options { limits: Limits::default(), cache_dir, evaluate_typed, read_secret };
-    Plugins::new(options, net.clone(), clock.clone())
+    Plugins::new(Options { limits, cache_dirs, evaluate_typed, read_secret }, net.clone(), clock.clone())
+}
+
+/// Folder of compiled code beside shipped plugins (`probity plugin compile`).
+pub const CACHE: &str = "cache";
+
+fn limits(c: &crate::config::Plugins) -> Limits {
+    Limits {
+        default: CallLimits {
+            compute_ms_max: c.compute_ms_default,
+            call_ms_max: c.call_ms_default,
+            memory_bytes_max: c.memory_bytes_default,
+            output_bytes_max: c.output_bytes_default,
+            state_bytes_max: c.state_bytes_default,
+        },
+        max: CallLimits {
+            compute_ms_max: c.compute_ms_max,
+            call_ms_max: c.call_ms_max,
+            memory_bytes_max: c.memory_bytes_max,
+            output_bytes_max: c.output_bytes_max,
+            state_bytes_max: c.state_bytes_max,
+        },
+        input_bytes_max: c.input_bytes_max,
+        emits_max: c.emits_max,
+        log_lines_max: c.log_lines_max,
+        response_bytes_max: c.response_bytes_max,
+        file_bytes_max: c.file_bytes_max,
+        instances_max: c.instances_max.max(1),
+        idle_ms_max: c.idle_ms_max,
+        stops_max: c.stops_max.max(1),
+        stops_ms: c.stops_ms,
+        quarantine_ms: c.quarantine_ms,
+        ..Limits::default()
+    }
 }
 
 /// Loads all plugins that are found and admitted; what is wrong with others is logged, and they stay out.
 pub async fn start(config: &Config, net: &Arc<Net>, clock: &Clock) -> Arc<Plugins> {
     let plugins = none(config, net, clock);
-    let (admitted, problems) = match super::admission::admitted(config) {
-        Ok(found) => found,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            return plugins;
-        }
-    };
-    super::report(&problems);
-    for Admitted { plugin, .. } in admitted {
-        let name = plugin.manifest.name.clone();
-        if let Err(problems) = plugins.load(plugin).await {
-            super::report(&problems.into_iter().map(|d| d.in_file(format!("plugin {name}"))).collect::<Vec<_>>());
-        }
-    }
+    let mut loaded = Loaded::default();
+    loaded.follow(config, &plugins).await;
     plugins
 }
 
@@ -48,4 +88,109 @@ pub fn catalogue(plugins: &Plugins) -> Catalogue {
     let mut catalogue = crate::nodes::catalogue();
     super::report(&plugins.add_to(&mut catalogue));
     catalogue
+}
+
+/// What is loaded, to tell what changed: digest and grants by name.
+#[derive(Default)]
+struct Loaded(BTreeMap<String, (String, Granted)>);
+
+impl Loaded {
+    /// Brings the loaded plugins to what lies in the folders now.
+    async fn follow(&mut self, config: &Config, plugins: &Plugins) {
+        let found = match admission::admitted(config) {
+            Ok((found, problems)) => {
+                super::report(&problems);
+                found
+            }
+            Err(error) => {
+                tracing::error!("{error:#}");
+                return;
+            }
+        };
+        let names: BTreeSet<String> = found.iter().map(|a| a.plugin.manifest.name.clone()).collect();
+        self.0.retain(|name, _| {
+            let stays = names.contains(name);
+            if !stays {
+                tracing::info!(plugin = name, "taken away");
+                plugins.remove(name);
+            }
+            stays
+        });
+        for Admitted { plugin, digest, .. } in found {
+            let (name, is) = (plugin.manifest.name.clone(), (digest, plugin.granted.clone()));
+            if self.0.get(&name) == Some(&is) {
+                continue;
+            }
+            let version = plugin.manifest.version.clone();
+            match plugins.load(plugin).await {
+                Ok(()) => {
+                    tracing::info!(plugin = name, version, "loaded");
+                    self.0.insert(name, is);
+                }
+                Err(problems) => super::report(&in_plugin(&name, problems)),
+            }
+        }
+    }
+}
+
+fn in_plugin(name: &str, problems: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    problems.into_iter().map(|p| if p.file.is_empty() { p.in_file(format!("plugin {name}")) } else { p }).collect()
+}
+
+/// Looks at the files of plugins and grants again and again; what changed is swapped in for new runs, and when node
+/// types came or went, the flows are deployed anew.
+pub async fn watch(config: Config, plugins: Arc<Plugins>, engine: Arc<Engine>, flows: FlowFile) {
+    let clock = engine.services.clock.clone();
+    let mut seen = files(&config);
+    let mut loaded = Loaded::default();
+    // What `start` loaded is the same: nothing is loaded twice for that.
+    if let Ok((found, _)) = admission::admitted(&config) {
+        let is = found.into_iter().map(|a| (a.plugin.manifest.name.clone(), (a.digest, a.plugin.granted)));
+        let here: BTreeSet<String> = plugins.report().into_iter().map(|r| r.name).collect();
+        loaded.0 = is.filter(|(name, _)| here.contains(name)).collect();
+    }
+    loop {
+        clock.sleep(Duration::from_millis(config.plugins.watch_ms.max(10))).await;
+        let now = files(&config);
+        if now == seen {
+            continue;
+        }
+        seen = now;
+        let before = types(&engine.catalogue());
+        loaded.follow(&config, &plugins).await;
+        let catalogue = catalogue(&plugins);
+        if types(&catalogue) != before {
+            engine.set_catalogue(catalogue);
+            let deployed = engine.deploy(super::plan(&engine, &flows));
+            super::report(&deployed.plan.diagnostics);
+            super::report(&deployed.diagnostics);
+        }
+    }
+}
+
+/// Node types with the address of their spec: a type described anew has another.
+fn types(catalogue: &Catalogue) -> Vec<(&'static str, usize)> {
+    catalogue.iter().map(|t| (t.spec.node_type, std::ptr::from_ref(t.spec) as usize)).collect()
+}
+
+/// Files that plugins are made of, with what shows that they changed.
+fn files(config: &Config) -> BTreeMap<PathBuf, (Option<SystemTime>, u64)> {
+    let mut found = BTreeMap::new();
+    for place in admission::places(config) {
+        note(&place.path, 2, &mut found);
+    }
+    note(&grants::path(&config.data_dir), 0, &mut found);
+    found
+}
+
+fn note(path: &Path, depth: u32, found: &mut BTreeMap<PathBuf, (Option<SystemTime>, u64)>) {
+    let Ok(about) = path.metadata() else { return };
+    if about.is_dir() {
+        let below = std::fs::read_dir(path).into_iter().flatten().flatten();
+        for entry in below.filter(|_| depth > 0).filter(|e| e.file_name() != CACHE && e.file_name() != "target") {
+            note(&entry.path(), depth - 1, found);
+        }
+    } else {
+        found.insert(path.to_path_buf(), (about.modified().ok(), about.len()));
+    }
 }

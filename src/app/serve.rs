@@ -99,6 +99,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     };
     let http = tokio::spawn(api::serve(listener, Api::new(parts), when_stopped()));
     let schedule = tokio::spawn(scheduler.run(when_stopped()));
+    let watched = tokio::spawn(super::plugins::watch(config.clone(), plugins, engine.clone(), flows.loaded));
     let (history_stop, history_stopped) = watch::channel(false);
     let history = {
         let (engine, store) = (engine.clone(), store.clone());
@@ -118,6 +119,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     stop.await;
     tracing::info!("stopping; open runs get {} ms", config.shutdown_ms_max);
     let grace = Duration::from_millis(config.shutdown_ms_max);
+    watched.abort();
     stopping.send_replace(true);
     let (cut, ..) = tokio::join!(engine.drain(grace), bounded(&clock, grace, schedule), bounded(&clock, grace, http));
     if cut > 0 {

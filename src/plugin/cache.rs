@@ -12,32 +12,34 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-/// A folder of compiled components.
+/// Folders of compiled components: the first is written to.
 pub(super) struct Cache {
-    dir: Option<PathBuf>,
+    dirs: Vec<PathBuf>,
 }
 
 const SEAL_BYTES: usize = 32;
 const KEY_FILE: &str = "key";
 
 impl Cache {
-    pub(super) fn new(dir: Option<PathBuf>) -> Cache {
-        Cache { dir }
+    pub(super) fn new(dirs: Vec<PathBuf>) -> Cache {
+        Cache { dirs }
     }
 
     /// The component of this WASM: loaded when it was compiled before by this engine, else compiled and kept.
     pub(super) fn component(&self, engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Component> {
-        let Some((dir, key)) = self.dir.as_deref().and_then(|dir| Some((dir, key(dir)?))) else {
-            return Component::new(engine, wasm);
-        };
+        let Some(own) = self.dirs.first() else { return Component::new(engine, wasm) };
         let name = entry(engine, wasm);
-        let path = dir.join(&name);
-        if let Some(component) = load(engine, &path, &name, &key) {
-            return Ok(component);
+        for dir in &self.dirs {
+            let path = dir.join(&name);
+            let sealed = path.is_file().then(|| read_key(dir)).flatten();
+            if let Some(component) = sealed.and_then(|key| load(engine, &path, &name, &key)) {
+                return Ok(component);
+            }
         }
         let component = Component::new(engine, wasm)?;
-        if let Err(error) = component.serialize().and_then(|code| Ok(write(dir, &name, &code, &key)?)) {
-            tracing::warn!(path = %path.display(), "compiled plugin code could not be kept: {error}");
+        let kept = component.serialize().and_then(|code| Ok(write(own, &name, &code, &key(own)?)?));
+        if let Err(error) = kept {
+            tracing::warn!(path = %own.display(), "compiled plugin code could not be kept: {error}");
         }
         Ok(component)
     }
@@ -60,17 +62,22 @@ fn seal(key: &[u8], name: &str, code: &[u8]) -> Hmac<Sha256> {
 }
 
 /// The key of a cache folder, made on first use, readable by its owner only.
-fn key(dir: &Path) -> Option<Vec<u8>> {
-    let path = dir.join(KEY_FILE);
-    let read = || std::fs::read(&path).ok().filter(|key| key.len() == SEAL_BYTES);
-    read().or_else(|| {
-        let mut fresh = [0; SEAL_BYTES];
-        let made = std::fs::create_dir_all(dir).is_ok()
-            && getrandom::fill(&mut fresh).is_ok()
-            && write_new(&path, &fresh).is_ok();
+fn key(dir: &Path) -> std::io::Result<Vec<u8>> {
+    if let Some(key) = read_key(dir) {
+        return Ok(key);
+    }
+    std::fs::create_dir_all(dir)?;
+    let mut fresh = [0; SEAL_BYTES];
+    getrandom::fill(&mut fresh).map_err(std::io::Error::other)?;
+    match write_new(&dir.join(KEY_FILE), &fresh) {
+        Ok(()) => Ok(fresh.to_vec()),
         // Another process may have been first.
-        if made { Some(fresh.to_vec()) } else { read() }
-    })
+        Err(error) => read_key(dir).ok_or(error),
+    }
+}
+
+fn read_key(dir: &Path) -> Option<Vec<u8>> {
+    std::fs::read(dir.join(KEY_FILE)).ok().filter(|key| key.len() == SEAL_BYTES)
 }
 
 fn write_new(path: &Path, content: &[u8]) -> std::io::Result<()> {

@@ -49,10 +49,10 @@ pub struct Limits {
     pub instances_max: u32,
     /// A warm instance is dropped after this long without a call, milliseconds.
     pub idle_ms_max: u64,
-    /// Traps of a node type within [`Limits::traps_ms`] that put it into quarantine.
-    pub traps_max: u32,
+    /// Stops of a node type within [`Limits::stops_ms`] that put it into quarantine.
+    pub stops_max: u32,
     /// Milliseconds.
-    pub traps_ms: u64,
+    pub stops_ms: u64,
     /// How long a quarantine lasts before one message is tried, milliseconds.
     pub quarantine_ms: u64,
 }
@@ -85,8 +85,8 @@ impl Default for Limits {
             file_bytes_max: 64 << 20,
             instances_max: 256,
             idle_ms_max: 600_000,
-            traps_max: 5,
-            traps_ms: 60_000,
+            stops_max: 5,
+            stops_ms: 60_000,
             quarantine_ms: 30_000,
         }
     }

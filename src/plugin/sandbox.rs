@@ -17,8 +17,8 @@ use super::wasi;
 #[derive(Clone)]
 pub struct Options {
     pub limits: Limits,
-    /// Keeps compiled code; `None` compiles anew each time.
-    pub cache_dir: Option<PathBuf>,
+    /// Folders of compiled code: the first is written to, all are read. Without any, code is compiled anew each time.
+    pub cache_dirs: Vec<PathBuf>,
     pub evaluate_typed: EvaluateTyped,
     pub read_secret: ReadSecret,
 }
@@ -54,7 +54,7 @@ const KEEP_RESIDENT_BYTES: usize = 256 << 10;
 impl Sandbox {
     /// Sets the engine up.
     pub(super) fn new(options: &Options) -> wasmtime::Result<Arc<Sandbox>> {
-        let Options { limits, cache_dir, evaluate_typed, read_secret } = options.clone();
+        let Options { limits, cache_dirs, evaluate_typed, read_secret } = options.clone();
         let plain = engine(&limits, false)?;
         let metered = engine(&limits, true)?;
         let ticker = Ticker::start(&[&plain, &metered]);
@@ -65,7 +65,7 @@ impl Sandbox {
             plain,
             metered,
             ticker,
-            cache: Cache::new(cache_dir),
+            cache: Cache::new(cache_dirs),
             surroundings: Surroundings { evaluate_typed, read_secret },
             places,
             limits,

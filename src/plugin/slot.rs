@@ -145,10 +145,10 @@ impl Slot {
         let mut all = lock(&self.quarantine);
         let found = all.entry(node_type.to_string()).or_default();
         found.last = message.lines().next().unwrap_or_default().to_string();
-        let window = SignedDuration::from_millis(limits.traps_ms as i64);
+        let window = SignedDuration::from_millis(limits.stops_ms as i64);
         found.stops.retain(|at| now.duration_since(*at) < window);
         found.stops.push_back(now);
-        if found.trial || found.stops.len() >= limits.traps_max as usize {
+        if found.trial || found.stops.len() >= limits.stops_max as usize {
             found.until = Some(now + SignedDuration::from_millis(limits.quarantine_ms as i64));
             found.trial = false;
             tracing::error!(plugin = %self.name, node_type, "in quarantine: {}", found.last);

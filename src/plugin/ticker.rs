@@ -76,7 +76,7 @@ impl Drop for Shared {
 fn tick(engines: &[EngineWeak], shared: &std::sync::Weak<Shared>) {
     let (mut seen, mut idle) = (0, 0);
     loop {
-        std::thread::sleep(Duration::from_millis(TICK_MS));
+        std::thread::park_timeout(Duration::from_millis(TICK_MS));
         let Some(shared) = shared.upgrade() else { return };
         for engine in engines.iter().filter_map(EngineWeak::upgrade) {
             engine.increment_epoch();

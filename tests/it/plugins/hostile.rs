@@ -21,7 +21,7 @@ fn limits() -> Limits {
     Limits {
         default: small.clone(),
         max: CallLimits { memory_bytes_max: 8 << 20, ..small },
-        traps_max: u32::MAX,
+        stops_max: u32::MAX,
         ..Limits::default()
     }
 }
@@ -110,7 +110,7 @@ fn resident_bytes() -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_repeated_stops_comes_a_quarantine_with_a_way_back() {
-    let rig = Rig::new(Limits { traps_max: 3, ..limits() });
+    let rig = Rig::new(Limits { stops_max: 3, ..limits() });
     rig.load(package("stack", "", granted(&[]))).await.unwrap();
     let flow = rig.deploy(json!([{"id": "bad", "type": "guest-stack"}]));
     for _ in 0..3 {
@@ -196,7 +196,7 @@ async fn without_the_capability_nothing_is_called() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endless_loop_does_not_hold_up_its_neighbours() {
-    let rig = Rig::new(Limits { traps_max: u32::MAX, ..Limits::default() });
+    let rig = Rig::new(Limits { stops_max: u32::MAX, ..Limits::default() });
     rig.load(package("loop", "", granted(&[]))).await.unwrap();
     rig.load(package("pass", "", granted(&[]))).await.unwrap();
     let flow = rig.deploy(json!([

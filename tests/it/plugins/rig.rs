@@ -105,7 +105,7 @@ pub async fn server() -> Upstream {
 /// How plugins run in tests: nothing cached, no secrets.
 pub fn options(limits: Limits) -> Options {
     let evaluate_typed = probity::nodes::typed::evaluate;
-    Options { limits, cache_dir: None, evaluate_typed, read_secret: Arc::new(|_| None) }
+    Options { limits, cache_dirs: Vec::new(), evaluate_typed, read_secret: Arc::new(|_| None) }
 }
 
 /// A process without plugins.
