@@ -63,7 +63,7 @@ async fn plugins_in_javascript_work_and_fail_as_they_should() {
     // Time for a slow machine: nothing below is measured, and a loop is stopped all the same.
     let limits = Limits {
         default: CallLimits { compute_ms_max: 2_000, call_ms_max: 60_000, ..Limits::default().default },
-        traps_max: u32::MAX,
+        stops_max: u32::MAX,
         ..Limits::default()
     };
     let bench = Bench { rig: Rig::new(limits), wasm };
