@@ -20,7 +20,15 @@ pub const DEFAULTS: &str = include_str!("config.default.toml");
 const PREFIX: &str = "PROBITY_";
 
 /// Variables with our prefix that are no configuration keys.
-const OTHER_VARIABLES: &[&str] = &["PROBITY_CONFIG"];
+/// Those of the plugins' builds among them.
+const OTHER_VARIABLES: &[&str] = &[
+    "PROBITY_CONFIG",
+    "PROBITY_WASM_TARGET",
+    "PROBITY_WASM_TOOLCHAIN",
+    "PROBITY_TOOLCHAIN",
+    "PROBITY_CLANG",
+    "PROBITY_WASI_SYSROOT",
+];
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {

@@ -16,8 +16,8 @@ pub(super) struct BuildArgs {
     #[arg(default_value = ".")]
     path: PathBuf,
     /// Also pack the plugin into one .wasm file: FILE, or NAME-VERSION.wasm in its folder
-    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
-    pack: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    pack: Option<Option<PathBuf>>,
 }
 
 pub(super) fn build(args: &BuildArgs) -> Result<ExitCode, ExitCode> {
@@ -30,7 +30,7 @@ pub(super) fn build(args: &BuildArgs) -> Result<ExitCode, ExitCode> {
     let Some((_, loaded)) = checked.package else { return Err(ExitCode::from(1)) };
     if let Some(file) = &args.pack {
         let default = folder.join(format!("{}-{}.wasm", built.manifest.name, built.manifest.version));
-        let file = if file.as_os_str().is_empty() { &default } else { file };
+        let file = file.as_ref().unwrap_or(&default);
         let text = std::fs::read_to_string(folder.join(FILE)).map_err(failed(&folder.join(FILE)))?;
         let packed = package::pack(&text, &checked.manifest, &loaded.code, loaded.readme.as_deref());
         std::fs::write(file, &packed).map_err(failed(file))?;
@@ -102,18 +102,25 @@ fn missing_tool(lang: &str, command: &str) -> Option<String> {
     }
     let words: Vec<&str> = command.split_whitespace().collect();
     let target = words.iter().position(|w| *w == "--target").and_then(|i| words.get(i + 1)).copied()?;
-    if target.contains('$') {
+    // The word may be a shell's, as in the templates: ${PROBITY_WASM_TARGET:=wasm32-wasip2}.
+    if !target.chars().all(|c| c.is_ascii_alphanumeric() || "-_${}:=".contains(c)) {
         return None;
     }
-    let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output();
-    let Ok(sysroot) = sysroot else {
+    let target = said(&format!("printf %s \"{target}\""))?;
+    let Some(sysroot) = said("\"${RUSTC:-rustc}\" --print sysroot") else {
         return Some("there is no Rust compiler; install it from https://rustup.rs".into());
     };
-    let sysroot = String::from_utf8_lossy(&sysroot.stdout).trim().to_string();
-    let library = Path::new(&sysroot).join("lib/rustlib").join(target).join("lib");
+    let library = Path::new(&sysroot).join("lib/rustlib").join(&target).join("lib");
     let has_std = std::fs::read_dir(library)
         .is_ok_and(|mut d| d.any(|e| e.is_ok_and(|e| e.file_name().to_string_lossy().starts_with("libstd"))));
     (!has_std).then(|| format!("the Rust compiler cannot build for {target}; run: rustup target add {target}"))
+}
+
+/// What a shell command prints; nothing when it fails.
+fn said(command: &str) -> Option<String> {
+    let output = Command::new("sh").arg("-c").arg(command).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_string();
+    (output.status.success() && !text.is_empty()).then_some(text)
 }
 
 /// The component of what the build left, written where the manifest says.

@@ -213,7 +213,7 @@ mod tests {
         let rig = Rig::new();
         let code = rig.blob(WASM, b"code", json!({}));
         let name = code["digest"].as_str().unwrap()["sha256:".len()..].to_string();
-        rig.index(&[rig.image("1", &[code.clone()])]);
+        rig.index(&[rig.image("1", std::slice::from_ref(&code))]);
         std::fs::write(rig.0.path().join("blobs/sha256").join(&name), b"evil").unwrap();
         assert!(rig.read(None).unwrap_err().contains("it was changed"));
         std::fs::write(rig.0.path().join("blobs/sha256").join(&name), b"longer").unwrap();

@@ -161,6 +161,8 @@ fn grants_are_kept_with_who_and_never_wider_than_asked() {
 #[test]
 fn a_changed_file_and_a_wrong_digest_are_not_installed() {
     let desk = Desk::new();
+    let packed = desk.ends(0, &["build", "pass", "--pack"]);
+    assert!(packed.contains("packed pass/pass-1.0.0.wasm"), "{packed}");
     desk.ends(0, &["build", "pass", "--pack", "pass.wasm"]);
     let wrong = format!("sha256:{}", "0".repeat(64));
     assert!(desk.ends(1, &["install", "pass.wasm", "--digest", &wrong]).contains("it is not installed"));
