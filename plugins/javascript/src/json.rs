@@ -10,8 +10,9 @@ use rquickjs::{Ctx, Error, Result, Value, qjs};
 /// Property names an instance remembers; longer ones and more of them are made anew each time.
 const NAMES_MAX: usize = 1024;
 const NAME_BYTES_MAX: usize = 48;
-/// Deeper values are left to QuickJS, which knows the end of its stack.
-const DEPTH_MAX: usize = 64;
+/// Deeper values are refused: QuickJS measures its calls by a stack that its own reader and writer hardly use, so that
+/// they would end the component instead.
+const DEPTH_MAX: usize = 400;
 
 /// FNV-1a: names are short, and come from the flow's author.
 #[derive(Clone)]
@@ -53,6 +54,10 @@ pub fn forget() {
     NAMES.with(|n| *n.borrow_mut() = Names::default());
 }
 
+fn too_deep(ctx: &Ctx<'_>) -> Error {
+    rquickjs::Exception::throw_range(ctx, &format!("JSON is nested deeper than {DEPTH_MAX} levels"))
+}
+
 // --- reading
 
 /// Why the quick reader gave up.
@@ -61,6 +66,7 @@ enum Stop {
     Unusual,
     /// JavaScript's memory is at its end; the exception is pending.
     Thrown,
+    Deep,
 }
 
 /// A value that is freed unless it is taken.
@@ -101,6 +107,7 @@ pub fn read<'js>(ctx: &Ctx<'js>, text: &mut String) -> Result<Value<'js>> {
         // SAFETY: the value is owned and of this context.
         Ok(value) => Ok(unsafe { Value::from_raw(ctx.clone(), value.take()) }),
         Err(Stop::Thrown) => Err(Error::Exception),
+        Err(Stop::Deep) => Err(too_deep(ctx)),
         Err(Stop::Unusual) => crate::raw::parse_json(ctx, text),
     }
 }
@@ -128,7 +135,7 @@ impl Reader<'_> {
 
     fn value(&mut self, depth: usize) -> std::result::Result<Held, Stop> {
         if depth == DEPTH_MAX {
-            return Err(Stop::Unusual);
+            return Err(Stop::Deep);
         }
         self.space();
         let rest = &self.text[self.at..];
@@ -340,6 +347,7 @@ enum Odd {
     /// QuickJS shall write the whole value.
     Unusual,
     Thrown,
+    Deep,
 }
 
 struct Writer {
@@ -374,6 +382,7 @@ pub fn write(ctx: &Ctx<'_>, value: &Value<'_>) -> Result<Option<String>> {
         })),
         Ok(false) => Ok(None),
         Err(Odd::Thrown) => Err(Error::Exception),
+        Err(Odd::Deep) => Err(too_deep(ctx)),
         Err(Odd::Unusual) => crate::raw::stringify(ctx, value),
     }
 }
@@ -430,8 +439,11 @@ impl Writer {
             CLASS_ARRAY => true,
             _ => return self.other(value),
         };
+        if self.within.len() == DEPTH_MAX {
+            return Err(Odd::Deep);
+        }
         // What refers to itself is told by QuickJS.
-        if self.within.len() == DEPTH_MAX || self.within.contains(&pointer) {
+        if self.within.contains(&pointer) {
             return Err(Odd::Unusual);
         }
         // SAFETY: the value lives; what is got is owned.

@@ -6,7 +6,7 @@ use rquickjs::{Ctx, Function, Object, Result, Value};
 use crate::call::{self, Capability};
 use crate::host::{ContextLevel, Level, Scope, host};
 use crate::message::{self, buffer, from_json, to_json};
-use crate::{Failure, bytes, raw, timers, web};
+use crate::{Failure, bytes, json, raw, timers, web};
 
 /// An object with all of them.
 pub fn object<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
@@ -32,6 +32,8 @@ pub fn object<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
     o.set("read", Func::from(read))?;
     o.set("random", Func::from(|ctx: Ctx<'js>| call::random(&ctx)))?;
     o.set("randomBytes", Func::from(random_bytes))?;
+    o.set("jsonRead", Func::from(json_read))?;
+    o.set("jsonWrite", Func::from(json_write))?;
     o.set("encode", Func::from(bytes::encode))?;
     o.set("decode", Func::from(bytes::decode))?;
     o.set("urlParse", Func::from(web::parse))?;
@@ -178,4 +180,17 @@ fn set_timer<'js>(
     arguments: Rest<Value<'js>>,
 ) -> Result<u32> {
     timers::set(&ctx, &name, function, delay, repeat, arguments)
+}
+
+/// `JSON.parse(text)`; undefined for a text that has no UTF-8 form, which QuickJS shall read.
+fn json_read<'js>(ctx: Ctx<'js>, text: Value<'js>) -> Result<Value<'js>> {
+    match raw::whole_text(&text)? {
+        Some(mut text) => json::read(&ctx, &mut text),
+        None => Ok(Value::new_undefined(ctx)),
+    }
+}
+
+/// `JSON.stringify(value)`.
+fn json_write<'js>(ctx: Ctx<'js>, value: Value<'js>) -> Result<Option<String>> {
+    json::write(&ctx, &value)
 }

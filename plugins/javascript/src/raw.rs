@@ -111,6 +111,11 @@ pub fn text(value: &Value<'_>) -> Result<String> {
     })
 }
 
+/// The text of a value as `text` gives it, unless it has half surrogate pairs.
+pub fn whole_text(value: &Value<'_>) -> Result<Option<String>> {
+    with_text(value, |bytes| String::from_utf8(bytes.to_vec()).ok())
+}
+
 fn with_text<T>(value: &Value<'_>, read: impl FnOnce(&[u8]) -> T) -> Result<T> {
     let ctx = value.ctx().as_raw().as_ptr();
     let mut len = 0;

@@ -7,6 +7,26 @@
     Object.defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
   api.define = define;
 
+  // Quicker than QuickJS's own, and with an end: those two know none of their stack.
+  const { parse, stringify } = JSON;
+  Object.defineProperties(JSON, {
+    parse: {
+      value: { parse(text, reviver) { return (reviver === undefined ? host.jsonRead(text) : undefined) ?? parse(text, reviver); } }.parse,
+      writable: true,
+      configurable: true,
+    },
+    stringify: {
+      value: {
+        stringify(value, replacer = undefined, space = undefined) {
+          if (replacer !== undefined && replacer !== null) return stringify(value, replacer, space);
+          return space === undefined || space === null ? host.jsonWrite(value) : stringify(value, null, space);
+        },
+      }.stringify,
+      writable: true,
+      configurable: true,
+    },
+  });
+
   const Native = Date;
   function Time(...parts) {
     if (!new.target) return new Native(host.now("Date()")).toString();
