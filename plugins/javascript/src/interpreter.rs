@@ -10,8 +10,8 @@ use crate::call::{self, Call, Capabilities};
 use crate::raw::Kept;
 use crate::{Description, Failure, Message, failure, json, message, prelude, raw, timers};
 
-/// Stack of JavaScript calls, bytes: deeper recursion is a RangeError. A quarter of the component's own stack, and
-/// what wasm frames for it take of the host's stays below the engine's limit.
+/// Stack of JavaScript calls, bytes: deeper recursion (some 700 calls) is a RangeError. With more, the frames of wasm
+/// would first be at the end of the 512 KiB the engine gives them, and the call would be broken off.
 const STACK_BYTES_MAX: usize = 192 * 1024;
 
 /// Garbage of cycles is collected when this much was allocated since the last time, bytes. Everything else is freed at

@@ -129,7 +129,7 @@ async fn limits_hold(bench: &Bench) {
 
 async fn errors(bench: &Bench) {
     let got = bench.ask("js-throws", &[], "\nmsg.payload.x.y", &[json!({})]).await;
-    assert_eq!(got, ["TypeError: cannot read property 'y' of undefined (node.js:3:14)"]);
+    assert!(got[0].starts_with("TypeError: cannot read property 'y' of undefined (node.js:3:"), "{got:?}");
     let got = bench.ask("js-rejects", &[], "Promise.reject(new Error('lost'))", &[json!({})]).await;
     assert!(got[0].starts_with("Error: lost (node.js:2:"), "{got:?}");
 
