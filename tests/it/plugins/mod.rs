@@ -1,7 +1,10 @@
 //! Plugins in the real sandbox: guests as `.wat` text, run by flows on the real engine.
 
+mod checks;
 mod command;
 mod guests;
 mod hostile;
 mod javascript;
+mod packs;
 pub mod rig;
+mod status;
