@@ -1,6 +1,8 @@
 //! JSON to JavaScript values and back, quicker than QuickJS's own for what messages are made of: plain objects and
 //! lists with known names. Whatever is out of the ordinary is left to QuickJS, so that the results are always its own.
 
+#![allow(clippy::unnecessary_cast, reason = "sizes are u32 in QuickJS's bindings for wasm32, usize elsewhere")]
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};

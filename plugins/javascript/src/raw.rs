@@ -1,5 +1,7 @@
 //! The few calls of QuickJS that rquickjs wraps too dearly for the path of every message, behind safe signatures.
 
+#![allow(clippy::unnecessary_cast, reason = "sizes are u32 in QuickJS's bindings for wasm32, usize elsewhere")]
+
 use rquickjs::{Ctx, Error, Object, Result, Value, qjs};
 
 /// A value that is held across calls without a context's lifetime. Freed by nobody: only for what an instance keeps.

@@ -1,6 +1,6 @@
 //! A host in the engine's place: it keeps what a source does and gives what a test prepared.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses a part of it, and says by panicking")]
 
 use std::cell::RefCell;
 use std::collections::HashMap;
