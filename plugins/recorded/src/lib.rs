@@ -205,10 +205,27 @@ fn prepare(host: &Host, answer: &Value) {
 }
 
 fn content(answer: &Value) -> Vec<u8> {
-    match answer["text"].as_str() {
-        Some(text) => text.as_bytes().to_vec(),
-        None => bytes(&answer["body"]),
+    match (answer["text"].as_str(), answer["base64"].as_str()) {
+        (Some(text), _) => text.as_bytes().to_vec(),
+        (None, Some(text)) => unbase64(text),
+        (None, None) => bytes(&answer["body"]),
     }
+}
+
+fn unbase64(text: &str) -> Vec<u8> {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits = text.bytes().filter_map(|byte| DIGITS.iter().position(|digit| *digit == byte));
+    let (mut bytes, mut bits, mut count) = (Vec::new(), 0_usize, 0);
+    for digit in digits {
+        bits = bits << 6 | digit;
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count & 0xff) as u8);
+            bits &= (1 << count) - 1;
+        }
+    }
+    bytes
 }
 
 fn bytes(body: &Value) -> Vec<u8> {
