@@ -13,7 +13,7 @@ fn main() {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo says where to write"));
     let plugins = root.join("plugins");
     let mut manifests = String::from("static MANIFESTS: &[(&str, &str)] = &[\n");
-    let mut templates = String::from("static TEMPLATES: &[(&str, &[(&str, &[u8])])] = &[\n");
+    let mut templates = String::from("static TEMPLATES: &[(&str, Files)] = &[\n");
     for folder in folders(&plugins) {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let manifest = folder.join("plugin.toml");
@@ -36,7 +36,7 @@ fn main() {
         text.push_str("];\n");
     }
     // The SDK goes into an author's folder whole.
-    templates.push_str("static SDK: &[(&str, &[u8])] = &[\n");
+    templates.push_str("static SDK: Files = &[\n");
     let sdk = plugins.join("sdk");
     for file in files(&sdk).iter().filter(|f| !f.starts_with(sdk.join("template"))) {
         let inside = file.strip_prefix(&sdk).expect("walked below it").display().to_string();

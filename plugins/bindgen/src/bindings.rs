@@ -6,7 +6,8 @@ use anyhow::{Context, Result};
 use wit_bindgen_core::{Files, WorldGenerator};
 use wit_parser::Resolve;
 
-const HEAD: &str = "// Generated from plugins/wit/plugin.wit by `cargo run --manifest-path bindgen/Cargo.toml`. Do not edit.\n";
+const HEAD: &str =
+    "// Generated from plugins/wit/plugin.wit by `cargo run --manifest-path bindgen/Cargo.toml`. Do not edit.\n";
 
 /// The text of a crate's `src/bindings.rs` for a world of the contract at `wit`.
 pub fn generate(wit: &Path, world: &str) -> Result<String> {

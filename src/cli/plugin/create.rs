@@ -7,7 +7,10 @@ use clap::{Args, ValueEnum};
 
 use super::{failed, not_so, print, usage};
 
-// `TEMPLATES: &[(folder below plugins/, [(file, bytes)])]` and `SDK: &[(file, bytes)]`.
+/// Paths and contents.
+type Files = &'static [(&'static str, &'static [u8])];
+
+// `TEMPLATES: &[(folder below plugins/, Files)]` and `SDK: Files`.
 include!(concat!(env!("OUT_DIR"), "/plugin_templates.rs"));
 
 #[derive(Args)]
@@ -24,7 +27,6 @@ enum Lang {
     #[default]
     Rust,
     Js,
-    C,
 }
 
 impl Lang {
@@ -33,7 +35,6 @@ impl Lang {
         match self {
             Lang::Rust => "sdk",
             Lang::Js => "javascript",
-            Lang::C => "c",
         }
     }
 }
@@ -48,11 +49,9 @@ pub(super) fn create(args: &NewArgs) -> Result<ExitCode, ExitCode> {
     if std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(not_so(format!("{} is there already and not empty", path.display())));
     }
-    let template = TEMPLATES.iter().find(|(folder, _)| *folder == args.lang.folder()).map(|(_, files)| *files);
-    let Some(template) = template else {
-        return Err(not_so(format!("this build has no template for {:?}", args.lang).to_lowercase()));
-    };
-    for (file, bytes) in template {
+    let template = TEMPLATES.iter().find(|(folder, _)| *folder == args.lang.folder());
+    let (_, template) = template.expect("the build script embeds the template of every language");
+    for (file, bytes) in *template {
         write(&path.join(filled(file.strip_suffix(".template").unwrap_or(file), name)), bytes, Some(name))?;
     }
     if args.lang == Lang::Rust {

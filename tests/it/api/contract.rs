@@ -133,7 +133,11 @@ async fn full() -> (Server, String) {
     let page = PageRequest { limit: 1, after: None };
     let found = store.states(&StateQuery::default(), &page).await.unwrap().items;
     let found = found.into_iter().map(|s| s.state).collect();
-    let server = Server::start(Setup { flows, agreements, store: Some(store), found, ..Setup::default() }).await;
+    let plugins = crate::plugins::rig::none();
+    let package = crate::plugins::rig::package("pass", "", crate::plugins::rig::granted(&[]));
+    plugins.load(package).await.unwrap_or_else(|problems| panic!("{problems:#?}"));
+    let setup = Setup { flows, agreements, store: Some(store), found, plugins: Some(plugins), ..Setup::default() };
+    let server = Server::start(setup).await;
     server.get("/a").await;
     let (_, runs) = server.json("/probity/v1/runs?trigger=cron&limit=1").await;
     let run = runs["items"][0]["id"].as_str().unwrap().to_string();
@@ -153,7 +157,7 @@ async fn every_path_answers_in_the_shape_the_document_says() {
             _ => "orders",
         };
         for (method, operation) in methods.as_object().unwrap() {
-            let address = server.url(&path.replace("{id}", id));
+            let address = server.url(&path.replace("{id}", id).replace("{name}", "pass"));
             let call = if method == "post" { server.client.post(address) } else { server.client.get(address) };
             let response = call.send().await.unwrap();
             let status = response.status().as_u16();

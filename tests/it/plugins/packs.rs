@@ -10,10 +10,7 @@ use probity::plugin::manifest::Manifest;
 pub fn dist(name: &str, granted: Granted) -> Option<Package> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/dist").join(name);
     let Ok(text) = std::fs::read_to_string(dir.join("plugin.toml")) else {
-        let required = std::env::var_os("PROBITY_REQUIRE_PLUGINS").is_some();
-        assert!(!required, "{name} is not built; run plugins/build {name}");
-        eprintln!("SKIPPED: {name} is not built; run plugins/build {name}");
-        return None;
+        return super::rig::skipped(&format!("{name} is not built; run plugins/build {name}"));
     };
     let manifest: Manifest = toml::from_str(&text).unwrap();
     let wasm = std::fs::read(dir.join(manifest.component.as_ref().unwrap())).unwrap().into();

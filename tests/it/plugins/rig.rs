@@ -55,15 +55,20 @@ pub fn package(name: &str, more: &str, grants: Granted) -> Package {
     Package { manifest: manifest(name, more), wasm: component(name, |t| t), script: None, granted: grants }
 }
 
+/// Says that a test is skipped for what is missing; a failure where plugins must be there (`tests/all`).
+#[expect(clippy::disallowed_methods, reason = "a test's own switch")]
+pub fn skipped<T>(missing: &str) -> Option<T> {
+    assert!(std::env::var_os("PROBITY_REQUIRE_PLUGINS").is_none(), "{missing}");
+    eprintln!("SKIPPED: {missing}");
+    None
+}
+
 /// A guest that `plugins/build --fixtures` built, with what is granted; `None`, with a word about it, when it is not
 /// there.
 pub fn built(name: &str, granted: Granted) -> Option<Package> {
     let dir = root().join("plugins/target/fixtures").join(name);
     let Ok(text) = std::fs::read_to_string(dir.join("plugin.toml")) else {
-        let required = std::env::var_os("PROBITY_REQUIRE_PLUGINS").is_some();
-        assert!(!required, "{name} is not built; run plugins/build --fixtures");
-        eprintln!("SKIPPED: {name} is not built; run plugins/build --fixtures");
-        return None;
+        return skipped(&format!("{name} is not built; run plugins/build --fixtures"));
     };
     let manifest: Manifest = toml::from_str(&text).unwrap();
     let wasm = std::fs::read(dir.join(manifest.component.as_ref().unwrap())).unwrap().into();

@@ -15,10 +15,9 @@ pub fn ask(question: &Question<'_>) -> Result<Ask> {
     let path = match question.method {
         "listSiteItems" => {
             let site = encoded(&question.needed("siteId")?);
-            match question.option("folderPath").map(|folder| segments(&folder)).filter(|folder| !folder.is_empty()) {
-                Some(folder) => format!("/sites/{site}/drive/root:/{folder}:/children"),
-                None => format!("/sites/{site}/drive/root/children"),
-            }
+            let folder = question.option("folderPath").map(|folder| segments(&folder)).filter(|f| !f.is_empty());
+            let of_root = folder.map(|folder| format!(":/{folder}:")).unwrap_or_default();
+            format!("/sites/{site}/drive/root{of_root}/children")
         }
         // `host:/sites/name`, as Graph writes it.
         "getSiteIdByPath" => format!("/sites/{}", segments(&question.needed("sitePath")?).replace("%3A", ":")),
