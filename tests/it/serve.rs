@@ -187,14 +187,14 @@ async fn a_tab_with_an_unknown_type_answers_501_and_the_others_go_on() {
     both.as_array_mut().unwrap().extend([
         json!({"id": "tab1111111111111", "type": "tab", "label": "other"}),
         json!({"id": "in11111111111111", "type": "http in", "z": "tab1111111111111", "url": "/other", "method": "get", "x": 1, "y": 1, "wires": [["unk1111111111111"]]}),
-        json!({"id": "unk1111111111111", "type": "status-storer", "z": "tab1111111111111", "x": 1, "y": 1, "wires": [[]]}),
+        json!({"id": "unk1111111111111", "type": "no-such-type", "z": "tab1111111111111", "x": 1, "y": 1, "wires": [[]]}),
     ]);
     let flows = folder.write("flows.json", &both);
     let server = Server::start(&mut serve(&folder, &flows));
     assert_eq!(get(&format!("{}/hello", server.base)).await.0, 200);
     let (status, body) = get(&format!("{}/other", server.base)).await;
     assert_eq!(status, 501);
-    assert!(body.contains("status-storer"), "{body}");
+    assert!(body.contains("no-such-type"), "{body}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
