@@ -42,7 +42,7 @@ fn with(
     Plugins::new(Options { limits, cache_dirs, evaluate_typed, read_secret }, net.clone(), clock.clone())
 }
 
-/// Folder of compiled code beside shipped plugins (`probity plugin compile`).
+/// Folder of compiled code beside shipped plugins, read when somebody put it there.
 pub const CACHE: &str = "cache";
 
 fn limits(c: &crate::config::Plugins) -> Limits {

@@ -78,7 +78,7 @@ fn doing(plugin: &Report) -> Markup {
         @for quarantine in &plugin.quarantine {
             p role="alert" {
                 strong { (quarantine.node_type) " is in quarantine" } " until " (instant(quarantine.until)) ": " (quarantine.last)
-                " To let it out now: " code { "probity plugin release " (plugin.name) }
+                " To let it out now: " code { "POST /probity/v1/plugins/" (plugin.name) "/release" }
             }
         }
         @if !plugin.stops.is_empty() {
