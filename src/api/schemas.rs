@@ -214,7 +214,7 @@ fn plugins() -> Vec<(&'static str, Value)> {
     let number = || json!({ "type": "number" });
     let plugin = json!({
         "name": text(), "version": text(), "contract": text(), "license": text(), "description": text(),
-        "digest": text(), "deterministic": { "type": "boolean" }, "loaded_at": instant(),
+        "digest": text(), "deterministic": { "type": "boolean" }, "loaded_at": instant_or_null(),
         "requests": array(json!({ "type": "object" })), "granted": array(text()), "hosts": array(text()),
         "secrets": array(text()), "folders": array(text()), "node_types": array(refer("PluginNodeType")),
         "stops": map(count()), "refusals": count(), "last_stops": array(refer("Noted")),

@@ -1,8 +1,10 @@
 //! Plugins as the configuration says: where they are looked for, what the operator decided, which may be loaded.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
+use arcstr::ArcStr;
 use bytes::Bytes;
 
 use crate::config::Config;
@@ -10,7 +12,9 @@ use crate::model::Diagnostic;
 use crate::plugin::admission::{Admitted, Operator};
 use crate::plugin::discover::{self, Found, Place, discover};
 use crate::plugin::grants::{self, Grants};
+use crate::plugin::manifest::{Code, Manifest};
 use crate::plugin::package::{Origin, Package};
+use crate::plugin::shipped::{BUILD_COMMAND, Shipped};
 use crate::plugin::signature::Trust;
 
 /// Where plugins are looked for.
@@ -45,23 +49,74 @@ fn interpreter_of(packages: &[Package], operator: &Operator) -> Result<Option<By
     Ok(found.map(|package| operator.admit(package, None)).transpose()?.map(|admitted| admitted.plugin.wasm))
 }
 
-/// Every plugin that is found and may be loaded, and all that is wrong with the others.
-pub fn admitted(config: &Config) -> Result<(Vec<Admitted>, Vec<Diagnostic>)> {
-    let operator = operator(config)?;
-    let Found { packages, mut diagnostics } = discover(&places(config));
-    let interpreter = interpreter_of(&packages, &operator).unwrap_or_else(|problems| {
-        diagnostics.extend(problems);
-        None
-    });
-    let mut admitted = Vec::new();
-    for package in packages.iter().filter(|p| !p.is_interpreter()) {
-        match operator.admit(package, interpreter.as_ref()) {
-            Ok(plugin) => {
-                diagnostics.extend(plugin.warnings.iter().cloned());
-                admitted.push(plugin);
+/// Which plugins of a place are to be read.
+#[derive(Clone, Copy)]
+pub enum Needed<'a> {
+    All,
+    /// Those that give one of these node types, and those whose manifest does not say what it gives.
+    For(&'a BTreeSet<ArcStr>),
+}
+
+impl Needed<'_> {
+    fn has(self, manifest: &Manifest) -> bool {
+        match self {
+            Needed::All => true,
+            Needed::For(types) => {
+                manifest.nodes.is_empty() || manifest.nodes.iter().any(|n| types.contains(n.as_str()))
             }
-            Err(problems) => diagnostics.extend(problems),
         }
     }
-    Ok((admitted, diagnostics))
+}
+
+/// What may be loaded.
+#[derive(Default)]
+pub struct Ready {
+    pub admitted: Vec<Admitted>,
+    /// Found and not needed; their code was not read.
+    pub unused: Vec<Manifest>,
+    /// All that is wrong with what is needed.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// The plugins that are needed, are found and may be loaded.
+pub fn admitted(config: &Config, needed: Needed<'_>) -> Result<Ready> {
+    let operator = operator(config)?;
+    let found = discover(&places(config));
+    let not_built = found.not_built();
+    let mut ready = Ready { diagnostics: not_built_of(&not_built, needed), ..Ready::default() };
+    let Found { packages, diagnostics } = found;
+    ready.diagnostics.extend(diagnostics);
+    let (wanted, unused): (Vec<&Package>, Vec<&Package>) =
+        packages.iter().filter(|p| !p.is_interpreter()).partition(|p| needed.has(&p.manifest));
+    ready.unused = unused.into_iter().map(|p| p.manifest.clone()).collect();
+    let scripts = wanted.iter().any(|p| matches!(p.manifest.code(), Some(Code::Script(_))));
+    let interpreter = match scripts {
+        true => interpreter_of(&packages, &operator).unwrap_or_else(|problems| {
+            ready.diagnostics.extend(problems);
+            None
+        }),
+        false => None,
+    };
+    for package in wanted {
+        match operator.admit(package, interpreter.as_ref()) {
+            Ok(plugin) => {
+                ready.diagnostics.extend(plugin.warnings.iter().cloned());
+                ready.admitted.push(plugin);
+            }
+            Err(problems) => ready.diagnostics.extend(problems),
+        }
+    }
+    Ok(ready)
+}
+
+/// Tells of shipped plugins that flows need and that nobody built.
+fn not_built_of(missing: &[&Shipped], needed: Needed<'_>) -> Vec<Diagnostic> {
+    let Needed::For(_) = needed else { return Vec::new() };
+    let needed = missing.iter().filter(|s| !s.manifest.nodes.is_empty() && needed.has(&s.manifest));
+    needed
+        .map(|s| {
+            let message = format!("plugin {}, whose nodes a flow has, is not built", s.manifest.name);
+            Diagnostic::error("plugin-not-built", "$", message).hint(format!("run {BUILD_COMMAND}"))
+        })
+        .collect()
 }

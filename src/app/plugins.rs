@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::admission;
+use arcstr::ArcStr;
+
+use super::admission::{self, Needed};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::model::Diagnostic;
@@ -20,10 +22,19 @@ use crate::runtime::{Catalogue, Engine};
 
 /// A process without plugins yet.
 pub fn none(config: &Config, net: &Arc<Net>, clock: &Clock) -> Arc<Plugins> {
-    let own = config.data_dir.join("plugin-cache");
     let shipped = admission::places(config).into_iter().filter(|p| p.origin == Origin::Shipped);
-    let cache_dirs = [own].into_iter().chain(shipped.map(|place| place.path.join(CACHE))).collect();
+    let cache_dirs = [own_cache(config)].into_iter().chain(shipped.map(|place| place.path.join(CACHE))).collect();
     with(limits(&config.plugins), cache_dirs, Arc::new(Config::secret), net, clock)
+}
+
+/// Where a server keeps compiled code.
+pub fn own_cache(config: &Config) -> PathBuf {
+    config.data_dir.join("plugin-cache")
+}
+
+/// As [`none`], for compiling into a folder: its code fits a server with this configuration.
+pub fn compiler(config: &Config, into: PathBuf, net: &Arc<Net>, clock: &Clock) -> Arc<Plugins> {
+    with(limits(&config.plugins), vec![into], Arc::new(|_| None), net, clock)
 }
 
 /// As [`none`], for trying a plugin: the default limits, a cache and secrets of its own.
@@ -42,7 +53,7 @@ fn with(
     Plugins::new(Options { limits, cache_dirs, evaluate_typed, read_secret }, net.clone(), clock.clone())
 }
 
-/// Folder of compiled code beside shipped plugins, read when somebody put it there.
+/// Folder of compiled code beside shipped plugins; `probity plugin compile --into` fills it.
 pub const CACHE: &str = "cache";
 
 fn limits(c: &crate::config::Plugins) -> Limits {
@@ -75,12 +86,18 @@ fn limits(c: &crate::config::Plugins) -> Limits {
     }
 }
 
-/// Loads all plugins that are found and admitted; what is wrong with others is logged, and they stay out.
-pub async fn start(config: &Config, net: &Arc<Net>, clock: &Clock) -> Arc<Plugins> {
+/// Loads the plugins whose nodes these flows have, as far as they are found and admitted; what is wrong with one is
+/// logged, and it stays out. The others cost nothing but the reading of their manifests.
+pub async fn start(config: &Config, net: &Arc<Net>, clock: &Clock, flows: &FlowFile) -> Arc<Plugins> {
     let plugins = none(config, net, clock);
     let mut loaded = Loaded::default();
-    loaded.follow(config, &plugins).await;
+    loaded.follow(config, &plugins, flows).await;
     plugins
+}
+
+/// The node types that flows name.
+fn types_of(flows: &FlowFile) -> BTreeSet<ArcStr> {
+    flows.nodes.iter().map(|node| node.node_type.clone()).collect()
 }
 
 /// Builtin node types and those of plugins.
@@ -95,18 +112,18 @@ pub fn catalogue(plugins: &Plugins) -> Catalogue {
 struct Loaded(BTreeMap<String, (String, Granted)>);
 
 impl Loaded {
-    /// Brings the loaded plugins to what lies in the folders now.
-    async fn follow(&mut self, config: &Config, plugins: &Plugins) {
-        let found = match admission::admitted(config) {
-            Ok((found, problems)) => {
-                super::report(&problems);
-                found
-            }
+    /// Brings the loaded plugins to what lies in the folders now and these flows need.
+    async fn follow(&mut self, config: &Config, plugins: &Plugins, flows: &FlowFile) {
+        let ready = match admission::admitted(config, Needed::For(&types_of(flows))) {
+            Ok(ready) => ready,
             Err(error) => {
                 tracing::error!("{error:#}");
                 return;
             }
         };
+        super::report(&ready.diagnostics);
+        plugins.set_unused(ready.unused);
+        let found = ready.admitted;
         let names: BTreeSet<String> = found.iter().map(|a| a.plugin.manifest.name.clone()).collect();
         self.0.retain(|name, _| {
             let stays = names.contains(name);
@@ -144,9 +161,10 @@ pub async fn watch(config: Config, plugins: Arc<Plugins>, engine: Arc<Engine>, f
     let mut seen = files(&config);
     let mut loaded = Loaded::default();
     // What `start` loaded is the same: nothing is loaded twice for that.
-    if let Ok((found, _)) = admission::admitted(&config) {
-        let is = found.into_iter().map(|a| (a.plugin.manifest.name.clone(), (a.digest, a.plugin.granted)));
-        let here: BTreeSet<String> = plugins.report().into_iter().map(|r| r.name).collect();
+    if let Ok(ready) = admission::admitted(&config, Needed::For(&types_of(&flows))) {
+        let is = ready.admitted.into_iter().map(|a| (a.plugin.manifest.name.clone(), (a.digest, a.plugin.granted)));
+        let here: BTreeSet<String> =
+            plugins.report().into_iter().filter(|r| r.loaded_at.is_some()).map(|r| r.name).collect();
         loaded.0 = is.filter(|(name, _)| here.contains(name)).collect();
     }
     loop {
@@ -157,7 +175,7 @@ pub async fn watch(config: Config, plugins: Arc<Plugins>, engine: Arc<Engine>, f
         }
         seen = now;
         let before = types(&engine.catalogue());
-        loaded.follow(&config, &plugins).await;
+        loaded.follow(&config, &plugins, &flows).await;
         let catalogue = catalogue(&plugins);
         if types(&catalogue) != before {
             engine.set_catalogue(catalogue);

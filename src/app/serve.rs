@@ -33,10 +33,10 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     config.listen = listener.local_addr().context("the listener has no address")?;
     let clock = Clock::System;
     let surroundings = Surroundings { clock: clock.clone(), net: net(&config)?, store: store.clone(), observer: None };
-    let plugins = super::plugins::start(&config, &surroundings.net, &clock).await;
-    let engine = engine(&config, surroundings, &plugins);
     let flows = content::load_flows(&config, true)?;
     report(&flows.diagnostics);
+    let plugins = super::plugins::start(&config, &surroundings.net, &clock, &flows.loaded).await;
+    let engine = engine(&config, surroundings, &plugins);
     let agreements = content::load_agreements(&config)?;
     report(&agreements.diagnostics);
     let evaluator = evaluator(&config, &engine, &store, agreements.loaded.clone(), Default::default());

@@ -86,7 +86,7 @@ async fn evaluate_once(args: &EvaluateArgs, config: &Config) -> Result<Evaluatio
     let clock = Clock::System;
     let windows = windows(args, &agreement, clock.now()).map_err(|e| usage(&e))?;
     let surroundings = Surroundings { clock, net, store: store.clone(), observer: None };
-    let plugins = app::plugins::start(config, &surroundings.net, &surroundings.clock).await;
+    let plugins = app::plugins::start(config, &surroundings.net, &surroundings.clock, &flows.loaded).await;
     let engine = app::engine(config, surroundings, &plugins);
     // Injections and schedules belong to the server; here they would act beside it.
     engine.deploy_idle(app::plan(&engine, &flows.loaded));

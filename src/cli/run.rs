@@ -51,7 +51,7 @@ async fn run_once(args: &RunArgs, config: &crate::config::Config) -> Result<Exit
     let net = app::net(config).map_err(|e| usage(&format!("{e:#}")))?;
     let observer: crate::runtime::services::Observer = Arc::new(|run, event| print(&format!("{}\n", line(run, event))));
     let surroundings = Surroundings { clock: Clock::System, net, store: store.clone(), observer: Some(observer) };
-    let plugins = app::plugins::start(config, &surroundings.net, &surroundings.clock).await;
+    let plugins = app::plugins::start(config, &surroundings.net, &surroundings.clock, &content.loaded).await;
     let engine = app::engine(config, surroundings, &plugins);
     let agreements = app::load_agreements(config).map_err(|e| usage(&format!("{e:#}")))?;
     let _evaluator = app::evaluator(config, &engine, &store, agreements.loaded, Default::default());

@@ -192,7 +192,7 @@ fn capabilities(description: &Description, at: &str, manifest: &Manifest, proble
 }
 
 /// The manifest's `nodes`, where given, are what is described.
-fn promised(descriptions: &[Description], manifest: &Manifest) -> Vec<Diagnostic> {
+pub(super) fn promised(descriptions: &[Description], manifest: &Manifest) -> Vec<Diagnostic> {
     if manifest.nodes.is_empty() {
         return Vec::new();
     }

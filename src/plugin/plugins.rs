@@ -12,13 +12,13 @@ use sha2::{Digest, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::bindings::exports::probity::plugin::handler::Description;
-use super::component;
 use super::granted::Granted;
 use super::host::{Facts, NodeFacts};
 use super::instance::{Fault, Instance, Kind};
 use super::manifest::Manifest;
 use super::sandbox::{Code, Options, Sandbox};
 use super::slot::{Noted, Slot, Version};
+use super::{component, description};
 use super::{node, spec};
 use crate::clock::Clock;
 use crate::model::Diagnostic;
@@ -32,6 +32,7 @@ pub struct Plugins {
     /// Made for the first plugin: a process without plugins pays nothing.
     shared: OnceLock<Arc<Shared>>,
     slots: RwLock<BTreeMap<ArcStr, Arc<Slot>>>,
+    unused: RwLock<Vec<Manifest>>,
     codes: Mutex<HashMap<(String, bool), Weak<Code>>>,
     net: Arc<Net>,
     clock: Clock,
@@ -71,17 +72,18 @@ pub struct Package {
 }
 
 /// What a plugin is and how it is doing.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     pub name: String,
     pub version: String,
     pub contract: String,
     pub license: String,
     pub description: String,
-    /// Of the code that runs.
+    /// Of the code that runs; empty when it is not loaded and its manifest does not say.
     pub digest: String,
     pub deterministic: bool,
-    pub loaded_at: Timestamp,
+    /// `None` while no flow has one of its nodes: it is not loaded then, and what it may do is not decided.
+    pub loaded_at: Option<Timestamp>,
     /// What its manifest asks for and why.
     pub requests: Vec<super::manifest::Request>,
     pub granted: Vec<String>,
@@ -100,7 +102,7 @@ pub struct Report {
 }
 
 /// A node type and its calls since the start.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct TypeReport {
     pub node_type: String,
     pub summary: String,
@@ -125,7 +127,7 @@ pub struct QuarantineReport {
 impl Plugins {
     pub fn new(options: Options, net: Arc<Net>, clock: Clock) -> Arc<Plugins> {
         let (shared, slots, codes) = (OnceLock::new(), RwLock::default(), Mutex::default());
-        Arc::new(Plugins { options, shared, slots, codes, net, clock })
+        Arc::new(Plugins { options, shared, slots, unused: RwLock::default(), codes, net, clock })
     }
 
     fn shared(&self) -> Result<&Arc<Shared>, Diagnostic> {
@@ -202,10 +204,18 @@ impl Plugins {
         if types.is_empty() && problems.is_empty() {
             problems.push(Diagnostic::error("plugin-description", "describe()", "the plugin describes no node type"));
         }
+        // By this list is decided when a plugin is needed, so it must be right.
+        let described: Vec<_> = types.iter().map(|of| (&of.description).into()).collect();
+        problems.extend(description::promised(&described, &manifest));
         if !problems.is_empty() {
             return Err(problems);
         }
         Ok(Version { manifest, facts, code, types, since: Instant::now(), loaded_at: self.clock.now() })
+    }
+
+    /// Compiles code into the cache, without loading it.
+    pub async fn compile(&self, wasm: bytes::Bytes, deterministic: bool) -> Result<(), Diagnostic> {
+        self.code(wasm, deterministic).await.map(drop)
     }
 
     /// Compiles off the async threads; equal code is shared.
@@ -291,9 +301,20 @@ impl Plugins {
         slots.get(plugin).map(|slot| slot.states(&node.into()).node.all()).unwrap_or_default()
     }
 
-    /// All plugins, by name.
+    /// Says which plugins are installed and not loaded, for [`report`](Self::report).
+    pub fn set_unused(&self, manifests: Vec<Manifest>) {
+        *self.unused.write().unwrap_or_else(|p| p.into_inner()) = manifests;
+    }
+
+    /// All plugins, by name, those that are not loaded included.
     pub fn report(&self) -> Vec<Report> {
-        self.slots.read().unwrap_or_else(|p| p.into_inner()).values().map(|slot| report(slot)).collect()
+        let mut all: Vec<Report> =
+            self.slots.read().unwrap_or_else(|p| p.into_inner()).values().map(|slot| report(slot)).collect();
+        let unused = self.unused.read().unwrap_or_else(|p| p.into_inner());
+        let loaded: Vec<String> = all.iter().map(|r| r.name.clone()).collect();
+        all.extend(unused.iter().filter(|m| !loaded.contains(&m.name)).map(described));
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
     }
 }
 
@@ -301,22 +322,32 @@ fn sha256(bytes: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }
 
-fn report(slot: &Slot) -> Report {
-    let version = slot.current();
-    let (manifest, granted) = (&version.manifest, &version.facts.granted);
-    let (last_stops, last_refusals) = slot.record.noted();
-    let mut idle_instances = 0;
-    slot.each_pool(|pool| idle_instances += pool.len());
+/// What the manifest alone says.
+fn described(manifest: &Manifest) -> Report {
+    let node_type = |name: &String| TypeReport { node_type: name.clone(), ..TypeReport::default() };
     Report {
         name: manifest.name.clone(),
         version: manifest.version.clone(),
         contract: manifest.contract.clone(),
         license: manifest.license.clone(),
         description: manifest.description.clone(),
-        digest: version.facts.digest.to_string(),
+        digest: manifest.digest.clone().unwrap_or_default(),
         deterministic: manifest.deterministic,
-        loaded_at: version.loaded_at,
         requests: manifest.capabilities.clone(),
+        node_types: manifest.nodes.iter().map(node_type).collect(),
+        ..Report::default()
+    }
+}
+
+fn report(slot: &Slot) -> Report {
+    let version = slot.current();
+    let granted = &version.facts.granted;
+    let (last_stops, last_refusals) = slot.record.noted();
+    let mut idle_instances = 0;
+    slot.each_pool(|pool| idle_instances += pool.len());
+    Report {
+        digest: version.facts.digest.to_string(),
+        loaded_at: Some(version.loaded_at),
         granted: granted.names.iter().cloned().collect(),
         hosts: granted.hosts.clone(),
         secrets: granted.secrets.iter().cloned().collect(),
@@ -330,6 +361,7 @@ fn report(slot: &Slot) -> Report {
             .map(|(node_type, until, last)| QuarantineReport { node_type, until, last })
             .collect(),
         idle_instances,
+        ..described(&version.manifest)
     }
 }
 

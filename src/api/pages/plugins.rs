@@ -23,8 +23,10 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Response, PageEr
                 (doing(plugin))
                 dl {
                     dt { "Node types" } dd { (names(plugin)) }
-                    dt { "Granted" } dd { (granted(plugin)) }
-                    dt { "Calls" } dd { (total(plugin, |t| t.calls)) " (" (total(plugin, |t| t.failed)) " failed)" }
+                    @if plugin.loaded_at.is_some() {
+                        dt { "Granted" } dd { (granted(plugin)) }
+                        dt { "Calls" } dd { (total(plugin, |t| t.calls)) " (" (total(plugin, |t| t.failed)) " failed)" }
+                    }
                 }
             }
         }
@@ -43,14 +45,14 @@ pub(super) async fn show(State(api): State<Arc<Api>>, Path(name): Path<String>) 
             dt { "Contract" } dd { (plugin.contract) }
             dt { "Licence" } dd { (plugin.license) }
             dt { "Code" } dd { code { (plugin.digest) } }
-            dt { "Loaded" } dd { (instant(plugin.loaded_at)) }
+            @if let Some(at) = plugin.loaded_at { dt { "Loaded" } dd { (instant(at)) } }
             dt { "Warm instances" } dd { (plugin.idle_instances) }
         }
         h2 { "What it asks for" }
         @if plugin.requests.is_empty() { p .empty { "Nothing: it only sees its messages." } }
         dl {
             @for request in &plugin.requests {
-                dt { (request.name) " " @if !plugin.granted.iter().any(|g| g == request.name.as_str()) { strong { "not granted" } } }
+                dt { (request.name) " " @if plugin.loaded_at.is_some() && !plugin.granted.iter().any(|g| g == request.name.as_str()) { strong { "not granted" } } }
                 dd { (request.reason) }
             }
             @if !plugin.hosts.is_empty() { dt { "Hosts granted" } dd { (plugin.hosts.join(", ")) } }
@@ -75,6 +77,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>, Path(name): Path<String>) 
 /// Quarantine first: whoever looks here at night looks for that.
 fn doing(plugin: &Report) -> Markup {
     html! {
+        @if plugin.loaded_at.is_none() { p .quiet { "Not loaded: no flow has one of its nodes." } }
         @for quarantine in &plugin.quarantine {
             p role="alert" {
                 strong { (quarantine.node_type) " is in quarantine" } " until " (instant(quarantine.until)) ": " (quarantine.last)

@@ -78,10 +78,12 @@ fn check_package(path: &Path, taken: &mut BTreeMap<String, String>) -> Vec<Diagn
 
 /// What a package says of itself in the sandbox, and what is wrong with that.
 fn described(package: &Package, taken: &mut BTreeMap<String, String>) -> Vec<Diagnostic> {
-    let admitted = match testing::admit(package) {
+    let mut admitted = match testing::admit(package) {
         Ok(admitted) => admitted,
         Err(problems) => return problems,
     };
+    // Held to what is described below, with all other problems, rather than alone and first.
+    admitted.plugin.manifest.nodes.clear();
     let (net, clock) = (Arc::new(Net::default()), Clock::System);
     let plugins = app::plugins::trial(None, Arc::new(|_| None), &net, &clock);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -2,6 +2,7 @@
 
 mod build;
 mod check;
+mod compile;
 mod create;
 mod dev;
 mod grant;
@@ -41,6 +42,8 @@ enum PluginCommand {
     Test(testing::TestArgs),
     /// Build, check, test and reload on every save; runs the example flow.
     Dev(dev::DevArgs),
+    /// Compile all plugins ahead, so that no start has to.
+    Compile(compile::CompileArgs),
     /// Show what a plugin is: manifest, imports, signature, grants.
     Inspect(inspect::InspectArgs),
     /// Sign a plugin with a minisign key.
@@ -90,6 +93,7 @@ pub(super) fn plugin(args: &PluginArgs) -> ExitCode {
         PluginCommand::Check(args) => Ok(check::check(args)),
         PluginCommand::Test(args) => testing::test(args),
         PluginCommand::Dev(args) => dev::dev(args),
+        PluginCommand::Compile(args) => compile::compile(args),
         PluginCommand::Inspect(args) => inspect::inspect(args),
         PluginCommand::Sign(args) => sign::sign(args),
         PluginCommand::Keygen(args) => sign::keygen(args),

@@ -26,8 +26,8 @@ impl Guests {
 
     /// Those that a server started here would load. Why others are not is told when a flow needs them.
     pub(super) fn found() -> Guests {
-        let admitted = app::admission::admitted(&Config::defaults());
-        Guests::new(admitted.map(|(admitted, _)| admitted.into_iter().map(|a| a.plugin).collect()).unwrap_or_default())
+        let ready = app::admission::admitted(&Config::defaults(), app::admission::Needed::All).unwrap_or_default();
+        Guests::new(ready.admitted.into_iter().map(|a| a.plugin).collect())
     }
 
     /// A case's own sandbox with the plugins that these flow files need. There are no secrets but `secrets`.

@@ -81,6 +81,20 @@ fn plugin<'l>(list: &'l Value, name: &str) -> &'l Value {
 }
 
 #[test]
+fn code_is_compiled_ahead() {
+    let desk = Desk::new();
+    desk.write("given/pass/plugin.toml", MANIFEST.as_bytes());
+    desk.write("given/pass/pass.wasm", &rig::component("pass", |t| t));
+    let text = desk.ends(0, &["compile", "pass", "--plugins-dir", "given", "--into", "cache"]);
+    assert!(text.contains("pass: "), "{text}");
+    let compiled = std::fs::read_dir(desk.folder.path().join("cache")).unwrap().flatten();
+    let names: Vec<_> = compiled.map(|e| e.file_name().into_string().unwrap()).collect();
+    assert!(names.iter().any(|n| n.ends_with(".code")) && names.iter().any(|n| n == "key"), "{names:?}");
+    desk.write("given/pass/pass.wasm", b"no component");
+    desk.ends(1, &["compile", "pass", "--plugins-dir", "given", "--into", "cache"]);
+}
+
+#[test]
 fn from_source_to_an_installed_and_signed_plugin() {
     let desk = Desk::new();
     assert!(desk.ends(1, &["check", "pass"]).contains("`probity plugin build` makes it"));

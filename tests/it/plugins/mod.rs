@@ -5,6 +5,7 @@ mod command;
 mod guests;
 mod hostile;
 mod javascript;
+mod needed;
 mod packs;
 pub mod rig;
 mod status;
