@@ -2,6 +2,7 @@
 //!
 //! `cargo test` gives each target half a second; `tests/fuzz` more. Seeds are fixed unless told otherwise.
 
+mod guests;
 mod input;
 mod targets;
 
