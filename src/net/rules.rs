@@ -6,7 +6,7 @@ use std::sync::Arc;
 use url::{Host, Url};
 
 use super::NetError;
-use super::resolve::lookup;
+use super::resolve::Lookup;
 use crate::model::Diagnostic;
 
 /// Link-local and cloud metadata addresses: whoever reaches them holds the machine's credentials.
@@ -37,6 +37,7 @@ pub(super) struct Rules {
     texts: Vec<String>,
     /// For a grant to one caller: the engine's own rules, which hold as well.
     engine: Option<Arc<Rules>>,
+    pub(super) lookup: Lookup,
 }
 
 /// A connection that the rules do not admit.
@@ -64,13 +65,18 @@ impl Rules {
                 ),
             }
         }
-        if problems.is_empty() { Ok(Rules { rules, texts: texts.to_vec(), engine: None }) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(Rules { rules, texts: texts.to_vec(), engine: None, lookup: Lookup::system() })
+        } else {
+            Err(problems)
+        }
     }
 
     /// What is granted to one caller within the engine's rules. An empty list grants nothing; `*` and `*.suffix`
     /// reach public addresses only; an exact name may also lead to private ones, but not to this machine.
     pub(super) fn grant(texts: &[String], engine: Arc<Rules>) -> Result<Rules, Vec<Diagnostic>> {
-        Ok(Rules { engine: Some(engine), ..Rules::parse(texts)? })
+        let lookup = engine.lookup.clone();
+        Ok(Rules { engine: Some(engine), lookup, ..Rules::parse(texts)? })
     }
 
     /// Says whether `url` may be called. A name that is allowed as such is held to its addresses by the resolver.
@@ -91,7 +97,7 @@ impl Rules {
             Some(Host::Domain(name)) if self.allows_name(name, port) => Ok(()),
             Some(Host::Domain(name)) => {
                 let by_address = self.rules.iter().any(|r| matches!(r, Rule::Network { .. }));
-                let found = if by_address { lookup(name).await.unwrap_or_default() } else { Vec::new() };
+                let found = if by_address { self.lookup.addresses(name).await.unwrap_or_default() } else { Vec::new() };
                 if found.iter().any(|a| self.names_address(a.ip(), port)) {
                     return Ok(());
                 }

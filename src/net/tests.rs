@@ -1,5 +1,7 @@
 //! Calls against a real server on a free port.
 
+use std::net::SocketAddr;
+
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
@@ -149,4 +151,76 @@ async fn a_certificate_nobody_vouches_for_is_no_connection() {
     let site = serve(site()).await;
     let error = Net::default().request(get_url(&site.replace("http:", "https:"))).await.unwrap_err();
     assert!(["EPROTO", "ERR_TLS_SETUP"].contains(&error.code), "{error}");
+}
+
+/// A net whose names have these addresses, one list after the other and the last for ever.
+fn answering_names(lists: &[&[&str]], granted: &[&str]) -> Net {
+    let lists: Vec<Vec<SocketAddr>> =
+        lists.iter().map(|l| l.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 0)).collect()).collect();
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let lookup = resolve::Lookup::new(move |_| {
+        let at = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed).min(lists.len() - 1);
+        Box::pin(std::future::ready(Ok(lists[at].clone())))
+    });
+    let options = NetOptions { connect_ms_max: 50, ..NetOptions::default() };
+    let mut rules = Rules::parse(&[]).unwrap();
+    rules.lookup = lookup;
+    let net = Net { rules: Arc::new(rules), ..Net::new(options).unwrap() };
+    net.granting(&granted.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap()
+}
+
+/// Counts its callers.
+async fn counted() -> (u16, Arc<std::sync::atomic::AtomicU32>) {
+    let calls = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let counted = calls.clone();
+    let url = serve(Router::new().fallback(move || {
+        counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        std::future::ready("inside")
+    }));
+    (Url::parse(&url.await).unwrap().port().unwrap(), calls)
+}
+
+/// A name that first leads outside and then to this machine (DNS rebinding) never leads to this machine: what was
+/// checked is what is connected to, for every connection anew.
+#[tokio::test]
+async fn a_name_that_changes_its_mind_leads_nowhere() {
+    let (port, calls) = counted().await;
+    // 192.0.2.0/24 is for documentation: nobody answers there.
+    for lists in
+        [&[&["192.0.2.1"][..], &["127.0.0.1"]][..], &[&["192.0.2.1", "127.0.0.1"]], &[&["127.0.0.1"]], &[&["::1"]]]
+    {
+        for granted in [&["*"][..], &["rebind.example"], &["*.example"]] {
+            let net = answering_names(lists, granted);
+            for _ in 0..3 {
+                let answer = net.request(get_url(&format!("http://rebind.example:{port}/"))).await;
+                assert!(answer.is_err(), "{lists:?} {granted:?}: {answer:?}");
+            }
+        }
+    }
+    assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_granted_host_cannot_redirect_to_another() {
+    let (port, calls) = counted().await;
+    let elsewhere = format!("http://127.0.0.1:{port}/");
+    let to = elsewhere.clone();
+    let site = Router::new()
+        .route("/inside", get(move || std::future::ready((StatusCode::FOUND, [("location", to)]))))
+        .route("/metadata", get(|| async { (StatusCode::FOUND, [("location", "http://169.254.169.254/latest")]) }))
+        .route("/file", get(|| async { (StatusCode::FOUND, [("location", "file:///etc/passwd")]) }));
+    let site = serve(site).await;
+    let own = site.strip_prefix("http://").unwrap().to_string();
+    let net = Net::default().granting(&[own]).unwrap();
+    for path in ["/inside", "/metadata"] {
+        let answer = net.request(get_url(&format!("{site}{path}"))).await;
+        assert!(answer.is_err(), "{path}: {answer:?}");
+    }
+    // What is no HTTP is not followed: the redirect is the answer.
+    let file = net.request(get_url(&format!("{site}/file"))).await.unwrap();
+    assert_eq!((file.status, body(&file).as_str()), (302, ""));
+    assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 0);
+    // The same address, when it is granted, is there.
+    let both = Net::default().granting(&[format!("127.0.0.1:{port}")]).unwrap();
+    assert_eq!(body(&both.request(get_url(&elsewhere)).await.unwrap()), "inside");
 }
