@@ -7,5 +7,6 @@ mod hostile;
 mod javascript;
 mod needed;
 mod packs;
+mod policy;
 pub mod rig;
 mod status;
