@@ -29,7 +29,12 @@ pub fn none(config: &Config, net: &Arc<Net>, clock: &Clock) -> Arc<Plugins> {
 
 /// Where a server keeps compiled code.
 pub fn own_cache(config: &Config) -> PathBuf {
-    config.data_dir.join("plugin-cache")
+    code_dir(&config.data_dir)
+}
+
+/// Where compiled code is kept in a data folder.
+pub fn code_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("plugin-cache")
 }
 
 /// As [`none`], for compiling into a folder: its code fits a server with this configuration.

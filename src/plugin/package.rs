@@ -87,9 +87,9 @@ impl Package {
         }
     }
 
-    /// Reads the code, held to the manifest and its digest, but not looked into.
+    /// Reads the code, held to the manifest and, unless it is being worked on, its digest, but not looked into.
     pub fn load(&self) -> Result<Loaded, Vec<Diagnostic>> {
-        let (loaded, problems) = load(&self.path, &self.manifest, &self.manifest_text);
+        let (loaded, problems) = load(&self.path, self.origin, &self.manifest, &self.manifest_text);
         match loaded {
             Some(loaded) if problems.is_empty() => Ok(loaded),
             _ => Err(problems.into_iter().map(|d| in_manifest(&self.path, d)).collect()),
@@ -128,7 +128,7 @@ pub fn check(path: &Path, origin: Origin) -> Checked {
     let readable = !diagnostics.iter().any(|d| matches!(d.code.as_str(), "not-toml" | "too-large"));
     let mut loaded = None;
     if readable {
-        let (found, problems) = load(path, &manifest, &manifest_text);
+        let (found, problems) = load(path, origin, &manifest, &manifest_text);
         diagnostics.extend(problems);
         if let (Some(found), Some(Code::Component(_))) = (&found, manifest.code()) {
             diagnostics.extend(conformance::check(&found.code, &manifest));
@@ -275,7 +275,7 @@ fn read_file(path: &Path, bytes_max: usize) -> Result<Vec<u8>, Diagnostic> {
 }
 
 /// The code and what belongs to it; with problems of files, digest and script.
-fn load(path: &Path, manifest: &Manifest, manifest_text: &str) -> (Option<Loaded>, Vec<Diagnostic>) {
+fn load(path: &Path, origin: Origin, manifest: &Manifest, manifest_text: &str) -> (Option<Loaded>, Vec<Diagnostic>) {
     let contents = if is_packed(path) { packed(path, manifest, manifest_text) } else { unpacked(path, manifest) };
     let (code, readme, signed) = match contents {
         Ok(Some((code, readme, signed))) => (code, readme, signed.unwrap_or_else(|| manifest_text.into())),
@@ -283,7 +283,9 @@ fn load(path: &Path, manifest: &Manifest, manifest_text: &str) -> (Option<Loaded
         Err(problem) => return (None, vec![problem]),
     };
     let code_digest = sha256(&code);
-    let mut problems: Vec<Diagnostic> = mismatch(manifest, &code_digest).into_iter().collect();
+    // What is being worked on is newer than the digest noted by its last build.
+    let held = origin != Origin::Development;
+    let mut problems: Vec<Diagnostic> = held.then(|| mismatch(manifest, &code_digest)).flatten().into_iter().collect();
     if let Some(Code::Script(_)) = manifest.code() {
         problems.extend(script(&code));
     }

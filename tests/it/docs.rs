@@ -16,7 +16,7 @@ fn probity(arguments: &[&str]) -> Output {
 
 /// Every document with its text.
 fn documents() -> Vec<(PathBuf, String)> {
-    let folders = ["", "docs", "deploy", "changelog.d"].map(|folder| root().join(folder));
+    let folders = ["", "docs", "docs/plugins", "deploy", "changelog.d"].map(|folder| root().join(folder));
     let mut found: Vec<_> = folders
         .iter()
         .flat_map(|folder| fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())))

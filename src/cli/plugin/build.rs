@@ -74,7 +74,7 @@ pub(super) fn make(folder: &Path) -> Result<Built, ExitCode> {
     let (code, bytes) = made;
     let noted = with_digest(&text, &package::sha256(&bytes));
     if noted != text {
-        std::fs::write(&file, &noted).map_err(failed(&file))?;
+        replace(&file, noted.as_bytes())?;
     }
     Ok(Built { manifest, code, bytes: bytes.len() })
 }
@@ -135,9 +135,17 @@ fn encode(folder: &Path, manifest: &Manifest, component: &str) -> Result<(PathBu
     if from != target || made != bytes {
         let folder = target.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).map_err(failed(folder))?;
-        std::fs::write(&target, &made).map_err(failed(&target))?;
+        replace(&target, &made)?;
     }
     Ok((target, made))
+}
+
+/// Writes beside and renames: a server that looks meanwhile sees the old file or the new one.
+fn replace(file: &Path, content: &[u8]) -> Result<(), ExitCode> {
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    let beside = file.with_file_name(name);
+    std::fs::write(&beside, content).and_then(|()| std::fs::rename(&beside, file)).map_err(failed(file))
 }
 
 /// The manifest's text with this digest, all else left as its author wrote it.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::{print, testing};
+use super::{dev, print, testing};
 use crate::app;
 use crate::cli::check::{CheckFormat, code, show};
 use crate::clock::Clock;
@@ -64,11 +64,13 @@ fn check_package(path: &Path, taken: &mut BTreeMap<String, String>) -> Vec<Diagn
         Some(name) if name == FILE => path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")),
         _ => path,
     };
-    let checked = package::check(folder, Origin::Development);
+    // Held to its digest, then tried as what is being worked on.
+    let checked = package::check(folder, Origin::Given);
     let mut diagnostics = checked.diagnostics;
-    if let Some((package, _)) = checked.package
+    if let Some((mut package, _)) = checked.package
         && package.manifest.interprets.is_empty()
     {
+        package.origin = Origin::Development;
         let file = if package.is_file() { package.path.clone() } else { package.path.join(FILE) };
         let found = described(&package, taken);
         diagnostics.extend(found.into_iter().map(|d| d.in_file(file.display().to_string())));
@@ -85,7 +87,7 @@ fn described(package: &Package, taken: &mut BTreeMap<String, String>) -> Vec<Dia
     // Held to what is described below, with all other problems, rather than alone and first.
     admitted.plugin.manifest.nodes.clear();
     let (net, clock) = (Arc::new(Net::default()), Clock::System);
-    let plugins = app::plugins::trial(None, Arc::new(|_| None), &net, &clock);
+    let plugins = app::plugins::trial(dev::code_dir(&package.path), Arc::new(|_| None), &net, &clock);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let loaded = runtime.expect("the system has a thread to give").block_on(plugins.load(admitted.plugin));
     if let Err(problems) = loaded {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
-use super::{Settings, build, check, print, testing, usage};
+use super::{Settings, build, check, failed, print, testing, usage};
 use crate::app;
 use crate::cli::runtime;
 use crate::clock::Clock;
@@ -19,18 +19,21 @@ pub(super) struct DevArgs {
     /// The plugin's folder
     #[arg(default_value = ".")]
     path: PathBuf,
-    /// Address and port of the server that runs its example flow
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1880")]
-    listen: String,
+    /// Address and port of the server that runs its example flow [default: 127.0.0.1:1880] [env: PROBITY_LISTEN]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
     /// The flow it runs [default: flow.json, example.json or flows in the plugin's folder]
     #[arg(long, value_name = "FILE|DIR")]
     flow: Option<PathBuf>,
 }
 
-/// How often the folder is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often the folder is looked at, by us and by the server.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Folders that hold what builds leave, and ours.
+/// Folder in the plugin's folder for what `plugin dev` keeps.
+const OWN: &str = ".probity";
+
+/// Folders that hold what builds leave.
 const NOT_SOURCES: &[&str] = &["target", "dist", "node_modules"];
 
 pub(super) fn dev(args: &DevArgs) -> Result<ExitCode, ExitCode> {
@@ -39,6 +42,8 @@ pub(super) fn dev(args: &DevArgs) -> Result<ExitCode, ExitCode> {
         let problem = format!("{} has no plugin.toml; `probity plugin new` writes one", folder.display());
         return Err(usage(&problem));
     }
+    // Its being there makes tests and checks keep compiled code where the server does: compiled once for all.
+    std::fs::create_dir_all(folder.join(OWN)).map_err(failed(folder))?;
     let listening = server(args)?;
     if let Some(config) = &listening {
         crate::cli::log(config, false);
@@ -79,6 +84,12 @@ async fn watch(folder: PathBuf) {
     }
 }
 
+/// Where tests and checks of a plugin keep compiled code: beside the server's of `plugin dev` if that ran here.
+pub(super) fn code_dir(folder: &Path) -> Option<PathBuf> {
+    let own = folder.join(OWN);
+    own.is_dir().then(|| app::plugins::code_dir(&own))
+}
+
 /// One round: build, check, test. A running server takes what was built by itself.
 fn once(folder: &Path) {
     let clock = Clock::System;
@@ -109,8 +120,8 @@ fn server(args: &DevArgs) -> Result<Option<Config>, ExitCode> {
         return Ok(None);
     };
     let settings = Settings {
-        listen: Some(args.listen.clone()),
-        data_dir: Some(folder.join(".probity")),
+        listen: args.listen.clone(),
+        data_dir: Some(folder.join(OWN)),
         flows: Some(flow),
         agreements: None,
         database_url: Some("memory:".into()),
@@ -119,6 +130,7 @@ fn server(args: &DevArgs) -> Result<Option<Config>, ExitCode> {
     };
     let mut config = settings.load()?;
     config.plugins.development = true;
+    config.plugins.watch_ms = LOOK_EVERY.as_millis() as u64;
     Ok(Some(config))
 }
 
@@ -143,7 +155,11 @@ impl Sources {
 fn gather(folder: &Path, files: &mut BTreeMap<PathBuf, (Option<SystemTime>, u64)>) {
     for path in std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let built = name.ends_with(".wasm") || name.ends_with(".minisig") || name == "Cargo.lock" || name == FILE;
+        let built = name.ends_with(".wasm")
+            || name.ends_with(".part")
+            || name.ends_with(".minisig")
+            || name == "Cargo.lock"
+            || name == FILE;
         if name.starts_with('.') || built || NOT_SOURCES.contains(&name.as_str()) {
             continue;
         }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use super::{print, reported, usage};
+use super::{dev, print, reported, usage};
 use crate::app;
 use crate::cli::check::{collect, is_test};
 use crate::cli::test::guests::Guests;
@@ -112,8 +112,8 @@ impl Bench {
         // `files` reads what lies beside the cases.
         let tests = folder.join("tests");
         admitted.plugin.granted.folders.extend(tests.canonicalize());
-        let (folder, name) = (folder.to_path_buf(), package.manifest.name);
-        Ok(Bench { folder, name, guests: Guests::new(vec![admitted.plugin]) })
+        let guests = Guests::new(vec![admitted.plugin], dev::code_dir(folder));
+        Ok(Bench { folder: folder.to_path_buf(), name: package.manifest.name, guests })
     }
 
     /// Runs every case and prints a line each; gives how many passed and failed.

@@ -14,20 +14,24 @@ use crate::runtime::Catalogue;
 #[derive(Default)]
 pub(in crate::cli) struct Guests {
     plugins: Vec<Package>,
-    /// Compiled code, so that each case need not compile.
-    cache: Option<tempfile::TempDir>,
+    /// Where compiled code is kept, so that each case need not compile.
+    code_dir: Option<PathBuf>,
+    /// That folder, when it is to go with us.
+    _temporary: Option<tempfile::TempDir>,
 }
 
 impl Guests {
-    pub(in crate::cli) fn new(plugins: Vec<Package>) -> Guests {
-        let cache = if plugins.is_empty() { None } else { tempfile::tempdir().ok() };
-        Guests { plugins, cache }
+    /// Compiled code is kept in `code_dir`; without one, in a folder that goes with the guests.
+    pub(in crate::cli) fn new(plugins: Vec<Package>, code_dir: Option<PathBuf>) -> Guests {
+        let temporary = if plugins.is_empty() || code_dir.is_some() { None } else { tempfile::tempdir().ok() };
+        let code_dir = code_dir.or_else(|| temporary.as_ref().map(|folder| folder.path().to_path_buf()));
+        Guests { plugins, code_dir, _temporary: temporary }
     }
 
     /// Those that a server started here would load. Why others are not is told when a flow needs them.
     pub(super) fn found() -> Guests {
         let ready = app::admission::admitted(&Config::defaults(), app::admission::Needed::All).unwrap_or_default();
-        Guests::new(ready.admitted.into_iter().map(|a| a.plugin).collect())
+        Guests::new(ready.admitted.into_iter().map(|a| a.plugin).collect(), None)
     }
 
     /// A case's own sandbox with the plugins that these flow files need. There are no secrets but `secrets`.
@@ -38,8 +42,7 @@ impl Guests {
         clock: &Clock,
         secrets: Secrets,
     ) -> Result<Arc<Plugins>, String> {
-        let cache = self.cache.as_ref().map(|folder| folder.path().to_path_buf());
-        let plugins = app::plugins::trial(cache, secrets, net, clock);
+        let plugins = app::plugins::trial(self.code_dir.clone(), secrets, net, clock);
         let texts: String = flows.iter().map(|path| text_of(path)).collect();
         let needed = |p: &&Package| {
             let nodes = &p.manifest.nodes;

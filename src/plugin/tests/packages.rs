@@ -58,6 +58,8 @@ fn a_changed_component_does_not_load() {
     std::fs::write(place.path().join("x.wasm"), changed).unwrap();
     let problems = package.load().unwrap_err();
     assert_eq!(problems[0].code, "digest-mismatch");
+    let worked_on = Package::open(place.path(), Origin::Development).unwrap();
+    assert!(worked_on.load().is_ok(), "its next build notes the digest");
 }
 
 #[test]

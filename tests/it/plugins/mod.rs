@@ -10,3 +10,4 @@ mod packs;
 mod policy;
 pub mod rig;
 mod status;
+mod tutorials;
