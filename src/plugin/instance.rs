@@ -15,6 +15,7 @@ use super::limits::TICK_MS;
 use super::sandbox::{Code, Sandbox};
 use super::wasi::Wasi;
 use crate::clock::Clock;
+use crate::runtime::run::gives_way;
 
 /// Fuel of a call per millisecond of computing time: about what Cranelift's code burns (100 M in 10 ms).
 const FUEL_PER_MS: u64 = 10_000_000;
@@ -94,6 +95,7 @@ impl Instance {
             match host.ticks.checked_sub(1) {
                 Some(left) => {
                     host.ticks = left;
+                    gives_way(true);
                     Ok(UpdateDeadline::Yield(1))
                 }
                 None => Ok(UpdateDeadline::Interrupt),
@@ -155,6 +157,10 @@ impl Instance {
                 }
             };
             tokio::pin!(called);
+            let mut called = std::future::poll_fn(|task| {
+                gives_way(false);
+                called.as_mut().poll(task)
+            });
             // Most calls wait for nothing: they are over after one poll, and need no timer.
             match futures_util::poll!(&mut called) {
                 std::task::Poll::Ready(ended) => Some(ended),

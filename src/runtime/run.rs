@@ -4,6 +4,7 @@
 //! two nodes is a function call. The run ends when queue and futures are empty.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::collections::{BTreeSet, VecDeque};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -286,7 +287,7 @@ async fn settle(
             }
             Step::Wait(future) => {
                 let mut waiting = Waiting { node, hops, future };
-                step = match futures_util::poll!(&mut waiting) {
+                step = match first_poll(&mut waiting).await {
                     Poll::Ready((_, _, Ok(then))) => call(deployed, core, node, hops, |_, cx| then(cx)),
                     Poll::Ready((_, _, Err(panic))) => Step::fail(Msg::new(), panic),
                     Poll::Pending if waits.len() >= deployed.services.limits.waits_max => {
@@ -302,6 +303,30 @@ async fn settle(
             }
         }
     }
+}
+
+thread_local! {
+    /// Whether the future that this thread polls gave way while it computed.
+    static GAVE_WAY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Told by a node's future: true when it is about to be pending not because it waits for something, but to let other
+/// tasks run while it computes; false when it goes on. Meanwhile its run goes on with nothing else, so that no message
+/// passes the one it works on.
+pub fn gives_way(now: bool) {
+    GAVE_WAY.set(now);
+}
+
+/// What a future has come to once it is ready or really waits.
+async fn first_poll(waiting: &mut Waiting) -> Poll<(NodeIndex, u32, Result<Then, String>)> {
+    std::future::poll_fn(|task| {
+        GAVE_WAY.set(false);
+        match Pin::new(&mut *waiting).poll(task) {
+            Poll::Pending if GAVE_WAY.get() => Poll::Pending,
+            polled => Poll::Ready(polled),
+        }
+    })
+    .await
 }
 
 /// Calls a node; a panic is an error of this message.

@@ -136,18 +136,30 @@ impl Outcome {
     }
 }
 
-/// Replays the right cases of a type; `differs` lists the titles (behind `<type>: `) that shall differ. Every
-/// difference must be listed and every listed one must differ.
-pub fn compare<N: NodeType>(more: &Value, differs: &[&str], tidy: fn(&mut Value)) {
-    compare_sent::<N>(more, differs, tidy, |_| true);
+/// The cases (their titles behind `<type>: `) of a type that differ with a reason, as `differences.json` has them;
+/// with `compat` only those that differ with that option, too.
+pub fn differences(node_type: &str, compat: bool) -> Vec<String> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases/status/differences.json");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let all: Value = probity_sdk::serde_json::from_str(&text).expect("lists of cases by type");
+    let entries = all[node_type].as_array().cloned().unwrap_or_default();
+    let entries = entries.iter().filter(|entry| !(compat && entry["compat"] == true));
+    let cases = entries.flat_map(|entry| entry["cases"].as_array().cloned().unwrap_or_default());
+    cases.filter_map(|case| case.as_str().map(str::to_owned)).collect()
+}
+
+/// Replays the right cases of a type. Every difference must be among the [`differences`], and each of them must differ.
+pub fn compare<N: NodeType>(more: &Value, tidy: fn(&mut Value)) {
+    compare_sent::<N>(more, tidy, |_| true);
 }
 
 /// As [`compare`], for a node type with more outputs than the original: only what leaves by `output`, counted from 0.
-pub fn compare_output<N: NodeType>(output: u32, more: &Value, differs: &[&str], tidy: fn(&mut Value)) {
-    compare_sent::<N>(more, differs, tidy, |sent| sent.port == output);
+pub fn compare_output<N: NodeType>(output: u32, more: &Value, tidy: fn(&mut Value)) {
+    compare_sent::<N>(more, tidy, |sent| sent.port == output);
 }
 
-fn compare_sent<N: NodeType>(more: &Value, differs: &[&str], tidy: fn(&mut Value), counts: impl Fn(&Sent) -> bool) {
+fn compare_sent<N: NodeType>(more: &Value, tidy: fn(&mut Value), counts: impl Fn(&Sent) -> bool) {
+    let differs = differences(N::TYPE, more["compat"] == true);
     let mut problems = Vec::new();
     let all = cases(N::TYPE);
     let short = |case: &Case| case.title.trim_start_matches(N::TYPE).trim_start_matches(": ").to_owned();
@@ -155,13 +167,13 @@ fn compare_sent<N: NodeType>(more: &Value, differs: &[&str], tidy: fn(&mut Value
         let mut outcome = case.replay::<N>(more);
         outcome.sent.retain(&counts);
         let found = outcome.difference(case, tidy);
-        match (found, differs.contains(&short(case).as_str())) {
+        match (found, differs.contains(&short(case))) {
             (Some(difference), false) => problems.push(format!("{}: {difference}", case.title)),
             (None, true) => problems.push(format!("{}: is as it was recorded, yet listed", case.title)),
             _ => {}
         }
     }
-    for title in differs {
+    for title in &differs {
         if !all.iter().any(|case| case.right && short(case) == *title) {
             problems.push(format!("no right case is called {title:?}"));
         }

@@ -8,6 +8,7 @@ mod javascript;
 mod needed;
 mod packs;
 mod policy;
+mod recorded;
 pub mod rig;
 mod status;
 mod tutorials;

@@ -12,9 +12,10 @@ use probity::net::{Net, NetOptions};
 use probity::plugin::granted::Granted;
 use probity::plugin::limits::Limits;
 use probity::plugin::manifest::Manifest;
-use probity::plugin::{Options, Package, Plugins};
-use probity::runtime::engine::{Opening, Start};
-use probity::runtime::{Deployed, Engine, Event, Services};
+use probity::plugin::{Options, Package, Plugins, ReadSecret};
+use probity::runtime::engine::{Opening, RunFuture, Start};
+use probity::runtime::services::ReadEnv;
+use probity::runtime::{Catalogue, Deployed, Engine, Event, Services};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).into()
@@ -107,10 +108,33 @@ pub async fn server() -> Upstream {
     Upstream { address, heard }
 }
 
-/// How plugins run in tests: nothing cached, no secrets.
+/// How plugins run in tests: no secrets; what one test compiled, the others load.
 pub fn options(limits: Limits) -> Options {
     let evaluate_typed = probity::nodes::typed::evaluate;
-    Options { limits, cache_dirs: Vec::new(), evaluate_typed, read_secret: Arc::new(|_| None) }
+    let cache_dirs = vec![Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin-cache")];
+    Options { limits, cache_dirs, evaluate_typed, read_secret: Arc::new(|_| None) }
+}
+
+/// What is around the engine of a test.
+pub struct World {
+    pub limits: Limits,
+    pub net: Arc<Net>,
+    /// A manual clock is moved for what waits on it.
+    pub clock: Clock,
+    pub env: ReadEnv,
+    pub secrets: ReadSecret,
+}
+
+impl Default for World {
+    fn default() -> World {
+        World {
+            limits: Limits::default(),
+            net: Arc::new(Net::new(NetOptions::default()).unwrap()),
+            clock: Clock::System,
+            env: Arc::new(|_| None),
+            secrets: Arc::new(|_| None),
+        }
+    }
 }
 
 /// A process without plugins.
@@ -139,13 +163,16 @@ impl Rig {
     }
 
     pub fn with_secrets(limits: Limits, secrets: fn(&str) -> Option<String>) -> Rig {
+        Rig::around(World { limits, secrets: Arc::new(secrets), ..World::default() })
+    }
+
+    pub fn around(World { limits, net, clock, env, secrets }: World) -> Rig {
         let seen: Arc<Mutex<Vec<(RunId, Event)>>> = Arc::default();
         let observed = seen.clone();
-        let net = Arc::new(Net::new(NetOptions::default()).unwrap());
-        let clock = Clock::System;
         let mut services = Services::new(clock.clone(), Default::default(), net.clone());
         services.observer = Some(Arc::new(move |run, event| observed.lock().unwrap().push((run, event))));
-        let plugins = Plugins::new(Options { read_secret: Arc::new(secrets), ..options(limits) }, net, clock);
+        services.env = env;
+        let plugins = Plugins::new(Options { read_secret: secrets, ..options(limits) }, net, clock);
         let engine = Engine::new(Arc::new(services), probity::nodes::catalogue());
         Rig { plugins, engine, seen }
     }
@@ -156,6 +183,11 @@ impl Rig {
 
     /// Deploys nodes on one tab; each entry is a node without `z`.
     pub fn deploy(&self, nodes: serde_json::Value) -> Arc<Deployed> {
+        self.deploy_with(nodes, |_| ())
+    }
+
+    /// As [`deploy`](Rig::deploy), with more node types.
+    pub fn deploy_with(&self, nodes: serde_json::Value, add: fn(&mut Catalogue)) -> Arc<Deployed> {
         let mut entries = vec![serde_json::json!({"id": "tab", "type": "tab", "label": "test"})];
         for mut node in nodes.as_array().unwrap().clone() {
             node["z"] = "tab".into();
@@ -168,6 +200,7 @@ impl Rig {
         }
         let mut catalogue = probity::nodes::catalogue();
         assert!(self.plugins.add_to(&mut catalogue).is_empty());
+        add(&mut catalogue);
         let engine = Engine::new(self.engine.services.clone(), catalogue);
         let (file, problems) = flow::load_value(entries, "test.json");
         assert!(problems.is_empty(), "{problems:#?}");
@@ -187,7 +220,7 @@ impl Rig {
         let index = deployed.plan.nodes.iter().position(|n| n.id == node).unwrap() as u32;
         let opening = Opening { node: index, start: Start::Deliver, msg, trigger, reply: None };
         let (id, run) = deployed.open(opening).unwrap();
-        tokio::time::timeout(Duration::from_secs(60), run).await.expect("a run ends");
+        self.to_its_end(run).await;
         let mut outcome = Outcome::default();
         self.seen.lock().unwrap().retain(|(run, event)| {
             if *run != id {
@@ -202,6 +235,30 @@ impl Rig {
             false
         });
         (id, outcome)
+    }
+}
+
+/// Polls without progress after which a manual clock is moved.
+const QUIET_POLLS: usize = 200;
+
+impl Rig {
+    /// Waits for a run; a manual clock is moved when nothing else moves.
+    async fn to_its_end(&self, mut run: RunFuture) {
+        let clock = &self.engine.services.clock;
+        if matches!(clock, Clock::System) {
+            tokio::time::timeout(Duration::from_secs(60), run).await.expect("a run ends");
+            return;
+        }
+        for _ in 0..10_000 {
+            for _ in 0..QUIET_POLLS {
+                if futures_util::poll!(&mut run).is_ready() {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+            clock.advance(Duration::from_millis(100));
+        }
+        panic!("a run ends");
     }
 }
 
