@@ -6,10 +6,12 @@ use std::process::{Child, Command, Stdio};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use probity::plugin::limits::Limits;
 use serde_json::{Value, json};
 
 use crate::harness::server::{Server, Setup, client, tab, text};
 use crate::orders;
+use crate::plugins::rig::{self, Rig};
 
 /// A browser session, by plain WebDriver calls.
 struct Browser {
@@ -185,5 +187,42 @@ async fn every_page_fits_a_phone_loads_nothing_foreign_and_names_its_bars() {
     let unnamed = browser.run("return [...document.querySelectorAll('.bar')].filter(b => !b.ariaLabel).length").await;
     let bars = browser.run("return document.querySelectorAll('.bar').length").await;
     assert_eq!((unnamed, bars), (json!(0), json!(5 * orders::DAYS)));
+    browser.end().await;
+}
+
+/// Whoever is woken at night sees first what is in quarantine, then what each plugin may do and what it cost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plugins_show_their_grants_their_cost_and_what_stopped_them() {
+    let rig = Rig::new(Limits { stops_max: 1, ..Limits::default() });
+    rig.load(rig::package("stack", "", rig::granted(&[]))).await.unwrap();
+    let asks = "[[capability]]\nname = \"clock\"\nreason = \"tells the time\"\n";
+    rig.load(rig::package("clock", asks, rig::granted(&[]))).await.unwrap();
+    rig.load(rig::package("pass", "", rig::granted(&["evidence"]))).await.unwrap();
+    rig.plugins.set_unused(vec![rig::manifest("asleep", "nodes = [\"guest-asleep\"]")]);
+    let nodes = ["stack", "clock", "pass"].map(|n| json!({"id": n, "type": format!("guest-{n}")}));
+    let flow = rig.deploy(nodes.to_vec().into());
+    for node in ["stack", "clock", "pass", "pass"] {
+        rig.send(&flow, node, rig::msg("x")).await;
+    }
+    let server = Server::start(Setup { plugins: Some(rig.plugins.clone()), ..Setup::default() }).await;
+    let browser = Browser::start(false).await;
+    browser.open(&server.url("/probity/plugins")).await;
+    browser.look("plugins").await;
+    let text = "return [...document.querySelectorAll('article')].map(e => e.innerText)";
+    let cards = browser.run(text).await;
+    let card = |name: &str| {
+        let found = cards.as_array().unwrap().iter().filter_map(Value::as_str).find(|t| t.starts_with(name));
+        found.unwrap_or_else(|| panic!("{name} is not there: {cards}")).to_string()
+    };
+    assert!(card("stack").contains("guest-stack is in quarantine"), "{cards}");
+    assert!(card("pass").contains("2 (0 failed)") && card("pass").contains("evidence"), "{cards}");
+    assert!(card("asleep").contains("no flow has one of its nodes"), "{cards}");
+    browser.click("a[href='/probity/plugins/clock']").await;
+    browser.look("plugin").await;
+    assert_eq!(browser.title().await, "clock 1.0.0");
+    let shown = browser.run("return document.querySelector('main').innerText").await;
+    for part in ["tells the time", "not granted", "To allow it: probity plugin grant clock clock"] {
+        assert!(shown.as_str().unwrap().contains(part), "{part}: {shown}");
+    }
     browser.end().await;
 }
