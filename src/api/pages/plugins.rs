@@ -12,7 +12,8 @@ use crate::plugin::Noted;
 use crate::plugin::Report;
 
 pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Response, PageError> {
-    let plugins = api.plugins.report();
+    let mut plugins = api.plugins.report();
+    plugins.sort_by_key(|plugin| plugin.quarantine.is_empty());
     let body = html! {
         h1 { "Plugins" }
         @if plugins.is_empty() { p .empty { "No plugin is installed." } }
