@@ -56,6 +56,10 @@ impl Desk {
         std::fs::read_to_string(self.folder.path().join(name)).unwrap()
     }
 
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.folder.path().join(name)).unwrap()
+    }
+
     fn run(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_probity"));
         command.current_dir(self.folder.path()).arg("plugin").args(arguments);
@@ -120,7 +124,7 @@ fn from_source_to_an_installed_and_signed_plugin() {
     let list = desk.list(&["--config", "required.toml"]);
     assert_eq!(plugin(&list, "pass")["signature"]["state"], "trusted");
     assert_eq!(plugin(&list, "pass")["starts"], true);
-    let mut bytes = std::fs::read(desk.folder.path().join("pass.wasm")).unwrap();
+    let mut bytes = desk.bytes("pass.wasm");
     let at = bytes.windows(9).position(|w| w == b"For tests").unwrap();
     bytes[at] = b'f';
     desk.write("data/plugins/pass.wasm", &bytes);
@@ -189,6 +193,75 @@ fn a_changed_file_and_a_wrong_digest_are_not_installed() {
     assert!(!desk.folder.path().join("data/plugins/pass").exists());
     assert!(hidden(&desk.folder.path().join("data/plugins")).is_empty(), "nothing is left half done");
     assert!(desk.ends(2, &["install", "http://plugins.test/x.wasm"]).contains("use https://"));
+}
+
+/// Serves the files of a folder on loopback.
+async fn serve(folder: std::path::PathBuf) -> std::net::SocketAddr {
+    use axum::http::{StatusCode, Uri};
+    let files = move |uri: Uri| {
+        let found = std::fs::read(folder.join(uri.path().trim_start_matches('/')));
+        std::future::ready(found.map_err(|_| StatusCode::NOT_FOUND))
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(files)).await });
+    address
+}
+
+/// Packed, signed and published, a plugin comes in from a URL and from an OCI layout, held to signature and digest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_published_plugin_is_installed_from_a_url_and_from_an_oci_layout() {
+    let desk = Desk::new();
+    desk.write("site/index.html", b"plugins");
+    desk.ends(0, &["build", "pass", "--pack", "site/pass-1.0.0.wasm"]);
+    desk.ends(0, &["keygen", "--out", "key", "--no-password"]);
+    let key = desk.read("key.pub").lines().nth(1).unwrap().to_string();
+    let config = format!("[plugins]\nsignatures = \"required\"\ntrusted_keys = [\"{key}\"]\n");
+    desk.write("required.toml", config.as_bytes());
+    let required = ["--config", "required.toml"];
+    let address = serve(desk.folder.path().join("site")).await;
+    let url = format!("http://{address}/pass-1.0.0.wasm");
+    let install = |code: i32, more: &[&str]| desk.ends(code, &[&["install"], more, &required].concat());
+
+    assert!(install(1, &[&url]).contains("is not signed"), "nobody signed it yet");
+    desk.ends(0, &["sign", "site/pass-1.0.0.wasm", "--key", "key"]);
+    assert!(install(0, &[&url]).contains("installed pass 1.0.0"));
+    assert_eq!(plugin(&desk.list(&required), "pass")["signature"]["state"], "trusted");
+    assert!(install(1, &[&format!("http://{address}/gone.wasm")]).contains("the server answered 404"));
+    assert!(install(1, &[&url, "--digest", &format!("sha256:{}", "0".repeat(64))]).contains("it is not installed"));
+
+    // As `oras push` and `skopeo` lay an artifact out.
+    let (wasm, signature) = (desk.bytes("site/pass-1.0.0.wasm"), desk.bytes("site/pass-1.0.0.wasm.minisig"));
+    let blob = |media: &str, bytes: &[u8], title: &str| {
+        let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(bytes));
+        desk.write(&format!("layout/blobs/sha256/{digest}"), bytes);
+        let annotations = serde_json::json!({ "org.opencontainers.image.title": title });
+        serde_json::json!({ "mediaType": media, "digest": format!("sha256:{digest}"), "size": bytes.len(), "annotations": annotations })
+    };
+    let layers = [
+        blob("application/wasm", &wasm, "pass-1.0.0.wasm"),
+        blob("application/octet-stream", &signature, "pass-1.0.0.wasm.minisig"),
+    ];
+    let config = blob("application/vnd.oci.empty.v1+json", b"{}", "");
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "artifactType": "application/vnd.wasm.component.v1", "config": config, "layers": layers,
+    });
+    let image = blob("application/vnd.oci.image.manifest.v1+json", manifest.to_string().as_bytes(), "");
+    desk.write("layout/oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#);
+    let index = serde_json::json!({ "schemaVersion": 2, "manifests": [image] });
+    desk.write("layout/index.json", index.to_string().as_bytes());
+    std::fs::remove_dir_all(desk.folder.path().join("data")).unwrap();
+    assert!(install(0, &["layout"]).contains("installed pass 1.0.0"));
+    let listed = desk.list(&required);
+    assert_eq!(
+        (&plugin(&listed, "pass")["signature"]["state"], &plugin(&listed, "pass")["starts"]),
+        (&"trusted".into(), &true.into())
+    );
+    let code =
+        desk.folder.path().join("layout/blobs/sha256").join(hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&wasm)));
+    std::fs::write(code, [&wasm[..wasm.len() - 1], b"x"].concat()).unwrap();
+    install(1, &["layout"]);
 }
 
 fn hidden(folder: &Path) -> Vec<String> {
