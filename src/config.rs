@@ -136,6 +136,8 @@ pub struct Plugins {
     pub log_lines_max: u32,
     pub response_bytes_max: usize,
     pub file_bytes_max: u64,
+    pub record_bytes_max: usize,
+    pub run_record_bytes_max: usize,
     pub instances_max: u32,
     pub idle_ms_max: u64,
     pub stops_max: u32,

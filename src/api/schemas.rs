@@ -194,9 +194,11 @@ fn running() -> Vec<(&'static str, Value)> {
             "TraceStep",
             object(json!({
                 "at_us": count(), "node": text(), "node_type": text(), "name?": text(), "emitted": count(), "note?": text(),
-                "evidence?": array(refer("Attached")),
+                "evidence?": array(refer("Attached")), "calls?": array(refer("CallRecord")), "calls_cut?": count(),
             })),
         ),
+        ("CallRecord", object(call_record())),
+        ("HostCall", object(json!({ "of": text(), "given": {}, "answer": {} }))),
         (
             "Attached",
             object(json!({
@@ -208,6 +210,20 @@ fn running() -> Vec<(&'static str, Value)> {
         ("FlowEndpoint", object(json!({ "method": text(), "path": text(), "node": text() }))),
         ("NodeType", json!({ "type": "object", "required": ["node_type", "category", "summary", "properties"] })),
     ]
+}
+
+/// A recorded call of a deterministic plugin.
+fn call_record() -> Value {
+    let bounds = json!({ "compute_ms_max": count(), "memory_bytes_max": count() });
+    let outcome = json!({
+        "kind": words(&["done", "failed", "stopped"]), "message?": text(), "code?": text(), "why?": text(),
+    });
+    json!({
+        "plugin": text(), "version": text(), "digest": text(), "interpreter?": text(), "contract": text(),
+        "engine": text(), "node": text(), "node_type": text(), "export": words(&["process", "run-end"]), "input": {},
+        "config": text(), "bounds": object(bounds), "calls": array(refer("HostCall")), "outcome": object(outcome),
+        "fuel": count(), "masked?": { "type": "boolean" }, "cut?": text(),
+    })
 }
 
 fn plugins() -> Vec<(&'static str, Value)> {

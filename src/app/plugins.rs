@@ -17,14 +17,24 @@ use crate::plugin::admission::Admitted;
 use crate::plugin::granted::Granted;
 use crate::plugin::limits::{CallLimits, Limits};
 use crate::plugin::package::Origin;
+use crate::plugin::replay::Replayer;
 use crate::plugin::{Options, Plugins, ReadSecret, grants};
 use crate::runtime::{Catalogue, Engine};
 
 /// A process without plugins yet.
 pub fn none(config: &Config, net: &Arc<Net>, clock: &Clock) -> Arc<Plugins> {
+    with(limits(&config.plugins), cache_dirs(config), Arc::new(Config::secret), net, clock)
+}
+
+/// What makes recorded calls again.
+pub fn replayer(config: &Config, net: &Net) -> Result<Replayer, Vec<Diagnostic>> {
+    Replayer::new(limits(&config.plugins), cache_dirs(config), net)
+}
+
+/// Where compiled code is kept: our own folder first.
+fn cache_dirs(config: &Config) -> Vec<PathBuf> {
     let shipped = admission::places(config).into_iter().filter(|p| p.origin == Origin::Shipped);
-    let cache_dirs = [own_cache(config)].into_iter().chain(shipped.map(|place| place.path.join(CACHE))).collect();
-    with(limits(&config.plugins), cache_dirs, Arc::new(Config::secret), net, clock)
+    [own_cache(config)].into_iter().chain(shipped.map(|place| place.path.join(CACHE))).collect()
 }
 
 /// Where a server keeps compiled code.
@@ -82,6 +92,8 @@ fn limits(c: &crate::config::Plugins) -> Limits {
         log_lines_max: c.log_lines_max,
         response_bytes_max: c.response_bytes_max,
         file_bytes_max: c.file_bytes_max,
+        record_bytes_max: c.record_bytes_max,
+        run_record_bytes_max: c.run_record_bytes_max,
         instances_max: c.instances_max.max(1),
         idle_ms_max: c.idle_ms_max,
         stops_max: c.stops_max.max(1),

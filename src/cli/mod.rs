@@ -9,6 +9,7 @@ mod report;
 mod run;
 mod sarif;
 mod serve;
+mod server;
 mod test;
 
 use std::path::PathBuf;

@@ -380,6 +380,8 @@ impl Trace {
     fn step(&mut self, node: &str, node_type: &str, note: String) {
         self.steps.push(TraceStep {
             evidence: Vec::new(),
+            calls: Vec::new(),
+            calls_cut: 0,
             at_us: self.started.elapsed().as_micros() as u64,
             node: ArcStr::from(node),
             node_type: ArcStr::from(node_type),

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::RunId;
+use super::call::CallRecord;
 
 /// Why a run happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -120,6 +121,16 @@ pub struct TraceStep {
     /// What the node attached as evidence.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Attached>,
+    /// Calls of a deterministic plugin, recorded so that they can be replayed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<CallRecord>,
+    /// Calls of the whole run that were not recorded for want of room; on its last step.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub calls_cut: u64,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// A fact that a node attached to its run, and who says so.

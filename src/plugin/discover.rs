@@ -58,15 +58,26 @@ fn shipped_dir() -> Option<PathBuf> {
     candidates.into_iter().flatten().find(|folder| folder.is_dir())
 }
 
-/// Every package in these places.
+/// Every package in these places that is used: one for each name.
 pub fn discover(places: &[Place]) -> Found {
-    let mut found = Found::default();
+    let (packages, diagnostics) = every(places);
+    let mut found = Found { packages: Vec::new(), diagnostics };
+    for package in packages {
+        found.add(package);
+    }
+    found.packages.sort_by(|a, b| a.manifest.name.cmp(&b.manifest.name));
+    found
+}
+
+/// Every package in these places, those that others come before among them; what comes first is first.
+pub fn every(places: &[Place]) -> (Vec<Package>, Vec<Diagnostic>) {
+    let (mut packages, mut diagnostics) = (Vec::new(), Vec::new());
     for place in places {
         let mut here = Vec::new();
-        for path in packages_in(place, &mut found.diagnostics) {
+        for path in packages_in(place, &mut diagnostics) {
             match Package::open(&path, place.origin) {
                 Ok(package) => here.push(package),
-                Err(problems) => found.diagnostics.extend(problems),
+                Err(problems) => diagnostics.extend(problems),
             }
         }
         // The highest version first.
@@ -74,12 +85,9 @@ pub fn discover(places: &[Place]) -> Found {
             let version = |p: &Package| semver::Version::parse(&p.manifest.version).ok();
             (version(b), &a.path).cmp(&(version(a), &b.path))
         });
-        for package in here {
-            found.add(package);
-        }
+        packages.extend(here);
     }
-    found.packages.sort_by(|a, b| a.manifest.name.cmp(&b.manifest.name));
-    found
+    (packages, diagnostics)
 }
 
 impl Found {

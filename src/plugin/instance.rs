@@ -10,15 +10,19 @@ use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 use super::bindings::Interpreter;
 use super::bindings::exports::probity::plugin::handler::Description;
 use super::bindings::probity::plugin::types::{Failure, Message};
-use super::host::{Call, Facts, Host, Memory, NodeFacts};
+use super::host::tape::Replaying;
+use super::host::{Call, Facts, Host, Memory, NodeFacts, Tape};
 use super::limits::TICK_MS;
+use super::recording::{self, Over};
 use super::sandbox::{Code, Sandbox};
 use super::wasi::Wasi;
 use crate::clock::Clock;
+use crate::model::call::Export;
 use crate::runtime::run::gives_way;
 
-/// Fuel of a call per millisecond of computing time: about what Cranelift's code burns (100 M in 10 ms).
-const FUEL_PER_MS: u64 = 10_000_000;
+/// Fuel of a call per millisecond of computing time. Measured: Cranelift's code burns from 0.6 M (a loop of one branch)
+/// to 10 M (long straight code) in a millisecond.
+const FUEL_PER_MS: u64 = 2_000_000;
 /// Frames of a guest's backtrace that are shown.
 const FRAMES_MAX: usize = 6;
 
@@ -29,12 +33,6 @@ pub(super) struct Instance {
     sandbox: Arc<Sandbox>,
     metered: bool,
     _place: OwnedSemaphorePermit,
-}
-
-/// What is called.
-pub(super) enum Export {
-    Process,
-    RunEnd,
 }
 
 /// How a call ended badly. An instance that gave this is not used again, except for [`Fault::Failed`].
@@ -84,9 +82,9 @@ impl Instance {
         place: OwnedSemaphorePermit,
     ) -> Result<Instance, Fault> {
         let limits = &facts.limits;
-        let (ticks, ms) = (ticks(limits.compute_ms_max), limits.compute_ms_max);
+        let (ticks, ms) = (ticks(&facts), limits.compute_ms_max);
         let memory = Memory::new(&facts);
-        let host = Host { facts, node, call: None, memory, said: None, ticks, wasi: Wasi::default() };
+        let host = Host { facts, node, call: None, memory, tape: None, said: None, ticks, wasi: Wasi::default() };
         let mut store = Store::new(code.pre.engine(), host);
         store.limiter(|host| &mut host.memory);
         store.set_epoch_deadline(1);
@@ -127,7 +125,9 @@ impl Instance {
 
     fn begin(&mut self) {
         let ms = self.store.data().facts.limits.compute_ms_max;
-        self.store.data_mut().ticks = ticks(ms);
+        let host = self.store.data_mut();
+        host.ticks = ticks(&host.facts);
+        host.said = None;
         self.store.set_epoch_deadline(1);
         if self.metered {
             // Cannot fail: the engine counts fuel.
@@ -135,7 +135,14 @@ impl Instance {
         }
     }
 
-    /// Handles one message. Gives the call back with what the guest gave, also when it ended badly.
+    /// Fuel used since the call began.
+    fn used(&self) -> u64 {
+        let ms = self.store.data().facts.limits.compute_ms_max;
+        ms.saturating_mul(FUEL_PER_MS).saturating_sub(self.store.get_fuel().unwrap_or(0))
+    }
+
+    /// Handles one message. Gives the call back with what the guest gave, also when it ended badly; of a
+    /// deterministic plugin with its record.
     pub(super) async fn handle(
         &mut self,
         export: Export,
@@ -144,8 +151,51 @@ impl Instance {
         call: Box<Call>,
         clock: &Clock,
     ) -> (Box<Call>, Result<(), Fault>) {
+        let host = self.store.data_mut();
+        host.call = Some(call);
+        if self.metered {
+            let tape = recording::tape(&host.facts, &host.node, input);
+            host.tape = tape.map(|tape| Box::new(Tape::Recording(tape)));
+        }
+        let (result, by_clock) = self.run(export, node_type, input, clock).await;
+        let fuel = if self.metered { self.used() } else { 0 };
+        let host = self.store.data_mut();
+        let mut call = host.call.take().expect("put there at the start of this call");
+        if let Some(Tape::Recording(tape)) = host.tape.take().map(|tape| *tape) {
+            let (facts, node, result) = (&*host.facts, &*host.node, &result);
+            let over = Over { facts, node, node_type, export, input, result, fuel, by_clock };
+            call.record = Some(recording::record(over, tape));
+        }
+        (call, result)
+    }
+
+    /// Makes a recorded call again: the tape answers, nothing else. Gives the tape, the result and the fuel used.
+    pub(super) async fn replay(
+        &mut self,
+        export: Export,
+        node_type: &str,
+        input: &Message,
+        tape: Replaying,
+    ) -> (Replaying, Result<(), Fault>, u64) {
+        self.store.data_mut().tape = Some(Box::new(Tape::Replaying(tape)));
+        // Real time: it only bounds a guest that computes for ever, and fuel ends that one before.
+        let (result, _) = self.run(export, node_type, input, &Clock::System).await;
+        let fuel = self.used();
+        match self.store.data_mut().tape.take().map(|tape| *tape) {
+            Some(Tape::Replaying(tape)) => (tape, result, fuel),
+            _ => unreachable!("put there at the start of this call"),
+        }
+    }
+
+    /// Calls the guest. True when it was the clock that ended it, not what it did.
+    async fn run(
+        &mut self,
+        export: Export,
+        node_type: &str,
+        input: &Message,
+        clock: &Clock,
+    ) -> (Result<(), Fault>, bool) {
         self.begin();
-        self.store.data_mut().call = Some(call);
         let ms_max = self.store.data().facts.limits.call_ms_max;
         let ended = {
             let _ticking = self.sandbox.ticker.enter();
@@ -172,18 +222,19 @@ impl Instance {
             }
         };
         let host = self.store.data_mut();
-        let result = match ended {
-            Some(Ok(Ok(()))) => Ok(()),
-            Some(Ok(Err(failure))) => Err(Fault::Failed(failure)),
-            Some(Err(error)) => Err(stopped(host, &error, "handling a message")),
+        match ended {
+            Some(Ok(Ok(()))) => (Ok(()), false),
+            Some(Ok(Err(failure))) => (Err(Fault::Failed(failure)), false),
+            Some(Err(error)) => {
+                let by_clock = matches!(error.downcast_ref::<Trap>(), Some(Trap::Interrupt));
+                (Err(stopped(host, &error, "handling a message")), by_clock)
+            }
             None => {
                 let message =
                     format!("{} was stopped: its call took longer than {ms_max} ms (call_ms_max)", title(host));
-                Err(Fault::Stopped { kind: Kind::Time, message })
+                (Err(Fault::Stopped { kind: Kind::Time, message }), true)
             }
-        };
-        let call = host.call.take().expect("put there at the start of this call");
-        (call, result)
+        }
     }
 
     /// True when the next call may use this instance: it has room left.
@@ -203,8 +254,8 @@ impl Instance {
 }
 
 /// Ticks of computing before the one that stops.
-fn ticks(ms: u64) -> u64 {
-    ms.div_ceil(TICK_MS)
+fn ticks(facts: &Facts) -> u64 {
+    facts.limits.compute_ms_max.div_ceil(TICK_MS).saturating_mul(facts.patience)
 }
 
 fn title(host: &Host) -> String {
@@ -235,14 +286,7 @@ fn stopped(host: &Host, error: &wasmtime::Error, doing: &str) -> Fault {
         }
     };
     let mut message = format!("{} was stopped while {doing}: {why}", title(host));
-    let said = match host.call.as_deref() {
-        Some(call) => {
-            let errors = call.given.log.iter().rev().filter(|(level, _)| *level == tracing::Level::ERROR);
-            errors.map(|(_, text)| text).next()
-        }
-        None => host.said.as_ref(),
-    };
-    if let Some(said) = said.filter(|_| matches!(kind, Kind::Trap | Kind::Memory)) {
+    if let Some(said) = host.said.as_ref().filter(|_| matches!(kind, Kind::Trap | Kind::Memory)) {
         let _ = write!(message, ": {said}");
     }
     if let Some(trace) = error.downcast_ref::<WasmBacktrace>() {

@@ -45,6 +45,10 @@ pub struct Limits {
     pub response_bytes_max: usize,
     /// One file read, bytes.
     pub file_bytes_max: u64,
+    /// Record of one call of a deterministic plugin, bytes; a larger one is cut and says so. 0: nothing is recorded.
+    pub record_bytes_max: usize,
+    /// Records of one run, bytes; further calls are counted.
+    pub run_record_bytes_max: usize,
     /// Instances alive at once, warm ones included.
     pub instances_max: u32,
     /// A warm instance is dropped after this long without a call, milliseconds.
@@ -83,6 +87,8 @@ impl Default for Limits {
             host_calls_max: 1_000_000,
             response_bytes_max: 16 << 20,
             file_bytes_max: 64 << 20,
+            record_bytes_max: 256 << 10,
+            run_record_bytes_max: 1 << 20,
             instances_max: 256,
             idle_ms_max: 600_000,
             stops_max: 5,

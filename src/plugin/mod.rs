@@ -20,6 +20,8 @@ pub mod manifest;
 mod node;
 pub mod package;
 pub mod plugins;
+mod recording;
+pub mod replay;
 pub mod sandbox;
 pub mod shipped;
 pub mod signature;

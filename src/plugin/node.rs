@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 use arcstr::ArcStr;
 
 use super::host::{Call, Kept, NodeFacts};
-use super::instance::{Export, Fault, Instance};
+use super::instance::{Fault, Instance};
 use super::manifest::Instances;
 use super::plugins::Shared;
+use super::recording::Recorded;
 use super::slot::{Calls, Slot, States, Version};
 use super::{spec, wire};
 use crate::clock::Clock;
 use crate::model::Msg;
+use crate::model::call::Export;
 use crate::runtime::catalogue::Built;
 use crate::runtime::{Cx, Node, NodeConfig, NodeError, Source, Step, Then};
 
@@ -179,7 +181,9 @@ impl Core {
         self.calls.took(began.elapsed());
         self.calls.memory_bytes.fetch_max(instance.memory_bytes() as u64, Ordering::Relaxed);
         let reusable = matches!(result, Ok(()) | Err(Fault::Failed(_)));
-        if reusable && kept != Instances::Fresh && instance.is_fit() {
+        // What a guest keeps in its memory from message to message is on no record.
+        let keeps = kept != Instances::Fresh && !version.manifest.deterministic;
+        if reusable && keeps && instance.is_fit() {
             let mut idle = self.pool.idle();
             if idle.len() < self.shared.workers {
                 idle.push(Warm { instance, since: Instant::now() });
@@ -208,7 +212,10 @@ impl Core {
 
 /// Does in the run what the guest asked for.
 fn settle(core: &Core, call: Call, result: Result<(), Fault>, cx: &mut Cx<'_>) -> Step {
-    let Call { msg, given, .. } = call;
+    let Call { msg, given, record, .. } = call;
+    if let Some(Recorded { record, bytes }) = record {
+        cx.keep_call(record, bytes, core.shared.sandbox.limits.run_record_bytes_max);
+    }
     for (level, text) in given.log {
         cx.log(level, text);
     }

@@ -124,6 +124,9 @@ pub struct QuarantineReport {
     pub last: String,
 }
 
+/// [`Facts::patience`] of deterministic plugins.
+const METERED_PATIENCE: u64 = 8;
+
 impl Plugins {
     pub fn new(options: Options, net: Arc<Net>, clock: Clock) -> Arc<Plugins> {
         let (shared, slots, codes) = (OnceLock::new(), RwLock::default(), Mutex::default());
@@ -179,6 +182,7 @@ impl Plugins {
             Some((_, text)) => sha256(text.as_bytes()),
             None => sha256(&wasm),
         };
+        let interpreter = script.is_some().then(|| sha256(&wasm).into());
         let net = self.net.granting(&granted.hosts)?;
         let facts = Arc::new(Facts {
             name: manifest.name.as_str().into(),
@@ -190,6 +194,9 @@ impl Plugins {
             all: limits.clone(),
             surroundings: shared.sandbox.surroundings.clone(),
             script,
+            interpreter,
+            contract: manifest.contract.clone(),
+            patience: if manifest.deterministic { METERED_PATIENCE } else { 1 },
         });
         let code = self.code(wasm, manifest.deterministic).await.map_err(one)?;
         let descriptions = self.describe(&code, &facts).await.map_err(one)?;

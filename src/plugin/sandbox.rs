@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::component::{Component, HasData, HasSelf, Linker};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use super::bindings::{InterpreterPre, probity::plugin as contract};
 use super::cache::Cache;
-use super::host::{EvaluateTyped, Host, ReadSecret, Surroundings};
+use super::host::{EvaluateTyped, HasTaped, Host, ReadSecret, Surroundings, Taped};
 use super::limits::Limits;
 use super::ticker::Ticker;
 use super::wasi;
@@ -28,9 +28,10 @@ pub(super) struct Sandbox {
     pub(super) limits: Limits,
     /// For plugins whose manifest does not say `deterministic`.
     plain: Engine,
-    /// Counts fuel.
+    /// Counts fuel, and computes alike on every machine.
     metered: Engine,
     linker: Linker<Host>,
+    /// Records host calls, or replays them.
     metered_linker: Linker<Host>,
     pub(super) ticker: Ticker,
     pub(super) cache: Cache,
@@ -60,8 +61,8 @@ impl Sandbox {
         let ticker = Ticker::start(&[&plain, &metered]);
         let places = Arc::new(tokio::sync::Semaphore::new(limits.instances_max as usize));
         Ok(Arc::new(Sandbox {
-            linker: linker(&plain)?,
-            metered_linker: linker(&metered)?,
+            linker: linker::<HasSelf<_>>(&plain, |host| host)?,
+            metered_linker: linker::<HasTaped>(&metered, |host| Taped(host))?,
             plain,
             metered,
             ticker,
@@ -110,6 +111,8 @@ fn config(limits: &Limits, metered: bool, pooled: bool) -> Config {
         .cranelift_opt_level(OptLevel::Speed)
         .epoch_interruption(true)
         .consume_fuel(metered)
+        .cranelift_nan_canonicalization(metered)
+        .relaxed_simd_deterministic(metered)
         .max_wasm_stack(WASM_STACK_BYTES)
         .async_stack_size(FIBER_STACK_BYTES)
         .concurrency_support(false);
@@ -134,19 +137,34 @@ fn config(limits: &Limits, metered: bool, pooled: bool) -> Config {
     config
 }
 
-fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
+/// The contract's imports, answered by what `host` makes of a store's host.
+fn linker<D: HasData + Send>(engine: &Engine, host: fn(&mut Host) -> D::Data<'_>) -> wasmtime::Result<Linker<Host>>
+where
+    for<'h> D::Data<'h>: contract::types::Host
+        + contract::node::Host
+        + contract::clock::Host
+        + contract::random::Host
+        + contract::secrets::Host
+        + contract::http::Host
+        + contract::state::Host
+        + contract::evidence::Host
+        + contract::typed_input::Host
+        + contract::context::Host
+        + contract::files::Host
+        + contract::script::Host,
+{
     let mut linker = Linker::new(engine);
-    contract::types::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
-    contract::node::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
-    contract::clock::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
-    contract::random::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
-    contract::secrets::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
-    contract::http::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
-    contract::state::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
-    contract::evidence::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
-    contract::typed_input::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
-    contract::context::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
-    contract::files::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
-    contract::script::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
+    contract::types::add_to_linker::<_, D>(&mut linker, host)?;
+    contract::node::add_to_linker::<_, D>(&mut linker, host)?;
+    contract::clock::add_to_linker::<_, D>(&mut linker, host)?;
+    contract::random::add_to_linker::<_, D>(&mut linker, host)?;
+    contract::secrets::add_to_linker::<_, D>(&mut linker, host)?;
+    contract::http::add_to_linker::<_, D>(&mut linker, host)?;
+    contract::state::add_to_linker::<_, D>(&mut linker, host)?;
+    contract::evidence::add_to_linker::<_, D>(&mut linker, host)?;
+    contract::typed_input::add_to_linker::<_, D>(&mut linker, host)?;
+    contract::context::add_to_linker::<_, D>(&mut linker, host)?;
+    contract::files::add_to_linker::<_, D>(&mut linker, host)?;
+    contract::script::add_to_linker::<_, D>(&mut linker, host)?;
     Ok(linker)
 }

@@ -133,7 +133,7 @@ impl Slot {
         let name = &self.name;
         Some(format!(
             "node type {node_type} of plugin {name} is in quarantine until {until} because it was stopped {} times \
-             lately; last: {}. To let it out now: POST /probity/v1/plugins/{name}/release",
+             lately; last: {}. To let it out now: probity plugin release {name}",
             found.stops.len().max(1),
             found.last
         ))

@@ -8,7 +8,8 @@ use wasmtime::component::types::{ComponentItem, Type};
 use wasmtime::component::{Component, Linker, LinkerInstance, Resource, ResourceAny, ResourceType, Val};
 use wasmtime::{Engine, StoreContextMut};
 
-use super::host::Host;
+use super::bindings::probity::plugin::{clock, node, random};
+use super::host::{Host, Taped};
 
 /// Stands for every WASI resource: they carry nothing.
 struct Nothing;
@@ -76,14 +77,14 @@ fn answer(store: &mut StoreContextMut<'_, Host>, name: &str, ty: &Type, params: 
         "[method]pollable.ready" => Ok(Val::Bool(true)),
         "[method]output-stream.check-write" => Ok(Val::Result(Ok(Some(Box::new(Val::U64(64 << 10)))))),
         "[method]output-stream.write" | "[method]output-stream.blocking-write-and-flush" => {
-            print(store.data_mut(), params.get(1));
+            print(store.data_mut(), params.get(1))?;
             Ok(Val::Result(Ok(None)))
         }
         "[method]output-stream.flush" | "[method]output-stream.blocking-flush" => Ok(Val::Result(Ok(None))),
         "get-random-bytes" | "get-insecure-random-bytes" => {
             let Some(Val::U64(len)) = params.first() else { return Err(unavailable(name)) };
             let len = u32::try_from(*len).unwrap_or(u32::MAX);
-            let bytes = super::bindings::probity::plugin::random::Host::bytes(store.data_mut(), len)?;
+            let bytes = random::Host::bytes(&mut Taped(store.data_mut()), len)?;
             Ok(Val::List(bytes.into_iter().map(Val::U8).collect()))
         }
         "get-random-u64" | "get-insecure-random-u64" => Ok(Val::U64(random_u64(store.data_mut())?)),
@@ -92,7 +93,7 @@ fn answer(store: &mut StoreContextMut<'_, Host>, name: &str, ty: &Type, params: 
             Ok(Val::Tuple(vec![Val::U64(random_u64(store.data_mut())?), Val::U64(random_u64(store.data_mut())?)]))
         }
         "now" => {
-            let ms = super::bindings::probity::plugin::clock::Host::now(store.data_mut())?;
+            let ms = clock::Host::now(&mut Taped(store.data_mut()))?;
             Ok(match ty {
                 Type::U64 => Val::U64(ms.saturating_mul(1_000_000)),
                 _ => Val::Record(vec![
@@ -114,7 +115,7 @@ fn unavailable(name: &str) -> wasmtime::Error {
 }
 
 fn random_u64(host: &mut Host) -> wasmtime::Result<u64> {
-    let bytes = super::bindings::probity::plugin::random::Host::bytes(host, 8)?;
+    let bytes = random::Host::bytes(&mut Taped(host), 8)?;
     Ok(bytes.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)))
 }
 
@@ -124,16 +125,17 @@ fn resource(store: &mut StoreContextMut<'_, Host>) -> wasmtime::Result<Val> {
 }
 
 /// Whole lines go to the log.
-fn print(host: &mut Host, bytes: Option<&Val>) {
-    let Some(Val::List(bytes)) = bytes else { return };
+fn print(host: &mut Host, bytes: Option<&Val>) -> wasmtime::Result<()> {
+    let Some(Val::List(bytes)) = bytes else { return Ok(()) };
     for byte in bytes {
         match byte {
             Val::U8(b'\n') => {
                 let line = std::mem::take(&mut host.wasi.line);
-                host.note(tracing::Level::INFO, String::from_utf8_lossy(&line).into_owned());
+                node::Host::log(&mut Taped(host), node::Level::Info, String::from_utf8_lossy(&line).into_owned())?;
             }
             Val::U8(byte) if host.wasi.line.len() < LINE_BYTES_MAX => host.wasi.line.push(*byte),
             _ => {}
         }
     }
+    Ok(())
 }

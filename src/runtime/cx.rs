@@ -12,6 +12,7 @@ use super::engine::{Deployed, Opening, Start};
 use super::run::{Delivery, RunCore};
 use super::{Event, NodeError, Reply, ReplyHandle, Services, Status};
 use crate::clock::Clock;
+use crate::model::call::CallRecord;
 use crate::model::flow::{NodeIndex, Plan, PlanNode};
 use crate::model::path::Path;
 use crate::model::run::{Attached, RunError, Trigger};
@@ -201,12 +202,30 @@ impl Cx<'_> {
 
     /// Attaches evidence to the run: kept in its history whatever else is left out of it.
     pub fn attach(&mut self, evidence: Attached) {
-        // A step that is beyond the trace's limit is kept after all when evidence hangs on it.
-        let step = match self.core.steps.last() {
+        let step = self.step();
+        self.core.evidence.push((step, evidence));
+    }
+
+    /// Keeps the record of a plugin's call, of about so many bytes, unless those of this run would then take more
+    /// than `run_bytes_max`; what is not kept is counted.
+    pub fn keep_call(&mut self, call: CallRecord, bytes: usize, run_bytes_max: usize) {
+        if self.core.calls.bytes + bytes > run_bytes_max {
+            self.core.calls.cut += 1;
+            return;
+        }
+        let step = self.step();
+        let calls = &mut self.core.calls;
+        calls.bytes += bytes;
+        calls.kept.push((step, call));
+    }
+
+    /// The step of this node that is under way. One beyond the trace's limit is kept after all when something hangs
+    /// on it.
+    fn step(&mut self) -> usize {
+        match self.core.steps.last() {
             Some(last) if last.is_of(self.node) => self.core.steps.len() - 1,
             _ => self.core.keep_step(self.node),
-        };
-        self.core.evidence.push((step, evidence));
+        }
     }
 
     /// Tells whoever listens (`probity run`, tests).

@@ -230,6 +230,7 @@ impl Deployed {
             at_end: Default::default(),
             steps: Vec::new(),
             evidence: Vec::new(),
+            calls: Default::default(),
             hops: 0,
             error: None,
             overflowed: false,
@@ -246,8 +247,8 @@ impl Deployed {
         }
         let deployed = self.clone();
         let run = async move {
-            let ended = Arc::new(drive(deployed.clone(), core).await);
-            deployed.services.history.ended(ended.clone());
+            let ended = drive(deployed.clone(), core).await;
+            let ended = deployed.services.history.ended(ended);
             drop(open);
             ended
         };

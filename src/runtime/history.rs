@@ -5,7 +5,7 @@
 //! counted.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
@@ -22,12 +22,28 @@ const QUEUE_MAX: usize = 10_000;
 /// Runs written in one transaction.
 const BATCH_MAX: usize = 500;
 
+/// What recorded calls of plugins may take in memory, bytes: those of runs that wait to be written, and those of
+/// ended runs that are kept for questions.
+const CALL_BYTES_MAX: usize = 64 << 20;
+
 /// What can be asked about without the store.
 #[derive(Default)]
 struct Memory {
     ended: VecDeque<Arc<EndedRun>>,
     /// Runs that wait for something; one that never waits is over before anybody could ask.
     open: HashMap<RunId, RunRecord>,
+    /// About what the recorded calls of `ended` take, bytes.
+    call_bytes: usize,
+}
+
+impl Memory {
+    fn push(&mut self, run: Arc<EndedRun>, runs_max: usize) {
+        self.call_bytes += run.call_bytes();
+        while !self.ended.is_empty() && (self.ended.len() >= runs_max || self.call_bytes > CALL_BYTES_MAX) {
+            self.call_bytes -= self.ended.pop_front().map_or(0, |run| run.call_bytes());
+        }
+        self.ended.push_back(run);
+    }
 }
 
 pub struct History {
@@ -37,6 +53,8 @@ pub struct History {
     receiver: Mutex<Option<mpsc::Receiver<Arc<EndedRun>>>>,
     allowance: Mutex<(Instant, u32)>,
     kept_per_s_max: u32,
+    /// About what the recorded calls of runs that wait to be written take, bytes.
+    waiting_call_bytes: AtomicUsize,
     /// Runs ended since the start, by state.
     pub done: AtomicU64,
     pub failed: AtomicU64,
@@ -59,6 +77,7 @@ impl History {
             receiver: Mutex::new(Some(receiver)),
             allowance: Mutex::new((Instant::now(), limits.runs_kept_per_s_max)),
             kept_per_s_max: limits.runs_kept_per_s_max,
+            waiting_call_bytes: AtomicUsize::new(0),
             done: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             stopped: AtomicU64::new(0),
@@ -68,7 +87,7 @@ impl History {
         }
     }
 
-    pub(super) fn ended(&self, run: Arc<EndedRun>) {
+    pub(super) fn ended(&self, mut run: EndedRun) -> Arc<EndedRun> {
         let count = match run.state {
             RunState::Done | RunState::Running => &self.done,
             RunState::Failed => &self.failed,
@@ -78,19 +97,29 @@ impl History {
         self.hops.fetch_add(run.hops, Ordering::Relaxed);
         let http = matches!(run.trigger, Trigger::Http { .. });
         let plain = run.state == RunState::Done && http && !run.has_evidence();
-        if plain && !self.allow() {
+        let written = !plain || self.allow();
+        let waiting = self.waiting_call_bytes.load(Ordering::Relaxed);
+        // Calls are recorded to be replayed from the history: of a run that is not in it, or while its writer is far
+        // behind, they would be in the way.
+        if !written || waiting.saturating_add(run.call_bytes()) > CALL_BYTES_MAX {
+            run.drop_calls();
+        }
+        let run = Arc::new(run);
+        if !written {
             self.sampled_out.fetch_add(1, Ordering::Relaxed);
-        } else if self.sender.try_send(run.clone()).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.waiting_call_bytes.fetch_add(run.call_bytes(), Ordering::Relaxed);
+            if self.sender.try_send(run.clone()).is_err() {
+                self.waiting_call_bytes.fetch_sub(run.call_bytes(), Ordering::Relaxed);
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
         }
         let mut memory = self.memory();
         if !memory.open.is_empty() {
             memory.open.remove(&run.id);
         }
-        if memory.ended.len() >= self.recent_max {
-            memory.ended.pop_front();
-        }
-        memory.ended.push_back(run);
+        memory.push(run.clone(), self.recent_max);
+        run
     }
 
     /// Notes a run that goes on for a while, so that it can be found until it has ended. To be called before anything
@@ -146,11 +175,13 @@ impl History {
             if !more {
                 return;
             }
+            let call_bytes = batch.iter().map(|run| run.call_bytes()).sum();
             let records: Vec<RunRecord> = batch.drain(..).map(|run| run.to_record()).collect();
             if let Err(error) = store.record_runs(&records).await {
                 self.dropped.fetch_add(records.len() as u64, Ordering::Relaxed);
                 tracing::error!(%error, runs = records.len(), "run history could not be written");
             }
+            self.waiting_call_bytes.fetch_sub(call_bytes, Ordering::Relaxed);
         }
     }
 }

@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use super::engine::Deployed;
 use super::exchange::ReplyTo;
 use super::{Cx, Node, Reply, Step, Then, Wait};
+use crate::model::call::CallRecord;
 use crate::model::flow::NodeIndex;
 use crate::model::run::{Attached, RunError, RunRecord, RunState, TraceStep, Trigger};
 use crate::model::{Msg, RunId};
@@ -47,10 +48,21 @@ pub(super) struct RunCore {
     pub(super) steps: Vec<StepRecord>,
     /// Evidence by the step that attached it.
     pub(super) evidence: Vec<(usize, Attached)>,
+    pub(super) calls: Calls,
     pub(super) hops: u64,
     pub(super) error: Option<RunError>,
     pub(super) overflowed: bool,
     pub(super) reply: Option<Arc<ReplyTo>>,
+}
+
+/// Recorded calls of deterministic plugins, by the step that made them.
+#[derive(Default)]
+pub(super) struct Calls {
+    pub(super) kept: Vec<(usize, CallRecord)>,
+    /// About what they take, bytes.
+    pub(super) bytes: usize,
+    /// How many were not kept for want of room.
+    pub(super) cut: u64,
 }
 
 /// One delivery, as small as can be: names are looked up only when somebody reads the trace.
@@ -95,6 +107,7 @@ pub struct EndedRun {
     pub took_us: u64,
     steps: Vec<StepRecord>,
     evidence: Vec<(usize, Attached)>,
+    calls: Calls,
     deployed: Arc<Deployed>,
 }
 
@@ -102,6 +115,18 @@ impl EndedRun {
     /// True when verdicts may rest on what this run attached, so that it must be kept.
     pub fn has_evidence(&self) -> bool {
         !self.evidence.is_empty()
+    }
+
+    /// About what its recorded calls take, bytes.
+    pub(super) fn call_bytes(&self) -> usize {
+        self.calls.bytes
+    }
+
+    /// Forgets recorded calls: nobody will read them, or there is no room.
+    pub(super) fn drop_calls(&mut self) {
+        self.calls.cut += self.calls.kept.len() as u64;
+        self.calls.kept = Vec::new();
+        self.calls.bytes = 0;
     }
 
     /// As kept in the history.
@@ -117,6 +142,8 @@ impl EndedRun {
                 emitted: step.emitted,
                 note: step.failed.then(|| "failed".to_string()),
                 evidence: self.evidence.iter().filter(|(of, _)| *of == at).map(|(_, e)| e.clone()).collect(),
+                calls: self.calls.kept.iter().filter(|(of, _)| *of == at).map(|(_, call)| call.clone()).collect(),
+                calls_cut: if at + 1 == self.steps.len() { self.calls.cut } else { 0 },
             }
         });
         RunRecord {
@@ -189,6 +216,7 @@ pub(super) async fn drive(deployed: Arc<Deployed>, mut core: RunCore) -> EndedRu
         took_us: core.started.elapsed().as_micros() as u64,
         steps: core.steps,
         evidence: core.evidence,
+        calls: core.calls,
         deployed,
     }
 }

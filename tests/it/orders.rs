@@ -114,6 +114,8 @@ fn state(of: &str, metric: &str, department: Option<&str>, n: i32, run: RunId) -
 fn evaluation(id: RunId, started_at: Timestamp) -> RunRecord {
     let step = |at_us, node: &str, node_type: &str, emitted, note: &str| TraceStep {
         evidence: Vec::new(),
+        calls: if node_type == "metric" { vec![crate::store::samples::call_record()] } else { Vec::new() },
+        calls_cut: 0,
         at_us,
         node: node.into(),
         node_type: node_type.into(),

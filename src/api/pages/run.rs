@@ -10,6 +10,7 @@ use super::layout::{self, PageError, Section, address, instant, page, run_state}
 use crate::api::Api;
 use crate::api::query::Query;
 use crate::api::runs::{self, QUERY};
+use crate::model::call::CallRecord;
 use crate::model::run::{RunRecord, RunState, TraceStep, Trigger};
 
 pub(super) async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Response, PageError> {
@@ -114,8 +115,19 @@ fn step_row(step: &TraceStep) -> Markup {
                 " " @if step.name.is_empty() { code { (step.node) } } @else { (step.name) }
                 @if step.emitted > 0 { span .quiet { " → " (step.emitted) } }
                 @if let Some(note) = &step.note { br; (note) }
+                @for call in &step.calls { br; span .quiet { (recorded(call)) } }
+                @if step.calls_cut > 0 { br; span .quiet { (step.calls_cut) " further calls were not recorded" } }
             }
         }
+    }
+}
+
+/// What there is to say of a recorded call; what is in it is the API's to show.
+fn recorded(call: &CallRecord) -> String {
+    let plugin = format!("recorded: {}@{}", call.plugin, call.version);
+    match &call.cut {
+        Some(why) => format!("{plugin}, not whole: {why}"),
+        None => format!("{plugin}, {} host calls, {} fuel", call.calls.len(), call.fuel),
     }
 }
 

@@ -10,6 +10,8 @@ mod inspect;
 mod install;
 mod list;
 mod oci;
+mod release;
+mod replay;
 mod sign;
 mod source;
 mod testing;
@@ -58,6 +60,10 @@ enum PluginCommand {
     Grant(grant::GrantArgs),
     /// Take back what was allowed.
     Revoke(grant::RevokeArgs),
+    /// Let a running server's plugin out of quarantine.
+    Release(release::ReleaseArgs),
+    /// Make the recorded calls of a run again, and compare byte for byte.
+    Replay(replay::ReplayArgs),
 }
 
 /// Where plugins and what was decided about them are.
@@ -101,6 +107,8 @@ pub(super) fn plugin(args: &PluginArgs) -> ExitCode {
         PluginCommand::List(args) => list::list(args),
         PluginCommand::Grant(args) => grant::grant(args),
         PluginCommand::Revoke(args) => grant::revoke(args),
+        PluginCommand::Release(args) => release::release(args),
+        PluginCommand::Replay(args) => replay::replay(args),
     };
     done.unwrap_or_else(|code| code)
 }

@@ -4,6 +4,8 @@ mod ambient;
 mod keep;
 mod node;
 mod outside;
+pub(super) mod tape;
+pub(super) mod told;
 
 use std::sync::Arc;
 
@@ -12,10 +14,12 @@ use wasmtime::ResourceLimiter;
 
 pub(super) use keep::Kept;
 pub(super) use outside::Secrets;
+pub(super) use tape::{HasTaped, Tape, Taped};
 
 use super::bindings::probity::plugin::types::{Failure, Host as TypesHost};
 use super::granted::Granted;
 use super::limits::{CallLimits, Limits};
+use super::recording::Recorded;
 use crate::model::flow::NodeIndex;
 use crate::model::run::Attached;
 use crate::model::{Msg, Value};
@@ -49,6 +53,13 @@ pub(super) struct Facts {
     pub(super) surroundings: Surroundings,
     /// File name and text, for plugins that are source.
     pub(super) script: Option<(String, String)>,
+    /// `sha256:<hex>` of the component that runs the script, if it is one.
+    pub(super) interpreter: Option<ArcStr>,
+    /// MAJOR.MINOR of the contract its manifest names.
+    pub(super) contract: String,
+    /// How many times its computing time a call may take by the clock. Where fuel is counted it is fuel that shall end
+    /// a call, on a busy machine, too: then it ends alike everywhere.
+    pub(super) patience: u64,
 }
 
 /// A node of a flow as the guest that runs it sees it.
@@ -69,6 +80,8 @@ pub(super) struct Call {
     /// `state` of the run.
     pub(super) run_state: Arc<Kept>,
     pub(super) given: Given,
+    /// Of a deterministic plugin, once the call is over.
+    pub(super) record: Option<Recorded>,
     secrets: Secrets,
     host_calls: u32,
 }
@@ -96,7 +109,8 @@ pub(super) struct Emission {
 
 impl Call {
     pub(super) fn new(msg: Msg, deployed: Arc<Deployed>, index: NodeIndex, run_state: Arc<Kept>) -> Call {
-        Call { msg, deployed, index, run_state, given: Given::default(), secrets: Secrets::default(), host_calls: 0 }
+        let (given, record, secrets) = (Given::default(), None, Secrets::default());
+        Call { msg, deployed, index, run_state, given, record, secrets, host_calls: 0 }
     }
 
     pub(super) fn place(&self) -> Place<'_> {
@@ -111,7 +125,9 @@ pub(super) struct Host {
     /// `None` while the guest describes itself.
     pub(super) call: Option<Box<Call>>,
     pub(super) memory: Memory,
-    /// The last error it logged while no message was being handled: why it cannot start or describe itself.
+    /// While a call of a deterministic plugin is recorded or replayed.
+    pub(super) tape: Option<Box<Tape>>,
+    /// The last error it logged in this call, or while it started or described itself.
     pub(super) said: Option<String>,
     /// Ticks of computing left.
     pub(super) ticks: u64,

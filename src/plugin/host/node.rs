@@ -48,18 +48,18 @@ impl NodeHost for Host {
 impl Host {
     /// Keeps a line of the log, or counts it when there are too many.
     pub(in crate::plugin) fn note(&mut self, level: tracing::Level, text: String) {
-        let (lines_max, bytes_max) = (self.facts.all.log_lines_max as usize, self.facts.all.log_bytes_max);
+        let lines_max = self.facts.all.log_lines_max as usize;
+        let text = cut(text, self.facts.all.log_bytes_max);
+        if level == tracing::Level::ERROR {
+            self.said = Some(text.clone());
+        }
         let Some(Given { log, log_cut, .. }) = self.call.as_deref_mut().map(|c| &mut c.given) else {
             let name = &self.facts.name;
-            let text = cut(text, bytes_max);
             tracing::debug!(plugin = %name, "{text}");
-            if level == tracing::Level::ERROR {
-                self.said = Some(text);
-            }
             return;
         };
         if log.len() < lines_max {
-            log.push((level, cut(text, bytes_max)));
+            log.push((level, text));
         } else {
             *log_cut += 1;
         }

@@ -107,7 +107,7 @@ impl Reader<'_> {
             script: self.path(table, "$", "script", &[".js", ".mjs"]),
             interprets: self.interprets(table),
             digest: self.digest(table),
-            deterministic: self.flag(table, "deterministic"),
+            deterministic: self.deterministic(table),
             instances: self.instances(table),
             capabilities: self.capabilities(table),
             limits: self.limits(table),
@@ -251,6 +251,17 @@ impl Reader<'_> {
             problem.hint("`probity plugin build` fills it in").done();
         }
         None
+    }
+
+    /// What an instance keeps in its memory from message to message would be on no record.
+    fn deterministic(&mut self, table: &Table) -> bool {
+        let deterministic = self.flag(table, "deterministic");
+        if deterministic && table.get("instances").and_then(Value::as_str) == Some("warm") {
+            let message = "a deterministic plugin gets a fresh instance for every message";
+            let diagnostic = Diagnostic::warning("wrong-value", "$.instances", message);
+            Problem { problems: self.problems, diagnostic }.expected("\"fresh\", or no such line").done();
+        }
+        deterministic
     }
 
     fn instances(&mut self, table: &Table) -> Instances {

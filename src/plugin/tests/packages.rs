@@ -91,5 +91,5 @@ fn what_the_operator_chose_comes_first_and_the_loser_is_named() {
     let codes: Vec<(&str, bool)> =
         found.diagnostics.iter().map(|d| (d.code.as_str(), d.severity == crate::model::Severity::Warning)).collect();
     let repeated = ("repeated-plugin", true);
-    assert_eq!(codes, [repeated, repeated, repeated, ("no-manifest", false), repeated, ("no-plugins-folder", false)]);
+    assert_eq!(codes, [("no-manifest", false), ("no-plugins-folder", false), repeated, repeated, repeated, repeated]);
 }

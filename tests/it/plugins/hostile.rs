@@ -118,7 +118,7 @@ async fn after_repeated_stops_comes_a_quarantine_with_a_way_back() {
     }
     let refused = rig.send(&flow, "bad", msg("x")).await;
     assert!(refused.errors[0].contains("is in quarantine until"), "{refused:?}");
-    assert!(refused.errors[0].contains("POST /probity/v1/plugins/stack/release"), "{refused:?}");
+    assert!(refused.errors[0].contains("To let it out now: probity plugin release stack"), "{refused:?}");
     let report = &rig.plugins.report()[0];
     assert_eq!((report.quarantine.len(), report.stops["stack"]), (1, 3));
     assert_eq!(rig.plugins.release("stack"), Some(true));

@@ -9,6 +9,7 @@ mod needed;
 mod packs;
 mod policy;
 mod recorded;
+mod replays;
 pub mod rig;
 mod status;
 mod tutorials;

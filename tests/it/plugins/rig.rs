@@ -87,6 +87,11 @@ impl Upstream {
         format!("http://{}{path}", self.address)
     }
 
+    /// How many calls it had.
+    pub fn calls(&self) -> usize {
+        self.heard.lock().unwrap().matches("host: ").count()
+    }
+
     pub fn heard(&self, text: &str) -> bool {
         self.heard.lock().unwrap().contains(text)
     }

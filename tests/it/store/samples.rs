@@ -2,6 +2,7 @@
 
 use jiff::{Timestamp, ToSpan};
 use probity::model::RunId;
+use probity::model::call::{Bounds, CallRecord, Export, HostCall, Outcome};
 use probity::model::run::{RunRecord, RunState, TraceStep, Trigger};
 use probity::model::state::{Coverage, Evidence, Scope, State, StateKind, Verdict, Window};
 use probity::store::{AuditEntry, Commit};
@@ -65,6 +66,8 @@ pub fn run_of(subject: &str, id: RunId) -> RunRecord {
         error: None,
         trace: vec![TraceStep {
             evidence: Vec::new(),
+            calls: vec![call_record()],
+            calls_cut: 0,
             at_us: 17,
             node: "p99".into(),
             node_type: "metric".into(),
@@ -73,6 +76,29 @@ pub fn run_of(subject: &str, id: RunId) -> RunRecord {
             note: Some("asked".into()),
         }],
         trace_dropped: 2,
+    }
+}
+
+/// A recorded call of a plugin, with everything that can be in one.
+pub fn call_record() -> CallRecord {
+    CallRecord {
+        plugin: "scores".into(),
+        version: "1.0.0".into(),
+        digest: "sha256:5e88".into(),
+        interpreter: Some("sha256:4898".into()),
+        contract: "1.1".into(),
+        engine: "0.1.0".into(),
+        node: "n1".into(),
+        node_type: "score".into(),
+        export: Export::RunEnd,
+        input: json!({"run": "r", "caller": true, "properties": [{"name": "payload", "json": "{\"a\":1.50}"}]}),
+        config: "{\"b\":\"\u{1F600}\"}".into(),
+        bounds: Bounds { compute_ms_max: 100, memory_bytes_max: 1 << 25 },
+        calls: vec![HostCall { of: "clock.now".into(), given: json!({}), answer: json!(u64::MAX) }],
+        outcome: Outcome::Stopped { why: "trap".into(), message: "it panicked\n  at f \u{0}".into() },
+        fuel: 1 << 60,
+        masked: true,
+        cut: Some("for this sample".into()),
     }
 }
 
