@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use probity::clock::Clock;
 use probity::plugin::limits::{CallLimits, Limits};
 use probity::runtime::Deployed;
 use rig::{Rig, granted, msg, package};
@@ -115,7 +116,7 @@ async fn neighbour(rig: &Rig, flow: &Arc<Deployed>) -> Result<f64> {
         took.push(began.elapsed());
         ensure!(outcome.out.len() == 1, "the neighbour failed: {outcome:?}");
         // A pause, so that waking up is part of it, as for a caller from outside.
-        tokio::time::sleep(Duration::from_micros(100)).await;
+        Clock::System.sleep(Duration::from_micros(100)).await;
     }
     took.sort();
     Ok(took[CALLS * 99 / 100].as_secs_f64() * 1e6)

@@ -76,3 +76,22 @@ async fn a_list_that_is_not_what_the_plugin_gives_is_refused() {
     let codes: Vec<&str> = problems.iter().map(|p| p.code.as_ref()).collect();
     assert_eq!(codes, ["missing-node", "unlisted-node"], "{problems:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_nobody_uses_is_given_back() {
+    let rig = rig::Rig::new(probity::plugin::limits::Limits { idle_ms_max: 300, ..Default::default() });
+    rig.load(rig::package("pass", "", Default::default())).await.unwrap();
+    let flow = rig.deploy(serde_json::json!([{"id": "n", "type": "guest-pass"}]));
+    let idle = || rig.plugins.report()[0].idle_instances;
+    for _ in 0..2 {
+        assert_eq!(rig.send(&flow, "n", rig::msg("x")).await.out.len(), 1);
+    }
+    assert!(rig.plugins.report()[0].node_types[0].instances >= 1);
+    let given_back = async {
+        while idle() > 0 {
+            Clock::System.sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), given_back).await.expect("it is given back");
+    assert_eq!(rig.send(&flow, "n", rig::msg("x")).await.out.len(), 1, "and made anew when needed");
+}
