@@ -12,8 +12,9 @@ use status_conventions::value::{kind, shown};
 /// Each message of a run brings one row as `msg.payload`. When the last one has come its message is sent on, with
 /// `msg.payload` an object of lists, one per value, in the order of the rows. Which is the last:
 ///
-/// - `msg.len` is the number of lines of a CSV file: the rows and one for the header;
-/// - else `msg.parts.count` is the number of rows (*split*);
+/// - `msg.parts.count` is the number of rows, if they are the elements of a list (*split*);
+/// - else `msg.len` is the number of lines of a CSV file: the rows and one for the header;
+/// - else `msg.parts.count` is the number of rows;
 /// - else it is the row before a message with `msg.complete` (*csv-reader*), which repeats the last row;
 /// - else, where a caller waits, the groups are sent when the run has nothing left to do.
 ///
@@ -149,15 +150,15 @@ fn total(msg: &Message) -> Result<Option<usize>> {
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     };
-    if let Some(len) = msg.get("len").filter(|len| !len.is_null()) {
+    let count = msg.at("parts.count").and_then(number);
+    // A list has no line for a header.
+    let of_list = count.is_some() && msg.at("parts.type").and_then(Value::as_str) == Some("array");
+    if let Some(len) = msg.get("len").filter(|len| !len.is_null() && !of_list) {
         let lines = number(len).filter(|lines| *lines > 0);
         let what = || format!("msg.len is {}: the number of lines of a CSV file was expected, 1 or more", shown(len));
         return Ok(Some(usize::try_from(lines.context(what())? - 1)?));
     }
-    match msg.at("parts.count").and_then(number) {
-        Some(count) => Ok(Some(usize::try_from(count)?)),
-        None => Ok(None),
-    }
+    Ok(count.map(usize::try_from).transpose()?)
 }
 
 /// How many rows are there, if the last message only repeats the last of them, as `csv-reader` does.

@@ -121,6 +121,18 @@ fn two_runs_on_one_node_never_mix() {
 }
 
 #[test]
+fn the_elements_of_a_list_have_no_header_line() {
+    let host = Host::new();
+    let row = |index: u32, of: &str| {
+        let parts = json!({ "id": "s", "type": of, "index": index, "count": 3 });
+        json!({ "payload": { "kind": index }, "len": "3", "parts": parts })
+    };
+    let sent = |index, of| rows(&host, [row(index, of)]).len();
+    assert_eq!([sent(0, "array"), sent(1, "array"), sent(2, "array")], [0, 0, 1]);
+    assert_eq!([sent(0, "string"), sent(1, "string")], [0, 1]);
+}
+
+#[test]
 fn batches_of_one_run_are_told_apart_by_their_parts() {
     let part = |id: &str, n: u32| json!({ "payload": { "kind": id, "n": n }, "parts": { "id": id, "count": 2 } });
     let sent = rows(&Host::new(), [part("x", 1), part("y", 1), part("x", 2), part("y", 2)]);

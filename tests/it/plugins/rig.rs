@@ -1,19 +1,22 @@
 //! An engine with plugins and one flow, and what comes out of it.
 
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use probity::clock::Clock;
 use probity::flow;
+use probity::model::flow::Plan;
 use probity::model::run::Trigger;
-use probity::model::{Diagnostic, Msg, RunId, Value};
+use probity::model::{Diagnostic, Msg, RunId, Severity, Value};
 use probity::net::{Net, NetOptions};
 use probity::plugin::granted::Granted;
 use probity::plugin::limits::Limits;
 use probity::plugin::manifest::Manifest;
 use probity::plugin::{Options, Package, Plugins, ReadSecret};
-use probity::runtime::engine::{Opening, RunFuture, Start};
+use probity::runtime::engine::{Opening, Start};
 use probity::runtime::services::ReadEnv;
 use probity::runtime::{Catalogue, Deployed, Engine, Event, Services};
 
@@ -151,6 +154,16 @@ pub struct Rig {
     pub plugins: Arc<Plugins>,
     pub engine: Arc<Engine>,
     seen: Arc<Mutex<Vec<(RunId, Event)>>>,
+    deployed: Mutex<Vec<Arc<Engine>>>,
+}
+
+impl Drop for Rig {
+    /// Tasks of nodes would keep the sandbox, with its address space, until the runtime ends.
+    fn drop(&mut self) {
+        for engine in self.deployed.get_mut().unwrap().drain(..) {
+            engine.deploy_idle(Plan::default());
+        }
+    }
 }
 
 /// What one message came to.
@@ -160,6 +173,22 @@ pub struct Outcome {
     pub out: Vec<(String, usize, Msg)>,
     pub errors: Vec<String>,
     pub log: Vec<String>,
+    /// What debug nodes showed: node id, property, value.
+    pub debug: Vec<(String, String, Value)>,
+}
+
+impl Outcome {
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::Output { node, port, msg, .. } => self.out.push((node.to_string(), *port, msg.clone())),
+            Event::Error { message, .. } => self.errors.push(message.clone()),
+            Event::Log { text, .. } => self.log.push(text.clone()),
+            Event::Debug { node, property, value, .. } => {
+                self.debug.push((node.to_string(), property.to_string(), value.clone()));
+            }
+            Event::Status { .. } | Event::Reply { .. } => {}
+        }
+    }
 }
 
 impl Rig {
@@ -179,7 +208,7 @@ impl Rig {
         services.env = env;
         let plugins = Plugins::new(Options { read_secret: secrets, ..options(limits) }, net, clock);
         let engine = Engine::new(Arc::new(services), probity::nodes::catalogue());
-        Rig { plugins, engine, seen }
+        Rig { plugins, engine, seen, deployed: Mutex::default() }
     }
 
     pub async fn load(&self, package: Package) -> Result<(), Vec<Diagnostic>> {
@@ -203,16 +232,27 @@ impl Rig {
             }
             entries.push(node);
         }
+        let deployed = self.deploy_file(entries, add).1;
+        assert!(deployed.diagnostics.is_empty(), "{:#?}", deployed.diagnostics);
+        deployed
+    }
+
+    /// Deploys a flow file, with more node types.
+    pub fn deploy_file(
+        &self,
+        entries: Vec<serde_json::Value>,
+        add: fn(&mut Catalogue),
+    ) -> (Arc<Engine>, Arc<Deployed>) {
         let mut catalogue = probity::nodes::catalogue();
         assert!(self.plugins.add_to(&mut catalogue).is_empty());
         add(&mut catalogue);
         let engine = Engine::new(self.engine.services.clone(), catalogue);
         let (file, problems) = flow::load_value(entries, "test.json");
-        assert!(problems.is_empty(), "{problems:#?}");
+        assert!(problems.iter().all(|problem| problem.severity != Severity::Error), "{problems:#?}");
         let plan = flow::plan(&file, &|t| engine.catalogue().spec(t), &|_| None);
         let deployed = engine.deploy(plan);
-        assert!(deployed.diagnostics.is_empty(), "{:#?}", deployed.diagnostics);
-        deployed
+        self.deployed.lock().unwrap().push(engine.clone());
+        (engine, deployed)
     }
 
     /// Hands a message to a node as if a caller waited, and waits for the run's end.
@@ -231,12 +271,7 @@ impl Rig {
             if *run != id {
                 return true;
             }
-            match event {
-                Event::Output { node, port, msg, .. } => outcome.out.push((node.to_string(), *port, msg.clone())),
-                Event::Error { message, .. } => outcome.errors.push(message.clone()),
-                Event::Log { text, .. } => outcome.log.push(text.clone()),
-                _ => {}
-            }
+            outcome.note(event);
             false
         });
         (id, outcome)
@@ -247,23 +282,38 @@ impl Rig {
 const QUIET_POLLS: usize = 200;
 
 impl Rig {
-    /// Waits for a run; a manual clock is moved when nothing else moves.
-    async fn to_its_end(&self, mut run: RunFuture) {
+    /// Waits for something; a manual clock is moved when nothing else moves.
+    pub async fn to_its_end<T>(&self, happens: impl Future<Output = T>) -> T {
         let clock = &self.engine.services.clock;
         if matches!(clock, Clock::System) {
-            tokio::time::timeout(Duration::from_secs(60), run).await.expect("a run ends");
-            return;
+            return tokio::time::timeout(Duration::from_secs(60), happens).await.expect("a run ends");
         }
+        tokio::pin!(happens);
         for _ in 0..10_000 {
             for _ in 0..QUIET_POLLS {
-                if futures_util::poll!(&mut run).is_ready() {
-                    return;
+                if let Poll::Ready(happened) = futures_util::poll!(&mut happens) {
+                    return happened;
                 }
                 tokio::task::yield_now().await;
             }
             clock.advance(Duration::from_millis(100));
         }
         panic!("a run ends");
+    }
+
+    /// Waits until no run of an engine is open; what all of them came to since it was asked last.
+    pub async fn settled(&self, engine: &Engine) -> Outcome {
+        let idle = async {
+            while engine.open_runs() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        self.to_its_end(idle).await;
+        let mut outcome = Outcome::default();
+        for (_, event) in self.seen.lock().unwrap().drain(..) {
+            outcome.note(&event);
+        }
+        outcome
     }
 }
 
