@@ -3,15 +3,16 @@
 //! Behaviour: Node-RED's `10-switch.js`, with JavaScript's coercions. Unlike there, a property whose JSONata
 //! fails is an error a catch node can take, not a warning and a lost message.
 
-use std::cmp::Ordering;
+mod rules;
+
 use std::sync::{Arc, Mutex};
 
 use super::sequence_groups::{Groups, Parts};
 use super::typed::TypedInput;
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
-use crate::model::{Diagnostic, Msg, Object, Value};
-use crate::regexp::RegExp;
+use crate::model::{Diagnostic, Msg, Value};
 use crate::runtime::{Cx, Node, NodeConfig, NodeError, NodeType, Step};
+use rules::{Compare, Operand, Rule, Test};
 
 static SPEC: NodeSpec = NodeSpec {
     node_type: "switch",
@@ -71,73 +72,6 @@ struct SwitchGroups {
     outgoing: Groups<(Msg, Vec<usize>)>,
 }
 
-struct Rule {
-    test: Test,
-    v: Operand,
-    v2: Operand,
-}
-
-enum Operand {
-    Input(TypedInput),
-    Previous,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Compare {
-    Lt,
-    Lte,
-    Gt,
-    Gte,
-}
-
-enum Test {
-    Eq,
-    Neq,
-    Compare(Compare),
-    Between,
-    HasKey,
-    Contains,
-    /// The expression is compiled at deploy when the rule's value is the same for every message.
-    Regex {
-        compiled: Option<Box<RegExp>>,
-        ignore_case: bool,
-    },
-    Is(bool),
-    Nullish(bool),
-    Empty(bool),
-    IsType,
-    Head,
-    Tail,
-    Index,
-    JsonataTrue,
-    Else,
-}
-
-const OPERATORS: &[&str] = &[
-    "eq",
-    "neq",
-    "lt",
-    "lte",
-    "gt",
-    "gte",
-    "hask",
-    "btwn",
-    "cont",
-    "regex",
-    "true",
-    "false",
-    "null",
-    "nnull",
-    "empty",
-    "nempty",
-    "istype",
-    "head",
-    "tail",
-    "index",
-    "jsonata_exp",
-    "else",
-];
-
 fn build(cfg: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     let kind = cfg.text("propertyType");
@@ -150,7 +84,7 @@ fn build(cfg: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
             problems.push(cfg.problem("invalid-rule", &format!("rules[{i}]"), "a rule is an object"));
             continue;
         };
-        match read_rule(cfg, rule, &format!("rules[{i}]")) {
+        match Rule::read(cfg, rule, &format!("rules[{i}]")) {
             Ok(rule) => {
                 tail |= matches!(rule.test, Test::Tail);
                 rules.push(rule);
@@ -169,88 +103,6 @@ fn build(cfg: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
         previous: Mutex::new(Value::Null),
         groups: Mutex::default(),
     }))
-}
-
-fn read_rule(cfg: &NodeConfig<'_>, rule: &Object, at: &str) -> Result<Rule, Diagnostic> {
-    let value = |key: &str| rule.get(key).cloned().unwrap_or_default();
-    let v = read_operand(cfg, &format!("{at}.v"), &value("v"), value("vt").as_str().unwrap_or_default())?;
-    let v2 = match value("v2") {
-        Value::Undefined => Operand::Input(TypedInput::Constant(Value::Undefined)),
-        v2 => read_operand(cfg, &format!("{at}.v2"), &v2, value("v2t").as_str().unwrap_or_default())?,
-    };
-    let operator = value("t").to_js_string();
-    let test = match operator.as_str() {
-        "eq" => Test::Eq,
-        "neq" => Test::Neq,
-        "lt" => Test::Compare(Compare::Lt),
-        "lte" => Test::Compare(Compare::Lte),
-        "gt" => Test::Compare(Compare::Gt),
-        "gte" => Test::Compare(Compare::Gte),
-        "btwn" => Test::Between,
-        "hask" => Test::HasKey,
-        "cont" => Test::Contains,
-        "regex" => {
-            let ignore_case = value("case").is_truthy();
-            let compiled = match &v {
-                Operand::Input(TypedInput::Constant(pattern)) => {
-                    Some(compile(&pattern.to_js_string(), ignore_case).map_err(|e| {
-                        cfg.problem("invalid-regex", &format!("{at}.v"), e.message)
-                            .expected("a JavaScript regular expression")
-                    })?)
-                }
-                _ => None,
-            };
-            Test::Regex { compiled, ignore_case }
-        }
-        "true" => Test::Is(true),
-        "false" => Test::Is(false),
-        "null" => Test::Nullish(true),
-        "nnull" => Test::Nullish(false),
-        "empty" => Test::Empty(true),
-        "nempty" => Test::Empty(false),
-        "istype" => Test::IsType,
-        "head" => Test::Head,
-        "tail" => Test::Tail,
-        "index" => Test::Index,
-        "jsonata_exp" => Test::JsonataTrue,
-        "else" => Test::Else,
-        other => {
-            return Err(cfg
-                .problem("unknown-rule", &format!("{at}.t"), format!("unknown rule \"{other}\""))
-                .expected(format!("one of {}", OPERATORS.join(", ")))
-                .did_you_mean(other, OPERATORS.iter().copied()));
-        }
-    };
-    Ok(Rule { test, v, v2 })
-}
-
-/// A rule's value. Without a type it is a number when it reads as one. `json` and `null` are the words
-/// themselves, and so is any type `istype` names, as in the original.
-fn read_operand(cfg: &NodeConfig<'_>, at: &str, value: &Value, kind: &str) -> Result<Operand, Diagnostic> {
-    let kind = match kind {
-        "" if value.to_number().is_nan() => "str",
-        "" => "num",
-        kind => kind,
-    };
-    Ok(Operand::Input(match kind {
-        "prev" => return Ok(Operand::Previous),
-        "json" | "null" => TypedInput::Constant(kind.into()),
-        "str" => TypedInput::Constant(value.to_js_string().into()),
-        "num" | "bool" | "re" | "date" | "bin" | "msg" | "flow" | "global" | "env" | "jsonata" => {
-            TypedInput::of(cfg, at, value, kind)?
-        }
-        _ => TypedInput::Constant(value.clone()),
-    }))
-}
-
-fn compile(pattern: &str, ignore_case: bool) -> Result<Box<RegExp>, NodeError> {
-    RegExp::new(pattern, ignore_case)
-        .map(Box::new)
-        .map_err(|e| NodeError::new(format!("SyntaxError: Invalid regular expression: /{pattern}/: {e}")))
-}
-
-fn matches(regex: &RegExp, value: &Value) -> Result<bool, NodeError> {
-    regex.is_match(&value.to_js_string()).map_err(|e| NodeError::new(e.to_string()))
 }
 
 impl Node for Switch {
@@ -373,21 +225,24 @@ impl Switch {
         Ok(match &rule.test {
             Test::Eq => a.loose_eq(&b),
             Test::Neq => !a.loose_eq(&b),
-            Test::Compare(compare) => compares(a, *compare, &b),
+            Test::Compare(compare) => rules::compares(a, *compare, &b),
             Test::Between => {
                 let c = self.operand(&rule.v2, msg, cx)?;
-                let within =
-                    |low: &Value, high: &Value| compares(a, Compare::Gte, low) && compares(a, Compare::Lte, high);
+                let within = |low: &Value, high: &Value| {
+                    rules::compares(a, Compare::Gte, low) && rules::compares(a, Compare::Lte, high)
+                };
                 within(&b, &c) || within(&c, &b)
             }
-            Test::HasKey => has_key(a, &b),
+            Test::HasKey => rules::has_key(a, &b),
             Test::Contains => a.to_js_string().contains(b.to_js_string().as_str()),
-            Test::Regex { compiled: Some(regex), .. } => matches(regex, a)?,
-            Test::Regex { compiled: None, ignore_case } => matches(&*compile(&b.to_js_string(), *ignore_case)?, a)?,
+            Test::Regex { compiled: Some(regex), .. } => rules::matches(regex, a)?,
+            Test::Regex { compiled: None, ignore_case } => {
+                rules::matches(&*rules::compile(&b.to_js_string(), *ignore_case)?, a)?
+            }
             Test::Is(expected) => a.as_bool() == Some(*expected),
             Test::Nullish(expected) => a.is_nullish() == *expected,
-            Test::Empty(expected) => length(a).is_some_and(|n| (n == 0) == *expected),
-            Test::IsType => is_type(a, b.as_str().unwrap_or_default()),
+            Test::Empty(expected) => rules::length(a).is_some_and(|n| (n == 0) == *expected),
+            Test::IsType => rules::is_type(a, b.as_str().unwrap_or_default()),
             Test::Head => place("index")? < b.to_number(),
             Test::Tail => place("count")? - b.to_number() <= place("index")?,
             Test::Index => {
@@ -441,169 +296,5 @@ fn set_part(msg: &mut Msg, key: &'static str, value: impl Into<Value>) {
     }
 }
 
-fn compares(a: &Value, compare: Compare, b: &Value) -> bool {
-    match (a.js_cmp(b), compare) {
-        (None, _) => false,
-        (Some(order), Compare::Lt) => order == Ordering::Less,
-        (Some(order), Compare::Lte) => order != Ordering::Greater,
-        (Some(order), Compare::Gt) => order == Ordering::Greater,
-        (Some(order), Compare::Gte) => order != Ordering::Less,
-    }
-}
-
-/// JavaScript's `a.hasOwnProperty(b + "")`; false when `b` is an object.
-fn has_key(a: &Value, b: &Value) -> bool {
-    if b.type_of() == "object" {
-        return false;
-    }
-    let key = b.to_js_string();
-    let at = |length: usize| key == "length" || key.parse::<usize>().is_ok_and(|i| i < length && i.to_string() == key);
-    match a {
-        Value::Object(object) => object.contains_key(&key),
-        Value::Handle(handle) => handle.object().is_some_and(|o| o.contains_key(&key)),
-        Value::Array(items) => at(items.len()),
-        Value::String(text) => at(text.encode_utf16().count()),
-        Value::Bytes(bytes) => key != "length" && at(bytes.len()),
-        Value::Error(_) => matches!(key.as_str(), "message" | "stack"),
-        _ => false,
-    }
-}
-
-/// What `empty` counts; `None` for what is neither empty nor not empty.
-fn length(value: &Value) -> Option<usize> {
-    match value {
-        Value::String(text) => Some(text.len()),
-        Value::Array(items) => Some(items.len()),
-        Value::Bytes(bytes) => Some(bytes.len()),
-        Value::Object(object) => Some(object.len()),
-        Value::Handle(handle) => Some(handle.object().map_or(0, |o| o.len())),
-        Value::Date(_) | Value::Error(_) => Some(0),
-        Value::Undefined | Value::Null | Value::Bool(_) | Value::Number(_) => None,
-    }
-}
-
-fn is_type(value: &Value, name: &str) -> bool {
-    match name {
-        "array" => matches!(value, Value::Array(_)),
-        "buffer" => matches!(value, Value::Bytes(_)),
-        "json" => Value::from_json(&value.to_js_string()).is_ok(),
-        "null" => matches!(value, Value::Null),
-        "number" => value.as_f64().is_some_and(|n| !n.is_nan()),
-        _ => value.type_of() == name && !matches!(value, Value::Array(_) | Value::Bytes(_) | Value::Null),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::nodes::testbed::{Bed, CAUGHT, problems};
-
-    fn ports(config: &str, msg: &str) -> Vec<usize> {
-        Bed::new(TYPE, config).send(&[msg]).iter().map(|(port, _)| *port).collect()
-    }
-
-    fn holds(rule: &str, payload: &str) -> bool {
-        let config = format!(r#"{{"property":"payload","rules":[{rule}]}}"#);
-        ports(&config, &format!(r#"{{"payload":{payload}}}"#)) == [0]
-    }
-
-    #[test]
-    fn operators_coerce_as_javascript() {
-        for (rule, payload, expected) in [
-            (r#"{"t":"eq","v":"5","vt":"num"}"#, "\"5\"", true),
-            (r#"{"t":"eq","v":"5","vt":"str"}"#, "5", true),
-            (r#"{"t":"eq","v":"","vt":"str"}"#, "0", true),
-            (r#"{"t":"eq","v":"0"}"#, "null", false),
-            (r#"{"t":"neq","v":"1"}"#, "true", false),
-            (r#"{"t":"lt","v":"10","vt":"str"}"#, "\"9\"", false),
-            (r#"{"t":"lt","v":"10","vt":"num"}"#, "\"9\"", true),
-            (r#"{"t":"gte","v":"0","vt":"num"}"#, "null", true),
-            (r#"{"t":"lte","v":"1","vt":"num"}"#, "{}", false),
-            (r#"{"t":"btwn","v":"8","vt":"num","v2":"7","v2t":"num"}"#, "7.5", true),
-            (r#"{"t":"cont","v":"b","vt":"str"}"#, "[\"a\",\"b\"]", true),
-            (r#"{"t":"regex","v":"^LOW$","vt":"str","case":true}"#, "\"low\"", true),
-            (r#"{"t":"regex","v":"^LOW$","vt":"str"}"#, "\"low\"", false),
-            (r#"{"t":"regex","v":"payload","vt":"msg"}"#, "\"a\"", true),
-            (r#"{"t":"true"}"#, "1", false),
-            (r#"{"t":"empty"}"#, "{}", true),
-            (r#"{"t":"empty"}"#, "0", false),
-            (r#"{"t":"nempty"}"#, "0", false),
-            (r#"{"t":"nempty"}"#, "[0]", true),
-            (r#"{"t":"hask","v":"a","vt":"str"}"#, "{\"a\":null}", true),
-            (r#"{"t":"hask","v":"1","vt":"num"}"#, "[0]", false),
-            (r#"{"t":"istype","v":"json","vt":"json"}"#, "\"{}\"", true),
-            (r#"{"t":"istype","v":"object","vt":"object"}"#, "[]", false),
-            (r#"{"t":"istype","v":"null","vt":"null"}"#, "null", true),
-            (r#"{"t":"nnull"}"#, "false", true),
-            (r#"{"t":"jsonata_exp","v":"payload > 1","vt":"jsonata"}"#, "2", true),
-            (r#"{"t":"else"}"#, "2", true),
-        ] {
-            assert_eq!(holds(rule, payload), expected, "{rule} on {payload}");
-        }
-    }
-
-    #[test]
-    fn else_means_nothing_before_held_since_the_last_else() {
-        let rules = r#"[{"t":"gt","v":"5"},{"t":"else"},{"t":"gt","v":"7"},{"t":"else"}]"#;
-        let config = |checkall: &str| format!(r#"{{"property":"p","rules":{rules},"checkall":"{checkall}"}}"#);
-        assert_eq!(ports(&config("true"), r#"{"p":6}"#), [0, 3]);
-        assert_eq!(ports(&config("true"), r#"{"p":1}"#), [1]);
-        assert_eq!(ports(&config("true"), r#"{"p":8}"#), [0, 2]);
-        assert_eq!(ports(&config("false"), r#"{"p":8}"#), [0]);
-    }
-
-    #[test]
-    fn previous_is_the_property_of_the_message_before() {
-        let bed = Bed::new(TYPE, r#"{"property":"p","rules":[{"t":"gt","v":"","vt":"prev"}]}"#);
-        let out = bed.send(&[r#"{"p":1}"#, r#"{"p":3}"#, r#"{"p":2}"#, r#"{"p":4}"#]);
-        let seen: Vec<_> = out.iter().map(|(_, m)| m.get("p").unwrap().to_number()).collect();
-        assert_eq!(seen, [1.0, 3.0, 4.0]);
-    }
-
-    #[test]
-    fn a_broken_expression_reaches_the_catch_node() {
-        let bed = Bed::new(TYPE, r#"{"property":"$error('x')","propertyType":"jsonata","rules":[{"t":"else"}]}"#);
-        assert!(bed.error("{}").starts_with("Invalid JSONata expression: "));
-        let bed = Bed::new(TYPE, r#"{"property":"p","rules":[{"t":"regex","v":"q","vt":"msg"}]}"#);
-        assert!(bed.error(r#"{"p":"a","q":"("}"#).starts_with("SyntaxError: Invalid regular expression: /(/: "));
-        let bed = Bed::new(TYPE, r#"{"property":"p","rules":[{"t":"head","v":"1"}]}"#);
-        assert_eq!(bed.send(&[r#"{"p":1}"#])[0].0, CAUGHT);
-    }
-
-    #[test]
-    fn repaired_sequences_are_renumbered_per_output() {
-        let rules = r#"[{"t":"gte","v":"2","vt":"num"},{"t":"tail","v":"1","vt":"num"}]"#;
-        let bed = Bed::new(TYPE, &format!(r#"{{"property":"p","repair":true,"rules":{rules}}}"#));
-        let msg =
-            |p: u8, id: &str, more: &str| format!(r#"{{"p":{p},"parts":{{"id":"{id}","index":{}{more}}}}}"#, p - 1);
-        let (a, b, c) = (msg(1, "x", ""), msg(2, "x", ""), msg(3, "x", ",\"count\":3"));
-        let other = msg(9, "y", ",\"count\":10");
-        let out = bed.send(&[&a, &other, &b, &c]);
-        let got: Vec<_> = out
-            .iter()
-            .map(|(port, m)| {
-                let parts = m.get("parts").unwrap();
-                (*port, m.get("p").unwrap().to_number(), parts.get("index").to_number(), parts.get("count").to_number())
-            })
-            .collect();
-        assert_eq!(got, [(0, 2.0, 0.0, 2.0), (0, 3.0, 1.0, 2.0), (1, 3.0, 0.0, 1.0)]);
-        assert_ne!(out[0].1.get("parts").unwrap().get("id"), out[2].1.get("parts").unwrap().get("id"));
-    }
-
-    #[tokio::test]
-    async fn what_a_caller_leaves_incomplete_does_not_go_unseen() {
-        use crate::nodes::rig::{Rig, msg, node};
-        let config = r#"{"property":"p","repair":true,"rules":[{"t":"else"}]}"#;
-        let rig = Rig::new(vec![node("s", "switch", config, &[])]);
-        rig.run(0, msg(r#"{"p":1,"parts":{"id":"x","index":0,"count":2}}"#)).await;
-        assert_eq!(rig.complaints(), ["the run ended before all of a sequence came; 1 message(s) were not sent on"]);
-    }
-
-    #[test]
-    fn unknown_rules_are_refused_with_a_hint() {
-        let found = problems(&TYPE, r#"{"property":"p","rules":[{"t":"lts"},{"t":"regex","v":"("}]}"#);
-        assert_eq!(found.len(), 2);
-        assert_eq!(found[0].hint.as_deref(), Some("did you mean \"lt\"?"));
-        assert_eq!(found[1].path, "$[0].rules[1].v");
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! `ai-response`: a question to Gemini, and its answer.
 
 use probity_sdk::prelude::*;
+use status_conventions::credential::credential;
 
 use crate::conversation::{Conversation, Turn};
 use crate::gemini::{API, Question};
@@ -173,17 +174,8 @@ impl AiResponse {
     }
 
     fn key(&self, msg: &Message, cx: &Context) -> Result<String> {
-        match msg.param("apiKey").and_then(Value::as_str).filter(|key| !key.is_empty()) {
-            Some(key) if key.starts_with("secret:") => bail!("msg.req.body.apiKey names a secret: only the node may"),
-            Some(key) => Ok(key.to_owned()),
-            None => match self.api_key.strip_prefix("secret:") {
-                Some(name) => cx.secret(name),
-                None if self.api_key.is_empty() => {
-                    bail!("there is no API key: set API key to secret:NAME, or send apiKey in the body")
-                }
-                None => Ok(self.api_key.clone()),
-            },
-        }
+        let sent = msg.param("apiKey").and_then(Value::as_str).filter(|key| !key.is_empty());
+        credential(msg, sent.unwrap_or(&self.api_key), "apiKey", cx)
     }
 }
 

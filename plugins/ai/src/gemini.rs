@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use probity_sdk::http::Response;
 use probity_sdk::{Context, Error, Result, Value, bail, json};
+use status_conventions::service::retry_after;
 
 use crate::conversation::Turn;
 
@@ -44,7 +45,7 @@ impl Question {
         loop {
             let request = cx.http().post(&url).header("x-goog-api-key", &self.key).timeout(TIMEOUT);
             let answer = request.json(&body).send()?;
-            match (answer.status(), wait(&answer, attempt)) {
+            match (answer.status(), wait(&answer, attempt, cx)) {
                 (200..300, _) => return read(&answer),
                 (429 | 503, Some(wait)) if attempt < REPETITIONS => cx.sleep(wait),
                 _ => return Err(refused(&answer)),
@@ -55,9 +56,8 @@ impl Question {
 }
 
 /// How long to wait; `None` when it would be too long.
-fn wait(answer: &Response, attempt: u32) -> Option<Duration> {
-    let asked = answer.header("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
-    Some(asked.unwrap_or(FIRST_WAIT * (1 << attempt.min(8)))).filter(|wait| *wait <= WAIT_MAX)
+fn wait(answer: &Response, attempt: u32, cx: &Context) -> Option<Duration> {
+    Some(retry_after(answer, cx).unwrap_or(FIRST_WAIT * (1 << attempt.min(8)))).filter(|wait| *wait <= WAIT_MAX)
 }
 
 fn refused(answer: &Response) -> Error {

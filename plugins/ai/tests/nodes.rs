@@ -94,7 +94,11 @@ fn keys_are_by_name_and_missing_questions_are_told() {
     assert_eq!(host.evidence()[0].value["model"], "gemini-2.5-flash");
     assert!(ask(&host, json!({ "userInput": "?", "apiKey": "secret:GEMINI" })).is_err());
     let error = host.process::<AiResponse>(json!({ "userInput": "?" }), msg).unwrap_err();
-    assert!(error.message().starts_with("there is no API key"), "{error}");
+    assert!(error.message().starts_with("apiKey is missing: write secret:NAME"), "{error}");
+    assert!(host.logs().is_empty());
+    host.process::<AiResponse>(json!({ "userInput": "?", "apiKey": "the key" }), json!({})).unwrap();
+    assert!(host.logs()[0].contains("the property apiKey of this node holds the secret itself"), "{:?}", host.logs());
+    assert!(!host.logs()[0].contains("the key"), "{:?}", host.logs());
     let missing = json!({ "userInput": "payload.nothing", "aiPayloadType": "property" });
     assert!(ask(&host, missing).unwrap_err().message().contains("msg.payload.nothing is undefined"));
 }

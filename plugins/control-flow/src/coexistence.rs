@@ -3,37 +3,26 @@
 use probity_sdk::prelude::*;
 
 use crate::checking::Label;
+use crate::pair::{NAMES, pair};
 use crate::relation::{Constraint, Verdict};
 use crate::template::Template;
 use crate::trace::Trace;
 
-/// Checks that event A and event B occur together.
-///
-/// Reads the events of the trace in `msg.payload.trace.event`, `msg.payload.event`, `msg.payload.events` or
-/// `msg.payload` and writes `msg.payload.result`: true if **A and B both occur or neither does** (Declare's
-/// *co-existence*). Where neither occurs `msg.payload.vacuous` is true to say so.
-///
-/// - *Negate* turns the result around.
-/// - *Store evidences* adds `{id, key: "Coexistence", value: [A, B], result}` to `msg.payload.evidences`.
-///
-/// A caller may send `eventAName`, `eventBName`, `negate` and `storeEvidences` in the body of the request.
-#[derive(Clone, Config)]
-pub struct Coexistence {
-    /// Activity of event A (`concept:name`).
-    #[config(name = "eventAName", label = "Event A", default = "")]
-    a: String,
-    /// Activity of event B (`concept:name`).
-    #[config(name = "eventBName", label = "Event B", default = "")]
-    b: String,
-    /// Turn the result around.
-    #[config(label = "Negate", default = false)]
-    negate: bool,
-    /// Keep what was found as evidence.
-    #[config(name = "storeEvidences", label = "Store evidences", default = false)]
-    store_evidences: bool,
+pair! {
+    /// Checks that event A and event B occur together.
+    ///
+    /// Reads the events of the trace in `msg.payload.trace.event`, `msg.payload.event`, `msg.payload.events` or
+    /// `msg.payload` and writes `msg.payload.result`: true if **A and B both occur or neither does** (Declare's
+    /// *co-existence*). Where neither occurs `msg.payload.vacuous` is true to say so.
+    ///
+    /// - *Negate* turns the result around.
+    /// - *Store evidences* adds `{id, key: "Coexistence", value: [A, B], result}` to `msg.payload.evidences`.
+    ///
+    /// A caller may send `eventAName`, `eventBName`, `negate` and `storeEvidences` in the body of the request.
+    pub struct Coexistence;
+
     /// As node-red-status bc5d353 has it: true only if both occur.
-    #[config(label = "As in node-red-status", default = false, config_only)]
-    compat: bool,
+    compat
 }
 
 #[node(
@@ -46,9 +35,7 @@ pub struct Coexistence {
 )]
 impl Node for Coexistence {
     fn process(&self, msg: Message, cx: &Context) -> Result<()> {
-        let config = self.over(&msg)?;
-        let verdict = config.verdict(&Trace::of(&msg)?)?;
-        verdict.send(msg, cx, config.negate, config.store_evidences)
+        self.judge(msg, cx)
     }
 }
 
@@ -60,7 +47,7 @@ impl Coexistence {
             let holds = labels.contains(&Label::A) && labels.contains(&Label::B);
             return Ok(Verdict { holds, vacuous: false, key: "Coexistence".to_owned(), value, details: None });
         }
-        let constraint = Constraint::relation(Template::CoExistence, &self.a, &self.b, ["eventAName", "eventBName"])?;
+        let constraint = Constraint::relation(Template::CoExistence, &self.a, &self.b, NAMES)?;
         Ok(Verdict::of(&constraint.judge(trace), "Coexistence", value))
     }
 }

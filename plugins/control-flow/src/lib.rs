@@ -7,6 +7,7 @@ pub mod template;
 mod chain_response;
 mod coexistence;
 mod declare;
+mod pair;
 mod relation;
 mod responded_existence;
 mod response;

@@ -3,40 +3,29 @@
 use probity_sdk::prelude::*;
 use status_conventions::date;
 
+use crate::pair::{NAMES, pair};
 use crate::relation::{Constraint, Verdict};
 use crate::template::Template;
 use crate::trace::{Step, Trace};
 
-/// Checks that event B occurs wherever event A does.
-///
-/// Reads the events of the trace in `msg.payload.trace.event`, `msg.payload.event`, `msg.payload.events` or
-/// `msg.payload` and writes `msg.payload.result`: true if **A does not occur without B**, before or after (Declare's
-/// *responded existence*). Without any A it is true, too, and `msg.payload.vacuous` is true to say so. For B *after* A
-/// use *response*.
-///
-/// - *Negate* turns the result around.
-/// - *Store evidences* adds `{id, key: "A-B", value: [time of the last A, time of the last B], result}` to
-///   `msg.payload.evidences`; a time is null where the event does not occur or has none.
-///
-/// A caller may send `eventAName`, `eventBName`, `negate` and `storeEvidences` in the body of the request.
-#[derive(Clone, Config)]
-pub struct RespondedExistence {
-    /// Activity of event A (`concept:name`).
-    #[config(name = "eventAName", label = "Event A", default = "")]
-    a: String,
-    /// Activity of event B (`concept:name`).
-    #[config(name = "eventBName", label = "Event B", default = "")]
-    b: String,
-    /// Turn the result around.
-    #[config(label = "Negate", default = false)]
-    negate: bool,
-    /// Keep what was found as evidence.
-    #[config(name = "storeEvidences", label = "Store evidences", default = false)]
-    store_evidences: bool,
+pair! {
+    /// Checks that event B occurs wherever event A does.
+    ///
+    /// Reads the events of the trace in `msg.payload.trace.event`, `msg.payload.event`, `msg.payload.events` or
+    /// `msg.payload` and writes `msg.payload.result`: true if **A does not occur without B**, before or after (Declare's
+    /// *responded existence*). Without any A it is true, too, and `msg.payload.vacuous` is true to say so. For B *after* A
+    /// use *response*.
+    ///
+    /// - *Negate* turns the result around.
+    /// - *Store evidences* adds `{id, key: "A-B", value: [time of the last A, time of the last B], result}` to
+    ///   `msg.payload.evidences`; a time is null where the event does not occur or has none.
+    ///
+    /// A caller may send `eventAName`, `eventBName`, `negate` and `storeEvidences` in the body of the request.
+    pub struct RespondedExistence;
+
     /// As node-red-status bc5d353 has it: true if the last A of the log is earlier than its last B by their
     /// timestamps, false if one of them does not occur. A timestamp that is missing or unreadable is an error.
-    #[config(label = "As in node-red-status", default = false, config_only)]
-    compat: bool,
+    compat
 }
 
 #[node(
@@ -49,9 +38,7 @@ pub struct RespondedExistence {
 )]
 impl Node for RespondedExistence {
     fn process(&self, msg: Message, cx: &Context) -> Result<()> {
-        let config = self.over(&msg)?;
-        let verdict = config.verdict(&Trace::of(&msg)?)?;
-        verdict.send(msg, cx, config.negate, config.store_evidences)
+        self.judge(msg, cx)
     }
 }
 
@@ -65,8 +52,7 @@ impl RespondedExistence {
             let value = json!([a.and_then(date::iso), b.and_then(date::iso)]);
             return Ok(Verdict { holds, vacuous: false, key, value, details: None });
         }
-        let names = ["eventAName", "eventBName"];
-        let constraint = Constraint::relation(Template::RespondedExistence, &self.a, &self.b, names)?;
+        let constraint = Constraint::relation(Template::RespondedExistence, &self.a, &self.b, NAMES)?;
         // The verdict does not rest on times: one that cannot be read is none.
         let time = |step: Option<&Step>| step.and_then(|step| step.time(false).ok().flatten()).and_then(date::iso);
         Ok(Verdict::of(&constraint.judge(trace), key, json!([time(a), time(b)])))

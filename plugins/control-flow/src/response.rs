@@ -3,38 +3,27 @@
 use probity_sdk::prelude::*;
 
 use crate::checking::Label;
+use crate::pair::{NAMES, pair};
 use crate::relation::{Constraint, Verdict};
 use crate::template::Template;
 use crate::trace::Trace;
 
-/// Checks that event A is always followed by event B.
-///
-/// Reads the events of the trace in `msg.payload.trace.event`, `msg.payload.event`, `msg.payload.events` or
-/// `msg.payload`, in the order of the log, and writes `msg.payload.result`: true if **after each A there is a B**
-/// (Declare's *response*). Without any A it is true, too, and `msg.payload.vacuous` is true to say so.
-///
-/// - *Negate* turns the result around.
-/// - *Store evidences* adds `{id, key: "Response", value: [A, B], result}` to `msg.payload.evidences`; the run keeps
-///   how often A occurred and which of them have no B.
-///
-/// A caller may send `eventAName`, `eventBName`, `negate` and `storeEvidences` in the body of the request.
-#[derive(Clone, Config)]
-pub struct Response {
-    /// Activity of event A (`concept:name`).
-    #[config(name = "eventAName", label = "Event A", default = "")]
-    a: String,
-    /// Activity of event B (`concept:name`).
-    #[config(name = "eventBName", label = "Event B", default = "")]
-    b: String,
-    /// Turn the result around.
-    #[config(label = "Negate", default = false)]
-    negate: bool,
-    /// Keep what was found as evidence.
-    #[config(name = "storeEvidences", label = "Store evidences", default = false)]
-    store_evidences: bool,
+pair! {
+    /// Checks that event A is always followed by event B.
+    ///
+    /// Reads the events of the trace in `msg.payload.trace.event`, `msg.payload.event`, `msg.payload.events` or
+    /// `msg.payload`, in the order of the log, and writes `msg.payload.result`: true if **after each A there is a B**
+    /// (Declare's *response*). Without any A it is true, too, and `msg.payload.vacuous` is true to say so.
+    ///
+    /// - *Negate* turns the result around.
+    /// - *Store evidences* adds `{id, key: "Response", value: [A, B], result}` to `msg.payload.evidences`; the run keeps
+    ///   how often A occurred and which of them have no B.
+    ///
+    /// A caller may send `eventAName`, `eventBName`, `negate` and `storeEvidences` in the body of the request.
+    pub struct Response;
+
     /// As node-red-status bc5d353 has it: true if some A has some B after it, false without an A.
-    #[config(label = "As in node-red-status", default = false, config_only)]
-    compat: bool,
+    compat
 }
 
 #[node(
@@ -47,9 +36,7 @@ pub struct Response {
 )]
 impl Node for Response {
     fn process(&self, msg: Message, cx: &Context) -> Result<()> {
-        let config = self.over(&msg)?;
-        let verdict = config.verdict(&Trace::of(&msg)?)?;
-        verdict.send(msg, cx, config.negate, config.store_evidences)
+        self.judge(msg, cx)
     }
 }
 
@@ -62,7 +49,7 @@ impl Response {
             let holds = first.is_some_and(|first| labels[first..].contains(&Label::B));
             return Ok(Verdict { holds, vacuous: false, key: "Response".to_owned(), value, details: None });
         }
-        let constraint = Constraint::relation(Template::Response, &self.a, &self.b, ["eventAName", "eventBName"])?;
+        let constraint = Constraint::relation(Template::Response, &self.a, &self.b, NAMES)?;
         Ok(Verdict::of(&constraint.judge(trace), "Response", value))
     }
 }

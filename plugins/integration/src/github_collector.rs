@@ -1,8 +1,10 @@
 //! `github-collector`: a file or folder of a repository, as GitHub's contents API tells of it.
 
 use probity_sdk::prelude::*;
+use status_conventions::credential::{credential, needed};
+use status_conventions::service::{ask, path, segment};
 
-use crate::service::{ask, needed, over, path, segment, token};
+use crate::service::over;
 
 /// Gets what GitHub knows of a file or folder of a repository.
 ///
@@ -49,7 +51,7 @@ impl Node for GithubCollector {
             url.push('/');
             url.push_str(&path(&config.path));
         }
-        let token = token(&msg, &config.token, "token", cx)?;
+        let token = credential(&msg, &config.token, "token", cx)?;
         let request = || cx.http().get(url.as_str()).header("authorization", format!("token {token}"));
         let found: Value = ask(request, "the repository's content", cx)?.json()?;
         msg.set_payload(found);

@@ -3,8 +3,7 @@
 use logs::csv_log::Columns;
 use logs::log::{self, Options};
 use probity_sdk::prelude::*;
-
-use crate::service::ask;
+use status_conventions::service::ask;
 
 /// Gets a process log as `msg.log`.
 ///

@@ -1,8 +1,10 @@
 //! `project-to-url`: the GitHub repository attached to a Trello card.
 
 use probity_sdk::prelude::*;
+use status_conventions::credential::{credential, needed};
+use status_conventions::service::{ask, segment};
 
-use crate::service::{ask, needed, of_github, over, segment, token};
+use crate::service::{of_github, over};
 
 /// Finds the GitHub repository attached to a card of Trello.
 ///
@@ -39,7 +41,8 @@ impl Node for ProjectToUrl {
     fn process(&self, mut msg: Message, cx: &Context) -> Result<()> {
         let config = over(self, &msg)?;
         let card = segment(needed(&config.card, "cardId")?);
-        let (key, token) = (token(&msg, &config.key, "apiKey", cx)?, token(&msg, &config.token, "trelloToken", cx)?);
+        let (key, token) =
+            (credential(&msg, &config.key, "apiKey", cx)?, credential(&msg, &config.token, "trelloToken", cx)?);
         let url = format!("{}/1/cards/{card}/attachments", config.api_url.trim_end_matches('/'));
         let request = || cx.http().get(url.as_str()).query("key", &key).query("token", &token);
         let found: Value = ask(request, "the card's attachments", cx)?.json()?;

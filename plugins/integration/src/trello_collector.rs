@@ -1,8 +1,10 @@
 //! `trello-collector`: the GitHub repositories attached to the cards of a Trello board.
 
 use probity_sdk::prelude::*;
+use status_conventions::credential::{credential, needed};
+use status_conventions::service::{ask, segment};
 
-use crate::service::{ask, needed, of_github, over, segment, token};
+use crate::service::{of_github, over};
 
 /// Finds the GitHub repositories attached to the cards of a Trello board.
 ///
@@ -59,7 +61,7 @@ impl TrelloCollector {
     /// All actions, newest first; each page begins before the last one's oldest.
     fn actions(&self, msg: &Message, cx: &Context) -> Result<Vec<Value>> {
         let board = segment(needed(&self.board, "boardId")?);
-        let (key, token) = (token(msg, &self.key, "key", cx)?, token(msg, &self.token, "token", cx)?);
+        let (key, token) = (credential(msg, &self.key, "key", cx)?, credential(msg, &self.token, "token", cx)?);
         let url = format!("{}/1/boards/{board}/actions", self.api_url.trim_end_matches('/'));
         let mut all: Vec<Value> = Vec::new();
         for _ in 0..PAGES_MAX {

@@ -3,8 +3,10 @@
 use logs::charset;
 use probity_sdk::http::Response;
 use probity_sdk::prelude::*;
+use status_conventions::credential::{credential, needed};
+use status_conventions::service::{ask, path, segment};
 
-use crate::service::{ask, needed, over, path, segment, token};
+use crate::service::over;
 
 /// Gets the text of a document: PDF, plain text or Markdown.
 ///
@@ -82,7 +84,7 @@ impl UrlToDoc {
         let folder = if folder.is_empty() { folder } else { format!("{folder}/") };
         let base = self.api_url.trim_end_matches('/');
         let url = format!("{base}/repos/{}/{repo}/contents/{folder}{}", segment(&self.user), segment(&name));
-        let token = if self.token.is_empty() { None } else { Some(token(msg, &self.token, "githubToken", cx)?) };
+        let token = if self.token.is_empty() { None } else { Some(credential(msg, &self.token, "githubToken", cx)?) };
         let request = || match &token {
             Some(token) => cx.http().get(url.as_str()).bearer(token),
             None => cx.http().get(url.as_str()),

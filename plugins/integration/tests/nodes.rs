@@ -179,6 +179,28 @@ fn a_service_in_trouble_is_asked_once_more_and_only_if_it_is_worth_it() {
 }
 
 #[test]
+fn a_token_that_stands_in_the_flow_is_used_and_warned_about_once() {
+    let url = "http://api.test/repos/o/r/contents";
+    let config = json!({ "username": "o", "repoName": "r", "token": "ghp_x", "apiUrl": "http://api.test" });
+    let host = Host::new();
+    host.answer("GET", url, 200, json!([]));
+    for _ in 0..3 {
+        host.process::<GithubCollector>(config.clone(), json!({})).unwrap();
+    }
+    assert!(host.requests()[0].headers.contains(&("authorization".to_owned(), "token ghp_x".to_owned())));
+    assert_eq!(host.logs().len(), 1);
+    assert!(host.logs()[0].starts_with("warn: the property token of this node holds the secret itself"));
+    assert!(!host.logs()[0].contains("ghp_x"));
+    // A caller's own token is the caller's affair.
+    let host = Host::new();
+    host.secret("GH").answer("GET", url, 200, json!([]));
+    let mut named = config;
+    named["token"] = json!("secret:GH");
+    host.process::<GithubCollector>(named, json!({ "req": { "body": { "token": "ghp_y" } } })).unwrap();
+    assert!(host.logs().is_empty(), "{:?}", host.logs());
+}
+
+#[test]
 fn a_cut_answer_is_an_error() {
     let host = Host::new();
     host.answer("GET", "http://api.test/repos/o/r/contents", 200, json!("[{\"name\": \"a"));

@@ -4,7 +4,7 @@
 
 use ledger::AndBlockchain;
 use probity_sdk::testing::Host;
-use probity_sdk::{Value, json};
+use probity_sdk::{NodeType, Value, json};
 
 const UP: &str = "http://ledger:80/chaincode/up/statuscompliance-logic/and/node-1";
 const RUN: &str = "http://ledger:80/chaincode/transaction/statuscompliance-logic/and/node-1";
@@ -38,4 +38,11 @@ fn failures_are_errors() {
     let error = host.process::<AndBlockchain>(json!({}), json!({ "payload": 1 })).unwrap_err();
     assert!(error.message().starts_with("the ledger did not process the message: "), "{error}");
     assert_eq!(error.code(), Some("http-500"));
+}
+
+#[test]
+fn every_proxy_is_described_as_its_own_type() {
+    let described = [ledger::GroupByBlockchain::description(), ledger::IsValidUrlBlockchain::description()];
+    assert_eq!(described.map(|d| d.node_type), ["group-by-blockchain", "is-valid-url-blockchain"]);
+    assert!(ledger::IsValidUrlBlockchain::description().help.contains("STATUS_LEDGER_ENDPOINT"));
 }

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use probity_sdk::{Context, Error, Result};
+use status_conventions::service::retry_after;
 
 use crate::asking;
 
@@ -86,7 +87,7 @@ impl Destination {
                 Ok(answer) if (200..300).contains(&answer.status()) => return Ok(()),
                 Ok(answer) if matches!(answer.status(), 429 | 503) && attempt < REPETITIONS => {
                     // Refused before it was looked at, says who asks for another try later; nobody else does.
-                    match asking::retry_after(&answer, cx).filter(|wait| *wait <= WAIT_MAX) {
+                    match retry_after(&answer, cx).filter(|wait| *wait <= WAIT_MAX) {
                         Some(wait) => wait,
                         None => return answer.ok().map(drop),
                     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use probity_sdk::http::Response;
 use probity_sdk::{Context, Error, Map, Result, Value, bail, json};
+use status_conventions::service::{encoded, retry_after};
 
 use crate::asking;
 
@@ -103,7 +104,7 @@ impl Ask {
 
 /// How long to wait before asking again; `None` where that helps nothing or could do something twice.
 fn pause(answer: &Response, repeatable: bool, attempt: u32, cx: &Context) -> Option<Duration> {
-    let after = asking::retry_after(answer, cx);
+    let after = retry_after(answer, cx);
     match answer.status() {
         429 => after.or_else(|| Some(asking::backoff(FIRST_WAIT, attempt))),
         // GitHub's secondary limit: 403 with Retry-After.
@@ -158,19 +159,6 @@ pub fn next_link(answer: &Response) -> Option<String> {
             next.then(|| target.to_owned())
         })
     })
-}
-
-/// Percent-encoded but for letters, digits and `-._~`.
-pub fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
 }
 
 /// Scheme, host and port as they are written.

@@ -1,6 +1,7 @@
 //! The linker: which data sources there are, and how each is reached.
 
 use probity_sdk::{Context, Map, Result, Value, bail};
+use status_conventions::credential;
 use status_conventions::value::{kind, shown};
 
 /// Kinds of sources.
@@ -51,6 +52,13 @@ pub struct Secrets {
 }
 
 impl Secrets {
+    /// Warns of a secret that stands in the node's own linker.
+    pub fn warn_of_literal(&self, name: &str, text: &str, cx: &Context) {
+        if self.named.is_some() && !text.starts_with("secret:") {
+            credential::warn_of_literal(&format!("linker ({name})"), cx);
+        }
+    }
+
     /// The text, or the placeholder of the secret it names.
     pub fn text(&self, text: &str, cx: &Context) -> Result<String> {
         let Some(name) = text.strip_prefix("secret:") else { return Ok(text.to_owned()) };

@@ -1,6 +1,7 @@
 //! `status-storer`: reports a computation's results to STATUS.
 
 use probity_sdk::prelude::*;
+use status_conventions::credential;
 use status_conventions::value::{kind, shown};
 
 use crate::backend::{Destination, REQUEST_BYTES};
@@ -219,7 +220,12 @@ impl StatusStorer {
         if let Some(token) = header.or_else(cookie) {
             return Ok(token.to_owned());
         }
-        let Some(name) = self.access_token.strip_prefix("secret:") else { return Ok(self.access_token.clone()) };
+        let Some(name) = self.access_token.strip_prefix("secret:") else {
+            if !self.access_token.is_empty() {
+                credential::warn_of_literal("accessToken", cx);
+            }
+            return Ok(self.access_token.clone());
+        };
         if origin(url) != origin(own_url) {
             bail!(
                 "the configured access token is only sent to {}, and msg.req.body.backendUrl names another server: \

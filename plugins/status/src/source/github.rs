@@ -1,9 +1,10 @@
 //! `github-api`: GitHub's REST API.
 
 use probity_sdk::{Result, Value, bail};
+use status_conventions::service::{encoded, path};
 
 use super::Question;
-use crate::fetching::{Ask, encoded, joined};
+use crate::fetching::{Ask, joined};
 
 const BASE: &str = "https://api.github.com";
 
@@ -30,7 +31,7 @@ pub fn ask(question: &Question<'_>) -> Result<Ask> {
             ),
         }
     };
-    let path = match question.method {
+    let below = match question.method {
         "getRepositories" => {
             match question.option("owner").map_or_else(|| question.config("defaultOrg"), |o| Ok(Some(o)))? {
                 Some(organisation) => format!("/orgs/{}/repos", encoded(&organisation)),
@@ -42,7 +43,7 @@ pub fn ask(question: &Question<'_>) -> Result<Ask> {
         "getIssue" => format!("{}/issues/{}", repository()?, encoded(&question.needed("issueNumber")?)),
         "getPullRequests" => format!("{}/pulls", repository()?),
         "getPullRequest" => format!("{}/pulls/{}", repository()?, encoded(&question.needed("pullNumber")?)),
-        "getContents" => format!("{}/contents/{}", repository()?, segments(&question.needed("path")?)),
+        "getContents" => format!("{}/contents/{}", repository()?, path(&question.needed("path")?)),
         "searchCode" => "/search/code".to_owned(),
         "searchIssues" => "/search/issues".to_owned(),
         "getUser" => match question.option("username") {
@@ -52,7 +53,7 @@ pub fn ask(question: &Question<'_>) -> Result<Ask> {
         "default" if question.option("endpoint").is_some() => question.needed("endpoint")?,
         _ => return Err(question.no_method(METHODS)),
     };
-    let mut ask = question.request(joined(&base, &path)?)?;
+    let mut ask = question.request(joined(&base, &below)?)?;
     if question.method.starts_with("search") {
         ask.query("q", &question.needed("query")?);
     }
@@ -70,7 +71,7 @@ pub fn ask(question: &Question<'_>) -> Result<Ask> {
     if question.pages_max > 1 && !matches!(question.method, "default" | "getContents") {
         ask.query("per_page", "100");
     }
-    if let Some(token) = question.config("personalAccessToken")? {
+    if let Some(token) = question.secret("personalAccessToken")? {
         ask.header("authorization", format!("Bearer {token}"));
     }
     question.authenticate(&mut ask)?;
@@ -78,9 +79,4 @@ pub fn ask(question: &Question<'_>) -> Result<Ask> {
         ask.header("accept", "application/vnd.github+json");
     }
     Ok(ask)
-}
-
-/// A path, each part percent-encoded.
-pub fn segments(path: &str) -> String {
-    path.trim_matches('/').split('/').map(encoded).collect::<Vec<_>>().join("/")
 }

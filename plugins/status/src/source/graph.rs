@@ -1,10 +1,10 @@
 //! `microsoft-graph`: sites and files, as an application (client credentials).
 
 use probity_sdk::{Error, ErrorContext, Result, Value, bail};
+use status_conventions::service::{encoded, path};
 
 use super::Question;
-use super::github::segments;
-use crate::fetching::{Ask, encoded, joined};
+use crate::fetching::{Ask, joined};
 
 const BASE: &str = "https://graph.microsoft.com/v1.0";
 const LOGIN: &str = "https://login.microsoftonline.com";
@@ -12,19 +12,19 @@ const SCOPE: &str = "https://graph.microsoft.com/.default";
 
 pub fn ask(question: &Question<'_>) -> Result<Ask> {
     let base = question.config("baseUrl")?.unwrap_or_else(|| BASE.to_owned());
-    let path = match question.method {
+    let below = match question.method {
         "listSiteItems" => {
             let site = encoded(&question.needed("siteId")?);
-            let folder = question.option("folderPath").map(|folder| segments(&folder)).filter(|f| !f.is_empty());
+            let folder = question.option("folderPath").map(|folder| path(&folder)).filter(|f| !f.is_empty());
             let of_root = folder.map(|folder| format!(":/{folder}:")).unwrap_or_default();
             format!("/sites/{site}/drive/root{of_root}/children")
         }
         // `host:/sites/name`, as Graph writes it.
-        "getSiteIdByPath" => format!("/sites/{}", segments(&question.needed("sitePath")?).replace("%3A", ":")),
+        "getSiteIdByPath" => format!("/sites/{}", path(&question.needed("sitePath")?).replace("%3A", ":")),
         "default" if question.option("endpoint").is_some() => question.needed("endpoint")?,
         _ => return Err(question.no_method("listSiteItems, getSiteIdByPath, and default with an endpoint")),
     };
-    let mut ask = question.request(joined(&base, &path)?)?;
+    let mut ask = question.request(joined(&base, &below)?)?;
     let token = token(question).context("Microsoft Graph gave no token")?;
     ask.header("authorization", format!("Bearer {token}"));
     Ok(ask)
@@ -41,9 +41,12 @@ fn token(question: &Question<'_>) -> Result<String> {
     ask.header("content-type", "application/x-www-form-urlencoded");
     // The answer says why a client was refused.
     ask.any_status = true;
+    let Some(client_secret) = question.secret("clientSecret")? else {
+        bail!("config.clientSecret of the linker is missing")
+    };
     let form = [
         ("client_id", question.required("clientId")?),
-        ("client_secret", question.required("clientSecret")?),
+        ("client_secret", client_secret),
         ("scope", scope),
         ("grant_type", "client_credentials".to_owned()),
     ];

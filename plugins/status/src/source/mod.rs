@@ -10,6 +10,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use probity_sdk::{Context, Map, Result, Value, bail, json};
+use status_conventions::service::encoded;
 use status_conventions::value::{shown, truthy};
 
 use crate::fetching::{self, Ask};
@@ -48,6 +49,14 @@ impl Question<'_> {
     /// A property of the source, as text, with secrets by placeholder.
     pub fn config(&self, name: &str) -> Result<Option<String>> {
         text(self.source.config.get(name)).map(|text| self.secrets.text(&text, self.cx)).transpose()
+    }
+
+    /// A key or token of the source, as [`config`](Self::config).
+    pub fn secret(&self, name: &str) -> Result<Option<String>> {
+        if let Some(text) = text(self.source.config.get(name)) {
+            self.secrets.warn_of_literal(name, &text, self.cx);
+        }
+        self.config(name)
     }
 
     /// A property of the source that must be there.
@@ -113,8 +122,16 @@ impl Question<'_> {
             _ => (self.source.config.get("auth").unwrap_or(&Value::Null), self.secrets),
         };
         let part = |name: &str| text(auth.get(name));
+        if let Some(password) = part("password") {
+            secrets.warn_of_literal("auth.password", &password, self.cx);
+        }
         let secret = |name: &str| match part(name) {
-            Some(text) => secrets.text(&text, self.cx),
+            Some(text) => {
+                if name != "username" && name != "headerName" {
+                    secrets.warn_of_literal(&format!("auth.{name}"), &text, self.cx);
+                }
+                secrets.text(&text, self.cx)
+            }
             None => bail!("auth.{name} is missing"),
         };
         match part("type").as_deref() {
@@ -140,8 +157,7 @@ impl Question<'_> {
             }
         }
         if !cookies.is_empty() {
-            let pairs: Vec<String> =
-                cookies.iter().map(|(name, value)| format!("{name}={}", fetching::encoded(value))).collect();
+            let pairs: Vec<String> = cookies.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
             ask.header("cookie", pairs.join("; "));
         }
         Ok(())

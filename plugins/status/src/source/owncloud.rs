@@ -3,8 +3,8 @@
 use probity_sdk::{ErrorContext, Map, Result, Value, bail, json};
 use quick_xml::events::Event;
 use quick_xml::reader::Reader;
+use status_conventions::service::path as segments;
 
-use super::github::segments;
 use super::{Question, basic, text};
 use crate::fetching::{Ask, joined, metadata, origin};
 
@@ -93,7 +93,7 @@ fn asking(question: &Question<'_>, method: &str, path: &str) -> Result<Ask> {
     ask.method = method.to_owned();
     ask.body.clear();
     ask.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
-    match question.config("authorization")? {
+    match question.secret("authorization")? {
         Some(header) => ask.header("authorization", header),
         None => {
             let password = text(question.source.config.get("password"));
@@ -104,6 +104,7 @@ fn asking(question: &Question<'_>, method: &str, path: &str) -> Result<Ask> {
                     "a secret cannot be config.password: put the whole header (\"Basic …\") into it and name it in config.authorization"
                 );
             }
+            question.secrets.warn_of_literal("password", &password, question.cx);
             ask.header("authorization", basic(&user, Some(&password))?);
         }
     }

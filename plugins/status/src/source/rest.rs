@@ -1,9 +1,10 @@
 //! `rest-api`: any REST service.
 
 use probity_sdk::{Result, Value};
+use status_conventions::service::encoded;
 
 use super::{Question, text};
-use crate::fetching::{Ask, encoded, joined};
+use crate::fetching::{Ask, joined};
 
 /// The library's own endpoints.
 const DEFAULT: &str = "/data";
