@@ -11,6 +11,7 @@ mod agreements;
 mod audit;
 mod body;
 mod flows;
+mod grants;
 mod guard;
 mod health;
 mod hooks;
@@ -40,6 +41,7 @@ use crate::clock::Clock;
 use crate::model::Diagnostic;
 use crate::model::agreement::Agreement;
 use crate::plugin::Plugins;
+use crate::plugin::desk::Desk;
 use crate::runtime::Engine;
 use crate::runtime::services::EvaluateAgreement;
 use crate::store::Store;
@@ -123,6 +125,8 @@ pub struct Parts {
     /// The schedules in force now.
     pub schedules: Box<dyn Fn() -> Vec<ScheduleView> + Send + Sync>,
     pub plugins: Arc<Plugins>,
+    /// Where grants are decided.
+    pub desk: Desk,
     /// Counters of the floors below, for `/metrics`.
     pub observed: Box<dyn Fn() -> Observed + Send + Sync>,
     pub options: ApiOptions,
@@ -172,6 +176,7 @@ pub fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
         nodes::ENDPOINTS,
         audit::ENDPOINTS,
         plugins::ENDPOINTS,
+        grants::ENDPOINTS,
         openapi::ENDPOINTS,
         health::ENDPOINTS,
         metrics::ENDPOINTS,

@@ -240,11 +240,31 @@ fn plugins() -> Vec<(&'static str, Value)> {
         "node_type": text(), "summary": text(), "calls": count(), "failed": count(), "instances": count(),
         "mean_us": number(), "max_us": number(), "memory_bytes": count(),
     });
+    let grants = json!({
+        "plugin": text(), "digest?": text(), "requests": array(json!({ "type": "object" })),
+        "decisions": array(refer("PluginDecision")), "granted": array(text()), "missing": array(text()),
+    });
     vec![
         ("Plugin", object(plugin)),
         ("PluginNodeType", object(node_type)),
         ("Noted", object(json!({ "at": instant(), "message": text() }))),
         ("Quarantine", object(json!({ "node_type": text(), "until": instant(), "last": text() }))),
+        ("PluginGrants", object(grants)),
+        (
+            "PluginDecision",
+            object(json!({
+                "capability": text(), "granted": { "type": "boolean" }, "by": text(), "at": instant(), "digest?": text(),
+                "hosts?": array(text()), "folders?": array(text()), "secrets?": array(text()),
+            })),
+        ),
+        (
+            "PluginGrant",
+            object(json!({
+                "capability": { "type": "string", "description": "or `all` that it asks for but `files`" },
+                "hosts?": array(text()), "folders?": array(text()), "secrets?": array(text()),
+                "this_build?": { "type": "boolean", "description": "only for the build that is there now" },
+            })),
+        ),
         ("PluginRelease", object(json!({ "released": { "type": "boolean" } }))),
     ]
 }

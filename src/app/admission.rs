@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::config::Config;
 use crate::model::Diagnostic;
 use crate::plugin::admission::{Admitted, Operator};
+use crate::plugin::desk::Desk;
 use crate::plugin::discover::{self, Found, Place, discover};
 use crate::plugin::grants::{self, Grants};
 use crate::plugin::manifest::{Code, Manifest};
@@ -26,6 +27,12 @@ pub fn places(config: &Config) -> Vec<Place> {
         }
     }
     places
+}
+
+/// Where grants are decided.
+pub fn desk(config: &Config) -> Desk {
+    let grants = grants::path(&config.data_dir);
+    Desk { grants, places: places(config), grant_shipped: config.plugins.grant_shipped }
 }
 
 /// What the operator decided, in the configuration and by grants.

@@ -63,6 +63,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
             Box::new(move || scheduler.list(clock.now()).into_iter().map(view).collect())
         },
         plugins: plugins.clone(),
+        desk: super::admission::desk(&config),
         observed: {
             let (evaluator, scheduler) = (evaluator.clone(), scheduler.clone());
             Box::new(move || {

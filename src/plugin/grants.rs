@@ -226,15 +226,15 @@ pub fn problems(manifest: &Manifest, capability: Capability, scope: &Scope) -> V
         return vec![format!("plugin {name} does not ask for \"{capability}\"; it asks for {asked}")];
     };
     let mut problems = Vec::new();
-    let misplaced = |flag: &str, of: Capability| format!("--{flag} belongs to \"{of}\", not to \"{capability}\"");
+    let misplaced = |what: &str, of: Capability| format!("{what} belong to \"{of}\", not to \"{capability}\"");
     if capability != Capability::Http && !scope.hosts.is_empty() {
-        problems.push(misplaced("host", Capability::Http));
+        problems.push(misplaced("hosts", Capability::Http));
     }
     if capability != Capability::Files && !scope.folders.is_empty() {
-        problems.push(misplaced("folder", Capability::Files));
+        problems.push(misplaced("folders", Capability::Files));
     }
     if capability != Capability::Secret && !scope.secrets.is_empty() {
-        problems.push(misplaced("name", Capability::Secret));
+        problems.push(misplaced("names of secrets", Capability::Secret));
     }
     if capability == Capability::Http {
         let asked: Vec<String> = request.hosts.iter().map(ToString::to_string).collect();
@@ -249,7 +249,7 @@ pub fn problems(manifest: &Manifest, capability: Capability, scope: &Scope) -> V
         }
     }
     if capability == Capability::Files && scope.folders.is_empty() {
-        problems.push("which folders? Add --folder DIR".into());
+        problems.push("which folders? Name them (--folder DIR)".into());
     }
     problems
 }

@@ -9,6 +9,7 @@ mod config_schema;
 pub mod conformance;
 pub mod contract;
 pub mod description;
+pub mod desk;
 pub mod discover;
 pub mod granted;
 pub mod grants;

@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{Where, not_so, print, source, usage};
+use crate::app::admission;
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::plugin::capability::Capability;
-use crate::plugin::grants::{self, Decision, Grants, Scope};
+use crate::plugin::desk::{DeskError, Wanted, Who};
+use crate::plugin::grants::Scope;
 use crate::plugin::hosts::{FORMS, HostPattern};
 
 #[derive(Args)]
@@ -82,32 +83,14 @@ pub(super) fn grant(args: &GrantArgs) -> Result<ExitCode, ExitCode> {
     let config = args.place.load()?;
     let scope = args.scope.read()?;
     let (package, loaded) = source::named(&config, &args.plugin)?;
-    let manifest = &package.manifest;
-    let asked: Vec<Capability> = match args.capability.as_str() {
-        "all" if scope.is_empty() => {
-            // Folders have to be named, so `files` is not among them.
-            let asked = manifest.capabilities.iter().map(|r| r.name);
-            asked.filter(|c| *c != Capability::Files).collect()
-        }
+    let capability = match args.capability.as_str() {
+        "all" if scope.is_empty() => None,
         "all" => return Err(usage("--host, --folder and --name belong to one capability; name it instead of \"all\"")),
-        name => vec![capability(name)?],
+        name => Some(capability(name)?),
     };
-    let mut decisions = Vec::new();
-    for capability in asked {
-        let problems = grants::problems(manifest, capability, &scope);
-        if !problems.is_empty() {
-            return Err(not_so(problems.join("\nerror: ")));
-        }
-        let whole = manifest.request(capability).map(Scope::of).unwrap_or_default();
-        let scope = if scope.is_empty() { whole } else { scope.clone() };
-        let digest = args.this_build.then(|| loaded.digest.clone());
-        decisions.push((capability, Decision { granted: true, by: who(), at: Clock::System.now(), digest, scope }));
-    }
-    write(&config, |grants| {
-        for (capability, decision) in &decisions {
-            grants.grant(&manifest.name, *capability, decision.clone());
-        }
-    })?;
+    let wanted = Wanted { capability, scope, this_build: args.this_build };
+    let (manifest, desk) = (&package.manifest, admission::desk(&config));
+    let decisions = desk.write_grant(manifest, &loaded.digest, &wanted, &who()).map_err(refused)?;
     for (capability, decision) in &decisions {
         print(&format!("granted {}: {capability}{}\n", manifest.name, described(&decision.scope)));
     }
@@ -117,32 +100,24 @@ pub(super) fn grant(args: &GrantArgs) -> Result<ExitCode, ExitCode> {
 pub(super) fn revoke(args: &RevokeArgs) -> Result<ExitCode, ExitCode> {
     let config = args.place.load()?;
     let scope = args.scope.read()?;
-    // What is gone can be revoked, too, so the package need not be there.
-    let known = source::named(&config, &args.plugin).ok().map(|(package, _)| package.manifest);
-    let decided = Grants::load(&grants::path(&config.data_dir)).map_err(not_so)?;
-    let mut capabilities: Vec<Capability> = decided.of(&args.plugin).map(|(capability, _)| capability).collect();
-    capabilities.extend(known.iter().flat_map(|m| m.capabilities.iter().map(|r| r.name)));
-    capabilities.sort();
-    capabilities.dedup();
-    let wanted = match &args.capability {
-        Some(name) => vec![capability(name)?],
-        None if scope.is_empty() => capabilities.clone(),
-        None => return Err(usage("which capability? --host, --folder and --name belong to one")),
-    };
-    if capabilities.is_empty() {
-        return Err(not_so(format!("there is no plugin \"{}\", and nothing was granted to one", args.plugin)));
+    let capability = args.capability.as_deref().map(capability).transpose()?;
+    if capability.is_none() && !scope.is_empty() {
+        return Err(usage("which capability? --host, --folder and --name belong to one"));
     }
-    write(&config, |grants| {
-        for capability in &wanted {
-            let decision =
-                Decision { granted: false, by: who(), at: Clock::System.now(), digest: None, scope: scope.clone() };
-            grants.revoke(&args.plugin, *capability, decision);
-        }
-    })?;
-    for capability in wanted {
-        print(&format!("revoked {}: {capability}{}\n", args.plugin, described(&scope)));
+    let wanted = Wanted { capability, scope, this_build: false };
+    let from = admission::desk(&config).revoke(&args.plugin, &wanted, &who()).map_err(refused)?;
+    for capability in from {
+        print(&format!("revoked {}: {capability}{}\n", args.plugin, described(&wanted.scope)));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn refused(error: DeskError) -> ExitCode {
+    match error {
+        DeskError::Unknown(name) => not_so(format!("there is no plugin \"{name}\", and nothing was granted to one")),
+        DeskError::Refused(problems) => not_so(problems.join("\nerror: ")),
+        DeskError::Grants(error) => not_so(error),
+    }
 }
 
 fn capability(name: &str) -> Result<Capability, ExitCode> {
@@ -153,10 +128,6 @@ fn capability(name: &str) -> Result<Capability, ExitCode> {
     })
 }
 
-fn write(config: &Config, change: impl FnOnce(&mut Grants)) -> Result<(), ExitCode> {
-    Grants::update(&grants::path(&config.data_dir), change).map_err(not_so)
-}
-
 /// ` (api.example.org)`, or nothing.
 pub(super) fn described(scope: &Scope) -> String {
     let hosts = scope.hosts.iter().map(ToString::to_string);
@@ -165,8 +136,13 @@ pub(super) fn described(scope: &Scope) -> String {
     if all.is_empty() { String::new() } else { format!(" ({})", all.join(", ")) }
 }
 
-/// The user of the system who decides: `os:ana`.
-fn who() -> String {
+/// The user of the system, who decides now.
+fn who() -> Who {
+    Who { by: user(), at: Clock::System.now() }
+}
+
+/// `os:ana`.
+fn user() -> String {
     use std::os::unix::fs::MetadataExt;
     let Ok(own) = std::fs::metadata("/proc/self") else { return "os:unknown".into() };
     let uid = own.uid().to_string();

@@ -136,7 +136,10 @@ async fn full() -> (Server, String) {
     let plugins = crate::plugins::rig::none();
     let package = crate::plugins::rig::package("pass", "", crate::plugins::rig::granted(&[]));
     plugins.load(package).await.unwrap_or_else(|problems| panic!("{problems:#?}"));
-    let setup = Setup { flows, agreements, store: Some(store), found, plugins: Some(plugins), ..Setup::default() };
+    let folder = tempfile::tempdir().unwrap();
+    let desk = crate::plugins::deciding::desk(folder.path());
+    let (store, plugins, folder) = (Some(store), Some(plugins), Some(folder));
+    let setup = Setup { flows, agreements, store, found, plugins, desk, folder, ..Setup::default() };
     let server = Server::start(setup).await;
     server.get("/a").await;
     let (_, runs) = server.json("/probity/v1/runs?trigger=cron&limit=1").await;
@@ -157,8 +160,11 @@ async fn every_path_answers_in_the_shape_the_document_says() {
             _ => "orders",
         };
         for (method, operation) in methods.as_object().unwrap() {
-            let address = server.url(&path.replace("{id}", id).replace("{name}", "pass"));
-            let call = if method == "post" { server.client.post(address) } else { server.client.get(address) };
+            let plugin = if path.ends_with("/grants") { "asks" } else { "pass" };
+            let address = server.url(&path.replace("{id}", id).replace("{name}", plugin));
+            let method_of = reqwest::Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let call = server.client.request(method_of, address);
+            let call = if method == "put" { call.body("{\"capability\":\"all\"}") } else { call };
             let response = call.send().await.unwrap();
             let status = response.status().as_u16();
             let responses = &operation["responses"];

@@ -11,10 +11,12 @@ use probity::model::node_spec::NodeSpec;
 use probity::model::state::State;
 use probity::model::{Diagnostic, Msg, Value};
 use probity::plugin::Plugins;
+use probity::plugin::desk::Desk;
 use probity::runtime::services::{EvaluateAgreement, EvaluateRequest};
 use probity::runtime::{Catalogue, Cx, Engine, Entry, Limits, Node, NodeConfig, NodeType, Reply, Services, Step, Then};
 use probity::store::{Store, StoreOptions};
 use serde_json::{Value as Json, json};
+use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -141,6 +143,9 @@ pub struct Setup {
     pub found: Vec<State>,
     /// Without any when absent.
     pub plugins: Option<Arc<Plugins>>,
+    pub desk: Desk,
+    /// Where its files are, kept as long as the server.
+    pub folder: Option<TempDir>,
 }
 
 /// A running server.
@@ -149,6 +154,7 @@ pub struct Server {
     pub engine: Arc<Engine>,
     pub store: Arc<dyn Store>,
     pub client: reqwest::Client,
+    _folder: Option<TempDir>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -189,6 +195,7 @@ impl Server {
             schedules: Box::new(move || schedules.clone()),
             observed: Box::new(Observed::default),
             plugins: setup.plugins.unwrap_or_else(crate::plugins::rig::none),
+            desk: setup.desk,
             options: setup.options,
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -198,7 +205,7 @@ impl Server {
             // Dropped or told: both mean stop.
             let _ = stopped.await.is_ok();
         }));
-        Server { address, engine, store, client: client(), stop: Some(stop), task }
+        Server { address, engine, store, client: client(), _folder: setup.folder, stop: Some(stop), task }
     }
 
     pub fn url(&self, path: &str) -> String {

@@ -2,6 +2,7 @@
 
 mod checks;
 mod command;
+pub mod deciding;
 mod guests;
 mod hostile;
 mod javascript;
