@@ -126,13 +126,14 @@ impl AiResponse {
         Ok(answer.text)
     }
 
-    /// The system prompt is the first thing the user says, as the original has it.
+    /// The system prompt, if there is one, is the first thing the user says, as the original has it.
     fn turns(&self, history: Vec<Turn>, input: &str) -> Vec<Turn> {
         let user = |text: String| Turn { role: "user".to_owned(), text };
+        let system = Some(&self.system_prompt).filter(|text| !text.trim().is_empty());
         if history.is_empty() {
-            return vec![user(format!("{}\n\n{input}", self.system_prompt))];
+            return vec![user(system.map_or_else(|| input.to_owned(), |system| format!("{system}\n\n{input}")))];
         }
-        let mut turns = vec![user(self.system_prompt.clone())];
+        let mut turns: Vec<Turn> = system.into_iter().map(|system| user(system.clone())).collect();
         turns.extend(history);
         turns.push(user(input.to_owned()));
         turns

@@ -239,8 +239,9 @@ async fn addresses_and_documents_are_asked_for_in_the_sandbox() {
         { "id": "url", "type": "exists-url" },
         { "id": "card", "type": "exists-url", "urlType": "config", "cardId": "c", "trelloApiUrl": base,
           "githubApiUrl": base },
-        web("chromium", "chromium"), web("matplotlib", "matplotlib"), web("typst", "typst"),
-        web("encrypted", "encrypted"), web("scanned", "scanned"),
+        web("chromium", "chromium"), web("fpdf2", "fpdf2"), web("matplotlib", "matplotlib"),
+        web("reportlab", "reportlab"), web("typst", "typst"), web("restricted", "restricted"),
+        web("partly", "partly-scanned"), web("encrypted", "encrypted"), web("scanned", "scanned"),
         section("hub", json!({ "user": "o", "repo": "r", "path": "docs", "docName": "policy", "githubApiUrl": base })),
     ]);
     let Some((rig, deployed)) = with("validation", nodes).await else { return };
@@ -250,8 +251,11 @@ async fn addresses_and_documents_are_asked_for_in_the_sandbox() {
         ("url", url("/nothing"), false),
         ("card", json!({}), true),
         ("chromium", json!({}), true),
+        ("fpdf2", json!({}), true),
         ("matplotlib", json!({}), true),
+        ("reportlab", json!({}), true),
         ("typst", json!({}), true),
+        ("restricted", json!({}), true),
         ("hub", json!({}), true),
     ] {
         let got = ask(&rig, &deployed, node, payload).await;

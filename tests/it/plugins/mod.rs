@@ -1,11 +1,13 @@
 //! Plugins in the real sandbox: guests as `.wat` text, run by flows on the real engine.
 
 mod checks;
+mod combining;
 mod command;
 pub mod deciding;
 mod guests;
 mod hostile;
 mod javascript;
+mod logs;
 mod needed;
 mod outside;
 mod packs;

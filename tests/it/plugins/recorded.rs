@@ -69,7 +69,7 @@ impl Case {
 }
 
 /// Puts the messages of its list into one run, one after the other.
-struct Feed;
+pub struct Feed;
 
 static FEED: NodeSpec = NodeSpec {
     node_type: "test feed",
@@ -91,7 +91,7 @@ impl Node for Feed {
     }
 }
 
-fn with_feed(catalogue: &mut Catalogue) {
+pub fn with_feed(catalogue: &mut Catalogue) {
     assert!(catalogue.add(Known::from(NodeType { spec: &FEED, build: |_| Ok(Arc::new(Feed)) })).is_ok());
 }
 
