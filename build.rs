@@ -23,6 +23,7 @@ fn main() {
         }
         let template = folder.join("template");
         if template.is_dir() {
+            println!("cargo::rerun-if-changed={}", template.display());
             writeln!(templates, "    ({name:?}, &[").expect("a string takes all");
             for file in files(&template) {
                 let inside = file.strip_prefix(&template).expect("walked below it").display().to_string();
@@ -35,15 +36,17 @@ fn main() {
     for text in [&mut manifests, &mut templates] {
         text.push_str("];\n");
     }
-    // The SDK goes into an author's folder whole.
-    templates.push_str("static SDK: Files = &[\n");
-    let sdk = plugins.join("sdk");
-    for file in files(&sdk).iter().filter(|f| !f.starts_with(sdk.join("template"))) {
-        let inside = file.strip_prefix(&sdk).expect("walked below it").display().to_string();
-        writeln!(templates, "    ({inside:?}, include_bytes!({file:?})),").expect("a string takes all");
-        println!("cargo::rerun-if-changed={}", file.display());
+    // An SDK goes into an author's folder whole.
+    for (name, folder) in [("SDK", "sdk"), ("C_SDK", "c/sdk")] {
+        writeln!(templates, "static {name}: Files = &[").expect("a string takes all");
+        let sdk = plugins.join(folder);
+        for file in files(&sdk).iter().filter(|f| !f.starts_with(sdk.join("template"))) {
+            let inside = file.strip_prefix(&sdk).expect("walked below it").display().to_string();
+            writeln!(templates, "    ({inside:?}, include_bytes!({file:?})),").expect("a string takes all");
+            println!("cargo::rerun-if-changed={}", file.display());
+        }
+        templates.push_str("];\n");
     }
-    templates.push_str("];\n");
     // Not the folder `plugins` itself: builds of guests below it would set this off. A new plugin is noticed with
     // the workspace's list.
     if plugins.join("Cargo.toml").is_file() {

@@ -1,5 +1,5 @@
 //! Writes everything that follows from the contract `plugins/wit/plugin.wit`: the SDK's copy of it, the SDK's Rust
-//! bindings and `docs/plugins/reference.md`. With `--check` it writes nothing and fails when one of them is stale.
+//! bindings, those for C and `docs/plugins/reference.md`. With `--check` it writes nothing and fails when one of them is stale.
 //!
 //! Run it in `plugins/` after a change of the contract: `cargo run --manifest-path bindgen/Cargo.toml`.
 
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 mod bindings;
+mod c;
 mod reference;
 
 fn main() -> Result<()> {
@@ -26,8 +27,9 @@ fn main() -> Result<()> {
         (plugins.join("javascript/src/bindings.rs"), bindings::generate(&contract, "interpreter")?),
         (plugins.join("../docs/plugins/reference.md"), reference::generate(&contract)?),
     ];
+    let c = c::generate(&contract)?.into_iter().map(|(name, text)| (plugins.join("c/sdk").join(name), text));
     let mut stale = Vec::new();
-    for (path, text) in made {
+    for (path, text) in made.into_iter().chain(c) {
         if std::fs::read_to_string(&path).is_ok_and(|old| old == text) {
             continue;
         }

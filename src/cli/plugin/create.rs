@@ -10,7 +10,7 @@ use super::{failed, not_so, print, usage};
 /// Paths and contents.
 type Files = &'static [(&'static str, &'static [u8])];
 
-// `TEMPLATES: &[(folder below plugins/, Files)]` and `SDK: Files`.
+// `TEMPLATES: &[(folder below plugins/, Files)]`, `SDK: Files` and `C_SDK: Files`.
 include!(concat!(env!("OUT_DIR"), "/plugin_templates.rs"));
 
 #[derive(Args)]
@@ -25,8 +25,12 @@ pub(super) struct NewArgs {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Lang {
     #[default]
+    /// A crate with the Rust SDK
     Rust,
+    /// One .js file; nothing to build
     Js,
+    /// C17 with clang and a C library for WASI
+    C,
 }
 
 impl Lang {
@@ -35,6 +39,16 @@ impl Lang {
         match self {
             Lang::Rust => "sdk",
             Lang::Js => "javascript",
+            Lang::C => "c",
+        }
+    }
+
+    /// What goes into the plugin's folder `sdk`.
+    fn sdk(self) -> Files {
+        match self {
+            Lang::Rust => SDK,
+            Lang::C => C_SDK,
+            Lang::Js => &[],
         }
     }
 }
@@ -54,10 +68,8 @@ pub(super) fn create(args: &NewArgs) -> Result<ExitCode, ExitCode> {
     for (file, bytes) in *template {
         write(&path.join(filled(file.strip_suffix(".template").unwrap_or(file), name)), bytes, Some(name))?;
     }
-    if args.lang == Lang::Rust {
-        for (file, bytes) in SDK {
-            write(&path.join("sdk").join(file), bytes, None)?;
-        }
+    for (file, bytes) in args.lang.sdk() {
+        write(&path.join("sdk").join(file), bytes, None)?;
     }
     let shown = path.display();
     print(&format!("wrote {shown}; next:\n\n  cd {shown}\n  probity plugin dev\n"));

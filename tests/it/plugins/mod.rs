@@ -17,4 +17,5 @@ mod replays;
 pub mod rig;
 mod status;
 mod tabs;
+mod templates;
 mod tutorials;

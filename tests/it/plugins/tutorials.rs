@@ -27,7 +27,7 @@ const USUAL: &[&str] = &["sh", "cat", "cp", "curl", "ls", "mkdir", "rm"];
 #[test]
 #[ignore = "needs Rust, a registry and port 1880; tests/all runs it"]
 fn rust() {
-    // The one exception: the line that readers run and CI cannot.
+    // The one exception: a line that readers run and CI cannot.
     let env = toolchain(&["rust"]);
     let instead = format!(". '{}'; export PROBITY_WASM_TARGET=wasm32-unknown-unknown", env.display());
     run("rust.md", &["cargo", "rustc", "cc", "ld", "as"], &[("rustup target add wasm32-wasip2", &instead)]);
@@ -39,8 +39,17 @@ fn javascript() {
     run("javascript.md", &[], &[]);
 }
 
+#[test]
+#[ignore = "needs plugins/toolchain clang and port 1880; tests/all runs it"]
+fn c() {
+    let env = toolchain(&["clang"]);
+    let instead = format!(". '{}'; export WASI_SYSROOT=\"$PROBITY_WASI_SYSROOT\"", env.display());
+    let block = "sudo apt-get install clang lld wasi-libc libclang-rt-dev-wasm32";
+    run("c.md", &[], &[(block, &instead)]);
+}
+
 /// The file that puts `plugins/toolchain` into a shell.
-fn toolchain(parts: &[&str]) -> PathBuf {
+pub fn toolchain(parts: &[&str]) -> PathBuf {
     let made = Command::new(root().join("plugins/toolchain")).args(parts).stderr(Stdio::inherit()).output().unwrap();
     assert!(made.status.success(), "plugins/toolchain failed");
     String::from_utf8(made.stdout).unwrap().trim().into()

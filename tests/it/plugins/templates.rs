@@ -1,0 +1,88 @@
+//! What `probity plugin new` writes builds, passes its own tests and has nothing to complain about, in every language.
+//! Their example flows are asked by the tutorials.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use super::rig;
+use super::tutorials::toolchain;
+
+#[test]
+fn javascript() {
+    if !root().join("plugins/dist/javascript/javascript.wasm").is_file() {
+        return rig::skipped("the interpreter is not built; run plugins/build javascript").unwrap_or_default();
+    }
+    template("js", "", "4 passed, 0 failed");
+}
+
+#[test]
+#[ignore = "needs a WASM target or plugins/toolchain; tests/all runs it"]
+fn rust() {
+    // Where plugins/build leaves its own, so that the SDK's dependencies are there.
+    let target = root().join("plugins/target/guests");
+    let env = format!(
+        ". '{}'; export PROBITY_WASM_TARGET=wasm32-unknown-unknown CARGO_TARGET_DIR='{}'",
+        toolchain(&["rust"]).display(),
+        target.display()
+    );
+    template("rust", &env, "2 passed, 0 failed");
+}
+
+#[test]
+#[ignore = "needs plugins/toolchain clang; tests/all runs it"]
+fn c() {
+    let env = format!(". '{}'; export WASI_SYSROOT=\"$PROBITY_WASI_SYSROOT\"", toolchain(&["clang"]).display());
+    template("c", &env, "4 passed, 0 failed");
+}
+
+#[test]
+#[ignore = "needs plugins/toolchain clang; tests/all runs it"]
+fn what_the_c_sdk_offers_works() {
+    let env = format!(". '{}'; export WASI_SYSROOT=\"$PROBITY_WASI_SYSROOT\"", toolchain(&["clang"]).display());
+    let folder = tempfile::tempdir().unwrap();
+    let made = folder.path().join("try-c");
+    succeeds(folder.path(), &env, "plugin new --lang c try-c");
+    // Its own sources and cases in place of the template's.
+    for old in ["node.c", "tests/cases.yaml"] {
+        std::fs::remove_file(made.join(old)).unwrap();
+    }
+    for below in ["", "tests"] {
+        for entry in std::fs::read_dir(root().join("plugins/c/try").join(below)).unwrap() {
+            let from = entry.unwrap().path();
+            if from.is_file() {
+                std::fs::copy(&from, made.join(below).join(from.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+    succeeds(&made, &env, "plugin build");
+    succeeds(&made, &env, "plugin check");
+    assert!(succeeds(&made, &env, "plugin test").ends_with("8 passed, 0 failed\n"));
+}
+
+/// Writes a plugin in this language, builds, checks and tests it.
+fn template(lang: &str, env: &str, passed: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    succeeds(folder.path(), env, &format!("plugin new --lang {lang} check-links"));
+    let made = folder.path().join("check-links");
+    succeeds(&made, env, "plugin build");
+    let checked = succeeds(&made, env, "plugin check");
+    assert!(checked.ends_with("1 plugin checked: 0 errors, 0 warnings\n"), "{checked}");
+    let tested = succeeds(&made, env, "plugin test");
+    assert_eq!(tested.lines().last(), Some(passed), "{tested}");
+    let flows = succeeds(&made, env, "plugin build --pack");
+    assert!(flows.contains("packed ./check-links-0.1.0.wasm"), "{flows}");
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs `probity` in a folder after these shell commands; gives what it printed.
+fn succeeds(folder: &Path, env: &str, arguments: &str) -> String {
+    let line = format!("{env}\n'{}' {arguments}", env!("CARGO_BIN_EXE_probity"));
+    let Output { status, stdout, stderr } =
+        Command::new("sh").args(["-ec", &line]).current_dir(folder).output().unwrap();
+    let printed = String::from_utf8_lossy(&stdout).into_owned();
+    assert!(status.success(), "{arguments}: {printed}{}", String::from_utf8_lossy(&stderr));
+    printed
+}
