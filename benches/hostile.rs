@@ -101,7 +101,7 @@ async fn memory() -> Result<(f64, f64)> {
         }
         Ok(())
     };
-    stop(STOPS / 20).await?;
+    stop(STOPS / 5).await?;
     let before = resident_mb();
     stop(STOPS).await?;
     Ok((before, resident_mb()))

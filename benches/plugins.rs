@@ -53,19 +53,21 @@ impl Node for Source {
 
 struct Bench {
     plugins: Arc<Plugins>,
-    _cache: PathBuf,
+    /// Where deployed nodes wait for their instances to grow idle.
+    runtime: tokio::runtime::Runtime,
 }
 
 impl Bench {
     fn new(cache: PathBuf, limits: Limits) -> Result<Bench> {
         let options = Options {
             limits,
-            cache_dirs: vec![cache.clone()],
+            cache_dirs: vec![cache],
             evaluate_typed: probity::nodes::typed::evaluate,
             read_secret: Arc::new(|_| None),
         };
         let net = Arc::new(Net::default());
-        Ok(Bench { plugins: Plugins::new(options, net, Clock::System), _cache: cache })
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        Ok(Bench { plugins: Plugins::new(options, net, Clock::System), runtime })
     }
 
     fn deploy(&self, node_type: &str) -> Arc<Deployed> {
@@ -82,6 +84,7 @@ impl Bench {
         ];
         let (file, _) = flow::load_value(entries, "bench");
         let plan = flow::plan(&file, &|t| engine.catalogue().spec(t), &|_| None);
+        let _runtime = self.runtime.enter();
         engine.deploy(plan)
     }
 }
