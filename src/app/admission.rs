@@ -1,7 +1,7 @@
 //! Plugins as the configuration says: where they are looked for, what the operator decided, which may be loaded.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use arcstr::ArcStr;
@@ -81,6 +81,8 @@ pub struct Ready {
     pub admitted: Vec<Admitted>,
     /// Found and not needed; their code was not read.
     pub unused: Vec<Manifest>,
+    /// Where something lies that cannot be loaded as it is.
+    pub broken: Vec<PathBuf>,
     /// All that is wrong with what is needed.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -91,8 +93,9 @@ pub fn admitted(config: &Config, needed: Needed<'_>) -> Result<Ready> {
     let found = discover(&places(config));
     let not_built = found.not_built();
     let mut ready = Ready { diagnostics: not_built_of(&not_built, needed), ..Ready::default() };
-    let Found { packages, diagnostics } = found;
+    let Found { packages, broken, diagnostics } = found;
     ready.diagnostics.extend(diagnostics);
+    ready.broken = broken;
     let (wanted, unused): (Vec<&Package>, Vec<&Package>) =
         packages.iter().filter(|p| !p.is_interpreter()).partition(|p| needed.has(&p.manifest));
     ready.unused = unused.into_iter().map(|p| p.manifest.clone()).collect();
@@ -110,7 +113,10 @@ pub fn admitted(config: &Config, needed: Needed<'_>) -> Result<Ready> {
                 ready.diagnostics.extend(plugin.warnings.iter().cloned());
                 ready.admitted.push(plugin);
             }
-            Err(problems) => ready.diagnostics.extend(problems),
+            Err(problems) => {
+                ready.diagnostics.extend(problems);
+                ready.broken.push(package.path.clone());
+            }
         }
     }
     Ok(ready)

@@ -106,11 +106,31 @@ fn limits(c: &crate::config::Plugins) -> Limits {
 /// Loads the plugins whose nodes these flows have, as far as they are found and admitted; what is wrong with one is
 /// logged, and it stays out. The others cost nothing but the reading of their manifests.
 pub async fn start(config: &Config, net: &Arc<Net>, clock: &Clock, flows: &FlowFile) -> Arc<Plugins> {
-    let plugins = none(config, net, clock);
-    let mut loaded = Loaded::default();
-    loaded.follow(config, &plugins, flows).await;
-    plugins
+    start_followed(config, net, clock, flows).await.0
 }
+
+/// As [`start`], for a process that goes on to [`watch`] what it read.
+pub async fn start_followed(
+    config: &Config,
+    net: &Arc<Net>,
+    clock: &Clock,
+    flows: &FlowFile,
+) -> (Arc<Plugins>, Followed) {
+    let plugins = none(config, net, clock);
+    // Looked at before they are read: a file that changes meanwhile is read again.
+    let mut followed = Followed { seen: files(config), loaded: Loaded::default() };
+    followed.loaded.follow(config, &plugins, flows).await;
+    (plugins, followed)
+}
+
+/// What was loaded, from files that looked so.
+pub struct Followed {
+    seen: Seen,
+    loaded: Loaded,
+}
+
+/// Files that plugins are made of, with what shows that they changed.
+type Seen = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
 
 /// The node types that flows name.
 fn types_of(flows: &FlowFile) -> BTreeSet<ArcStr> {
@@ -124,9 +144,24 @@ pub fn catalogue(plugins: &Plugins) -> Catalogue {
     catalogue
 }
 
-/// What is loaded, to tell what changed: digest and grants by name.
+/// What is loaded, by name.
 #[derive(Default)]
-struct Loaded(BTreeMap<String, (String, Granted)>);
+struct Loaded(BTreeMap<String, Is>);
+
+/// A plugin that is loaded, to tell what changed.
+struct Is {
+    path: PathBuf,
+    digest: String,
+    granted: Granted,
+}
+
+impl Is {
+    fn of(admitted: &Admitted) -> (String, Is) {
+        let Admitted { plugin, path, digest, .. } = admitted;
+        let is = Is { path: path.clone(), digest: digest.clone(), granted: plugin.granted.clone() };
+        (plugin.manifest.name.clone(), is)
+    }
+}
 
 impl Loaded {
     /// Brings the loaded plugins to what lies in the folders now and these flows need.
@@ -142,19 +177,25 @@ impl Loaded {
         plugins.set_unused(ready.unused);
         let found = ready.admitted;
         let names: BTreeSet<String> = found.iter().map(|a| a.plugin.manifest.name.clone()).collect();
-        self.0.retain(|name, _| {
-            let stays = names.contains(name);
-            if !stays {
-                tracing::info!(plugin = name, "taken away");
-                plugins.remove(name);
+        self.0.retain(|name, is| {
+            if names.contains(name) {
+                return true;
             }
-            stays
+            // A file that is being written, or is wrong: what runs is better than nothing.
+            if ready.broken.contains(&is.path) {
+                tracing::warn!(plugin = name, "stays as it is: what lies at {} is broken", is.path.display());
+                return true;
+            }
+            tracing::info!(plugin = name, "taken away");
+            plugins.remove(name);
+            false
         });
-        for Admitted { plugin, digest, .. } in found {
-            let (name, is) = (plugin.manifest.name.clone(), (digest, plugin.granted.clone()));
-            if self.0.get(&name) == Some(&is) {
+        for admitted in found {
+            let (name, is) = Is::of(&admitted);
+            if self.0.get(&name).is_some_and(|old| old.digest == is.digest && old.granted == is.granted) {
                 continue;
             }
+            let plugin = admitted.plugin;
             let version = plugin.manifest.version.clone();
             match plugins.load(plugin).await {
                 Ok(()) => {
@@ -173,17 +214,9 @@ fn in_plugin(name: &str, problems: Vec<Diagnostic>) -> Vec<Diagnostic> {
 
 /// Looks at the files of plugins and grants again and again; what changed is swapped in for new runs, and when node
 /// types came or went, the flows are deployed anew.
-pub async fn watch(config: Config, plugins: Arc<Plugins>, engine: Arc<Engine>, flows: FlowFile) {
+pub async fn watch(config: Config, plugins: Arc<Plugins>, engine: Arc<Engine>, flows: FlowFile, followed: Followed) {
     let clock = engine.services.clock.clone();
-    let mut seen = files(&config);
-    let mut loaded = Loaded::default();
-    // What `start` loaded is the same: nothing is loaded twice for that.
-    if let Ok(ready) = admission::admitted(&config, Needed::For(&types_of(&flows))) {
-        let is = ready.admitted.into_iter().map(|a| (a.plugin.manifest.name.clone(), (a.digest, a.plugin.granted)));
-        let here: BTreeSet<String> =
-            plugins.report().into_iter().filter(|r| r.loaded_at.is_some()).map(|r| r.name).collect();
-        loaded.0 = is.filter(|(name, _)| here.contains(name)).collect();
-    }
+    let Followed { mut seen, mut loaded } = followed;
     loop {
         clock.sleep(Duration::from_millis(config.plugins.watch_ms.max(10))).await;
         let now = files(&config);
@@ -208,8 +241,7 @@ fn types(catalogue: &Catalogue) -> Vec<(&'static str, usize)> {
     catalogue.iter().map(|t| (t.spec.node_type, std::ptr::from_ref(t.spec) as usize)).collect()
 }
 
-/// Files that plugins are made of, with what shows that they changed.
-fn files(config: &Config) -> BTreeMap<PathBuf, (Option<SystemTime>, u64)> {
+fn files(config: &Config) -> Seen {
     let mut found = BTreeMap::new();
     for place in admission::places(config) {
         note(&place.path, 2, &mut found);
@@ -218,7 +250,7 @@ fn files(config: &Config) -> BTreeMap<PathBuf, (Option<SystemTime>, u64)> {
     found
 }
 
-fn note(path: &Path, depth: u32, found: &mut BTreeMap<PathBuf, (Option<SystemTime>, u64)>) {
+fn note(path: &Path, depth: u32, found: &mut Seen) {
     let Ok(about) = path.metadata() else { return };
     if about.is_dir() {
         let below = std::fs::read_dir(path).into_iter().flatten().flatten();

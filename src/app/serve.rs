@@ -35,7 +35,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     let surroundings = Surroundings { clock: clock.clone(), net: net(&config)?, store: store.clone(), observer: None };
     let flows = content::load_flows(&config, true)?;
     report(&flows.diagnostics);
-    let plugins = super::plugins::start(&config, &surroundings.net, &clock, &flows.loaded).await;
+    let (plugins, followed) = super::plugins::start_followed(&config, &surroundings.net, &clock, &flows.loaded).await;
     let engine = engine(&config, surroundings, &plugins);
     let agreements = content::load_agreements(&config)?;
     report(&agreements.diagnostics);
@@ -100,7 +100,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     };
     let http = tokio::spawn(api::serve(listener, Api::new(parts), when_stopped()));
     let schedule = tokio::spawn(scheduler.run(when_stopped()));
-    let watched = tokio::spawn(super::plugins::watch(config.clone(), plugins, engine.clone(), flows.loaded));
+    let watched = tokio::spawn(super::plugins::watch(config.clone(), plugins, engine.clone(), flows.loaded, followed));
     let (history_stop, history_stopped) = watch::channel(false);
     let history = {
         let (engine, store) = (engine.clone(), store.clone());

@@ -1,5 +1,7 @@
 //! From a package to a plugin that may be loaded: its signature held to the policy, its capabilities to the grants.
 
+use std::path::PathBuf;
+
 use bytes::Bytes;
 
 use super::granted::Granted;
@@ -24,6 +26,8 @@ pub struct Operator {
 #[derive(Clone, Debug)]
 pub struct Admitted {
     pub plugin: plugins::Package,
+    /// Where it lies.
+    pub path: PathBuf,
     pub signature: State,
     /// Of manifest and code.
     pub digest: String,
@@ -81,6 +85,6 @@ impl Operator {
             _ => (Bytes::from(loaded.code), None),
         };
         let plugin = plugins::Package { manifest: package.manifest.clone(), wasm, script, granted };
-        Ok(Admitted { plugin, signature, digest: loaded.digest, warnings })
+        Ok(Admitted { plugin, path: package.path.clone(), signature, digest: loaded.digest, warnings })
     }
 }

@@ -21,8 +21,10 @@ pub struct Place {
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// One for each name, in name order.
+    /// One for each name, in name order; of [`every`] all of them, what comes first first.
     pub packages: Vec<Package>,
+    /// Where a package lies whose manifest cannot be read.
+    pub broken: Vec<PathBuf>,
     /// Packages that cannot be read, names that are taken.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -60,8 +62,8 @@ fn shipped_dir() -> Option<PathBuf> {
 
 /// Every package in these places that is used: one for each name.
 pub fn discover(places: &[Place]) -> Found {
-    let (packages, diagnostics) = every(places);
-    let mut found = Found { packages: Vec::new(), diagnostics };
+    let Found { packages, broken, diagnostics } = every(places);
+    let mut found = Found { packages: Vec::new(), broken, diagnostics };
     for package in packages {
         found.add(package);
     }
@@ -70,14 +72,17 @@ pub fn discover(places: &[Place]) -> Found {
 }
 
 /// Every package in these places, those that others come before among them; what comes first is first.
-pub fn every(places: &[Place]) -> (Vec<Package>, Vec<Diagnostic>) {
-    let (mut packages, mut diagnostics) = (Vec::new(), Vec::new());
+pub fn every(places: &[Place]) -> Found {
+    let mut found = Found::default();
     for place in places {
         let mut here = Vec::new();
-        for path in packages_in(place, &mut diagnostics) {
+        for path in packages_in(place, &mut found.diagnostics) {
             match Package::open(&path, place.origin) {
                 Ok(package) => here.push(package),
-                Err(problems) => diagnostics.extend(problems),
+                Err(problems) => {
+                    found.diagnostics.extend(problems);
+                    found.broken.push(path);
+                }
             }
         }
         // The highest version first.
@@ -85,9 +90,9 @@ pub fn every(places: &[Place]) -> (Vec<Package>, Vec<Diagnostic>) {
             let version = |p: &Package| semver::Version::parse(&p.manifest.version).ok();
             (version(b), &a.path).cmp(&(version(a), &b.path))
         });
-        packages.extend(here);
+        found.packages.extend(here);
     }
-    (packages, diagnostics)
+    found
 }
 
 impl Found {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arcstr::ArcStr;
 use jiff::Timestamp;
@@ -217,7 +217,7 @@ impl Plugins {
         if !problems.is_empty() {
             return Err(problems);
         }
-        Ok(Version { manifest, facts, code, types, since: Instant::now(), loaded_at: self.clock.now() })
+        Ok(Version { manifest, facts, code, types, since: OnceLock::new(), loaded_at: self.clock.now() })
     }
 
     /// Compiles code into the cache, without loading it.

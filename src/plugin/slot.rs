@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -24,12 +24,16 @@ pub(super) struct Version {
     pub(super) facts: Arc<Facts>,
     pub(super) code: Arc<Code>,
     pub(super) types: Vec<TypeOf>,
-    /// Runs opened before this go on with the version before.
-    pub(super) since: Instant,
+    /// Runs opened before this go on with the version before; set once everybody sees it.
+    pub(super) since: OnceLock<Instant>,
     pub(super) loaded_at: Timestamp,
 }
 
 impl Version {
+    fn is_for(&self, started: Instant) -> bool {
+        self.since.get().is_some_and(|since| *since <= started)
+    }
+
     pub(super) fn node_type(&self, name: &str) -> Option<&TypeOf> {
         self.types.iter().find(|t| t.description.node_type == name)
     }
@@ -61,6 +65,7 @@ const BEFORE_MAX: Duration = Duration::from_secs(3_600);
 
 impl Slot {
     pub(super) fn new(name: ArcStr, version: Version) -> Slot {
+        version.since.get_or_init(Instant::now);
         Slot {
             name,
             current: ArcSwap::from_pointee(version),
@@ -76,23 +81,26 @@ impl Slot {
         self.current.load_full()
     }
 
-    /// The version a run that was opened at this instant works with.
+    /// The version a run that was opened at this instant works with, from its first message to its last.
     pub(super) fn version_for(&self, started: Instant) -> Arc<Version> {
         let current = self.current.load();
-        if current.since <= started {
+        if current.is_for(started) {
             return current.clone();
         }
         let before = lock(&self.before);
-        before.iter().map(|(_, v)| v).find(|v| v.since <= started).cloned().unwrap_or_else(|| current.clone())
+        before.iter().map(|(_, v)| v).find(|v| v.is_for(started)).cloned().unwrap_or_else(|| current.clone())
     }
 
     /// Swaps a version in: for runs that are opened from now on.
     pub(super) fn replace(&self, version: Version) {
-        let now = version.since;
-        let old = self.current.swap(Arc::new(version));
+        let version = Arc::new(version);
         let mut before = lock(&self.before);
-        before.insert(0, (now, old));
+        before.insert(0, (Instant::now(), self.current()));
+        self.current.store(version.clone());
+        // Taken after the swap: a run that was opened later never saw the version before.
+        let now = *version.since.get_or_init(Instant::now);
         before.retain(|(replaced, _)| now.duration_since(*replaced) < BEFORE_MAX);
+        drop(before);
         lock(&self.quarantine).clear();
     }
 

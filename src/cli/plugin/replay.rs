@@ -98,7 +98,7 @@ struct Shelf {
 
 impl Shelf {
     fn new(config: &Config) -> Result<Shelf, ExitCode> {
-        let (packages, _) = discover::every(&admission::places(config));
+        let packages = discover::every(&admission::places(config)).packages;
         let operator = source::decided(config)?;
         // A script's record names its interpreter: one that is missing is told there.
         let interpreter = admission::interpreter(config).unwrap_or_default();

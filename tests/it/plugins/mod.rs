@@ -13,6 +13,7 @@ mod outside;
 mod packs;
 mod policy;
 mod recorded;
+mod reload;
 mod replays;
 pub mod rig;
 mod status;
