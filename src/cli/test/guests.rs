@@ -28,13 +28,17 @@ impl Guests {
         Guests { plugins, code_dir, _temporary: temporary }
     }
 
-    /// Those that a server started here would load. Why others are not is told when a flow needs them.
+    /// Those that a server started here would load, compiled once for both. Why others are not is told when a flow
+    /// needs them.
     pub(super) fn found() -> Guests {
-        let ready = app::admission::admitted(&Config::defaults(), app::admission::Needed::All).unwrap_or_default();
-        Guests::new(ready.admitted.into_iter().map(|a| a.plugin).collect(), None)
+        let config = Config::load(None, &toml::Table::new()).map_or_else(|_| Config::defaults(), |(config, _)| config);
+        let ready = app::admission::admitted(&config, app::admission::Needed::All).unwrap_or_default();
+        let code_dir = config.data_dir.is_dir().then(|| app::plugins::own_cache(&config));
+        Guests::new(ready.admitted.into_iter().map(|a| a.plugin).collect(), code_dir)
     }
 
-    /// A case's own sandbox with the plugins that these flow files need. There are no secrets but `secrets`.
+    /// A case's own sandbox with the plugins that these flow files need. There are no secrets but `secrets`; who may
+    /// read files may read those beside the flows.
     pub(in crate::cli) async fn load(
         &self,
         flows: &[PathBuf],
@@ -48,8 +52,12 @@ impl Guests {
             let nodes = &p.manifest.nodes;
             flows.is_empty() || nodes.is_empty() || nodes.iter().any(|n| texts.contains(&format!("\"{n}\"")))
         };
+        let beside = flows.iter().filter_map(|path| path.parent()?.canonicalize().ok());
+        let beside: Vec<PathBuf> = beside.collect();
         for plugin in self.plugins.iter().filter(needed) {
-            plugins.load(plugin.clone()).await.map_err(|problems| super::errors(&problems).join("; "))?;
+            let mut plugin = plugin.clone();
+            plugin.granted.folders.extend(beside.iter().cloned());
+            plugins.load(plugin).await.map_err(|problems| super::errors(&problems).join("; "))?;
         }
         Ok(plugins)
     }

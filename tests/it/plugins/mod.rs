@@ -4,6 +4,7 @@ mod checks;
 mod combining;
 mod command;
 pub mod deciding;
+mod examples;
 mod guests;
 mod hostile;
 mod javascript;
