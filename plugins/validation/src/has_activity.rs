@@ -5,6 +5,8 @@ use status_conventions::trace;
 use status_conventions::value::shown;
 use status_conventions::verdict::{self, Finding};
 
+use crate::fuzzy::Pattern;
+
 /// Checks that an activity occurs in a trace.
 ///
 /// Reads the events of the trace in `msg.payload.trace.event`, `msg.payload.event`, `msg.payload.events` or
@@ -26,7 +28,8 @@ pub struct HasActivity {
     /// The property that holds the attribute's value.
     #[config(label = "Value", default = "", placeholder = "value")]
     value: String,
-    /// How near a name must be: the same, the same but for upper and lower case, or containing the activity.
+    /// How near a name must be: the same, the same but for upper and lower case, containing the activity, or similar
+    /// (fuzzy).
     #[config(name = "match", label = "Match", default = "exact")]
     how: Match,
     /// Keep what was found as evidence.
@@ -43,6 +46,8 @@ pub enum Match {
     IgnoreCase,
     /// Containing it, upper and lower case apart.
     Contains,
+    /// Similar, as node-red-status bc5d353 has it (Fuse.js, threshold 0.3): *Project* is *Reject*.
+    Fuzzy,
 }
 
 #[node(
@@ -62,12 +67,13 @@ impl Node for HasActivity {
         for event in trace::events(msg.payload())? {
             objects_with(event, &config.attribute, &mut objects);
         }
-        let mut hits = Vec::new();
-        for object in objects {
-            if config.names(object)? {
-                hits.push(object.clone());
+        let hits: Vec<Value> = match config.how {
+            Match::Fuzzy => config.similar(&objects),
+            _ => {
+                let named = objects.iter().map(|object| Ok(config.names(object)?.then(|| (*object).clone())));
+                named.filter_map(Result::transpose).collect::<Result<_>>()?
             }
-        }
+        };
         let result = !hits.is_empty();
         verdict::conclude(&mut msg, result)?;
         if config.store_evidences {
@@ -94,14 +100,35 @@ impl HasActivity {
         }
     }
 
+    /// The objects with a similar value, the most similar first. Objects and what is no text are passed over, as there.
+    fn similar(&self, objects: &[&Value]) -> Vec<Value> {
+        let pattern = Pattern::new(&self.activity);
+        let path = if self.value.is_empty() { "value" } else { &self.value };
+        let scored = objects.iter().filter_map(|object| {
+            let found = path.split('.').try_fold(*object, |value, name| value.get(name))?;
+            let all = found.as_array().map_or(std::slice::from_ref(found), Vec::as_slice);
+            let texts = all.iter().filter(|one| one.is_string() || one.is_number() || one.is_boolean());
+            let scores = texts.filter_map(|one| pattern.score(&text(one)));
+            Some((scores.reduce(|all, one| all * one)?, (*object).clone()))
+        });
+        let mut scored: Vec<(f64, Value)> = scored.collect();
+        scored.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+        scored.into_iter().map(|(_, object)| object).collect()
+    }
+
     fn is(&self, value: &Value) -> bool {
-        let name = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let name = text(value);
         match self.how {
             Match::Exact => name == self.activity,
             Match::IgnoreCase => name.to_lowercase() == self.activity.to_lowercase(),
             Match::Contains => name.to_lowercase().contains(&self.activity.to_lowercase()),
+            Match::Fuzzy => Pattern::new(&self.activity).score(&name).is_some(),
         }
     }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// The objects that have the attribute, the outermost ones.

@@ -5,6 +5,7 @@ mod check_property;
 mod exists_pipe;
 mod exists_section_in_doc;
 mod exists_url;
+mod fuzzy;
 mod has_activity;
 mod is_valid_url;
 
