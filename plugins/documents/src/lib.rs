@@ -1,7 +1,10 @@
-//! The text of documents: PDF, and plain text in the usual encodings.
+//! The text of documents: PDF, OpenDocument, Word, and plain text in the usual encodings.
 
+pub mod office;
 mod pdf;
 mod plain;
+
+pub use plain::text as plain_text;
 
 use std::fmt;
 

@@ -20,7 +20,7 @@ use crate::source::{Question, into_items};
 /// | `rest-api` | `baseUrl`, `defaultEndpoint`, `endpoints`, `headers`, `timeout` (ms), `auth` | `default`, `getById`, `search` |
 /// | `github-api` | `personalAccessToken`, `defaultOrg`, `defaultRepo`, `baseUrl` | `getRepositories`, `getRepository`, `getIssues`, `getIssue`, `getPullRequests`, `getPullRequest`, `getContents`, `searchCode`, `searchIssues`, `getUser` |
 /// | `microsoft-graph` | `tenantId`, `clientId`, `clientSecret`, `scopes`, `baseUrl`, `loginUrl` | `listSiteItems`, `getSiteIdByPath` |
-/// | `owncloud` | `baseUrl`, `username`, `password` or `authorization` | `listFiles`, `listCollections`, `listRecursive`, `searchFiles`, `getFileProperties`, `getFileContent`, `uploadFile`, `createCollection`, `copy`, `move`, `delete` |
+/// | `owncloud` | `baseUrl`, `username`, `password` or `authorization` | `listFiles`, `listCollections`, `listRecursive`, `searchFiles`, `getFileProperties`, `getFileContent`, `getDocument`, `uploadFile`, `createCollection`, `copy`, `move`, `delete` |
 ///
 /// **Options of a method** are in `msg.fetchOptions`: `endpoint`, `id`, `headers`, `cookies`, `method`, `body`, `query
 /// {filters, sort}`, `pagination {enabled, startPage, pageSize}`, `owner`, `repo`, `state`, `sort`, `direction`,

@@ -11,7 +11,7 @@ use crate::fetching::{Ask, joined, metadata, origin};
 const ROOT: &str = "/remote.php/dav/files";
 
 const METHODS: &str = "listFiles, listCollections, listRecursive, searchFiles, getFileProperties, getFileContent, \
-                       getServerInfo, test, uploadFile, createCollection, copy, move, delete, and default (listFiles)";
+                       getDocument, getServerInfo, test, uploadFile, createCollection, copy, move, delete, and default (listFiles)";
 
 /// Folders that a recursive listing looks into at most.
 const FOLDERS_MAX: usize = 500;
@@ -42,9 +42,14 @@ pub fn reply(question: &Question<'_>) -> Result<Value> {
         }
         "getFileContent" => {
             let answer = asking(question, "GET", &needed()?)?.send(question.cx)?;
-            let content = answer.text().context("the file is no text; url-to-doc reads documents")?;
+            let content = answer.text().context("the file is no text; getDocument reads documents")?;
             let all = metadata(&answer, "owncloud", question.cx);
             return question.reply(Value::from(content), all, false);
+        }
+        "getDocument" => {
+            let path = needed()?;
+            let answer = asking(question, "GET", &path)?.send(question.cx)?;
+            document(answer.bytes(), &path)?
         }
         "uploadFile" => {
             let mut ask = asking(question, "PUT", &needed()?)?;
@@ -154,6 +159,23 @@ fn recursive(question: &Question<'_>, start: &str) -> Result<Vec<Value>> {
         }
     }
     Ok(found)
+}
+
+/// A document's text, as the library of STATUS has it: `{content, metadata, format, size}`.
+fn document(bytes: &[u8], path: &str) -> Result<Value> {
+    let (content, metadata, format) = if documents::office::is_archive(bytes) {
+        let found = documents::office::read(bytes).context(format_args!("the document {path}"))?;
+        let metadata: Map<String, Value> =
+            found.properties.into_iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect();
+        (found.text, metadata, found.format)
+    } else if bytes.starts_with(b"%PDF-") {
+        bail!("{path} is a PDF, which getDocument does not read: url-to-doc reads those that need no password");
+    } else {
+        let text = documents::plain_text(bytes).context(format_args!("the document {path}"))?;
+        let format = if path.to_ascii_lowercase().ends_with(".md") { "Markdown" } else { "Plain Text" };
+        (text, Map::new(), format)
+    };
+    Ok(json!({ "content": content, "metadata": metadata, "format": format, "size": bytes.len() }))
 }
 
 /// The items of a multi-status answer, whatever prefix it gives the namespace.
