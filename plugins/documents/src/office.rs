@@ -36,7 +36,9 @@ pub enum Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Encrypted => f.write_str("it is encrypted; a copy without password was expected"),
+            Self::Encrypted => {
+                f.write_str("it is encrypted, or a DOC; a DOCX or OpenDocument without password was expected")
+            }
             Self::Unknown => f.write_str("it is no OpenDocument (ODT, ODS, ODP) and no DOCX"),
             Self::Broken(what) => write!(f, "it is broken or was cut off: {what}"),
         }

@@ -28,13 +28,23 @@ pub struct Ask {
     pub timeout: Duration,
     /// An answer with an error status is an answer, too.
     pub any_status: bool,
+    /// So is the last one, after those that were asked again for.
+    pub last_status: bool,
 }
 
 impl Ask {
     /// A GET of this URL.
     pub fn get(url: String) -> Self {
         let timeout = Duration::from_millis(TIMEOUT_MS);
-        Self { method: "GET".to_owned(), url, headers: Vec::new(), body: Vec::new(), timeout, any_status: false }
+        Self {
+            method: "GET".to_owned(),
+            url,
+            headers: Vec::new(),
+            body: Vec::new(),
+            timeout,
+            any_status: false,
+            last_status: false,
+        }
     }
 
     /// Sets a header, whatever it was before.
@@ -63,6 +73,7 @@ impl Ask {
                 Ok(answer) if self.any_status || (200..300).contains(&answer.status()) => return Ok(answer),
                 Ok(answer) => match pause(&answer, repeatable, attempt, cx).filter(|_| !last) {
                     Some(wait) => wait,
+                    None if self.last_status => return Ok(answer),
                     None => return Err(self.refused(&answer)),
                 },
                 Err(error) => {

@@ -17,6 +17,7 @@ mod recorded;
 mod reload;
 mod replays;
 pub mod rig;
+mod services;
 mod status;
 mod tabs;
 mod templates;

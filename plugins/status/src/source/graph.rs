@@ -40,7 +40,7 @@ fn token(question: &Question<'_>) -> Result<String> {
     ask.method = "POST".to_owned();
     ask.header("content-type", "application/x-www-form-urlencoded");
     // The answer says why a client was refused.
-    ask.any_status = true;
+    ask.last_status = true;
     let Some(client_secret) = question.secret("clientSecret")? else {
         bail!("config.clientSecret of the linker is missing")
     };
