@@ -25,7 +25,7 @@ use serde_json::{Value as Json, json};
 
 /// Messages of one run.
 const MESSAGES: u32 = 20_000;
-/// Runs of each kind; the best one counts, as for the figures of `docs/benchmarks.md`.
+/// Runs of each kind; the best one counts, since others use the machine, too.
 const ROUNDS: u32 = 7;
 
 static SOURCE: NodeSpec = NodeSpec {
