@@ -37,7 +37,7 @@ fn main() {
         text.push_str("];\n");
     }
     // An SDK goes into an author's folder whole.
-    for (name, folder) in [("SDK", "sdk"), ("C_SDK", "c/sdk")] {
+    for (name, folder) in [("SDK", "sdk"), ("C_SDK", "c/sdk"), ("PYTHON_SDK", "python/sdk")] {
         writeln!(templates, "static {name}: Files = &[").expect("a string takes all");
         let sdk = plugins.join(folder);
         for file in files(&sdk).iter().filter(|f| !f.starts_with(sdk.join("template"))) {
@@ -63,7 +63,7 @@ fn folders(path: &Path) -> Vec<PathBuf> {
 
 /// Every source file below a folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
-    const BUILT: &[&str] = &["target", "dist", "node_modules", "Cargo.lock"];
+    const BUILT: &[&str] = &["target", "dist", "node_modules", "__pycache__", "Cargo.lock"];
     let mut found = Vec::new();
     for path in entries(folder) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

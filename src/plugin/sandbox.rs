@@ -51,6 +51,9 @@ const WASM_STACK_BYTES: usize = 512 << 10;
 const FIBER_STACK_BYTES: usize = 1 << 20;
 /// What stays mapped of a freed memory, so that the next instance need not fault it in again.
 const KEEP_RESIDENT_BYTES: usize = 256 << 10;
+/// Core modules one component may consist of: a Python guest links its interpreter of about forty. Only counted, not
+/// set aside.
+const CORE_INSTANCES_MAX: u32 = 64;
 
 impl Sandbox {
     /// Sets the engine up.
@@ -120,12 +123,12 @@ fn config(limits: &Limits, metered: bool, pooled: bool) -> Config {
         let mut pool = PoolingAllocationConfig::new();
         let live = limits.instances_max;
         pool.total_component_instances(live)
-            .total_core_instances(live * 4)
+            .total_core_instances(live * CORE_INSTANCES_MAX)
             .total_memories(live)
             .total_tables(live * 2)
             .total_stacks(live)
             .max_memories_per_component(1)
-            .max_core_instances_per_component(8)
+            .max_core_instances_per_component(CORE_INSTANCES_MAX)
             .max_tables_per_component(8)
             .table_elements(limits.table_elements_max)
             .max_memory_size(usize::try_from(limits.max.memory_bytes_max).unwrap_or(usize::MAX))

@@ -23,6 +23,7 @@ fn main() -> Result<()> {
 
     let made = [
         (plugins.join("sdk/wit/plugin.wit"), wit.clone()),
+        (plugins.join("python/sdk/plugin.wit"), wit.clone()),
         (plugins.join("sdk/src/bindings.rs"), bindings::generate(&contract, "plugin")?),
         (plugins.join("javascript/src/bindings.rs"), bindings::generate(&contract, "interpreter")?),
         (plugins.join("../docs/plugins/reference.md"), reference::generate(&contract)?),

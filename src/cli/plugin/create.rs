@@ -10,7 +10,7 @@ use super::{failed, not_so, print, usage};
 /// Paths and contents.
 type Files = &'static [(&'static str, &'static [u8])];
 
-// `TEMPLATES: &[(folder below plugins/, Files)]`, `SDK: Files` and `C_SDK: Files`.
+// `TEMPLATES: &[(folder below plugins/, Files)]`, `SDK`, `C_SDK` and `PYTHON_SDK: Files`.
 include!(concat!(env!("OUT_DIR"), "/plugin_templates.rs"));
 
 #[derive(Args)]
@@ -31,6 +31,8 @@ enum Lang {
     Js,
     /// C17 with clang and a C library for WASI
     C,
+    /// Python with componentize-py, which brings the interpreter: 18 MB
+    Python,
 }
 
 impl Lang {
@@ -40,6 +42,7 @@ impl Lang {
             Lang::Rust => "sdk",
             Lang::Js => "javascript",
             Lang::C => "c",
+            Lang::Python => "python",
         }
     }
 
@@ -48,6 +51,7 @@ impl Lang {
         match self {
             Lang::Rust => SDK,
             Lang::C => C_SDK,
+            Lang::Python => PYTHON_SDK,
             Lang::Js => &[],
         }
     }

@@ -34,7 +34,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const OWN: &str = ".probity";
 
 /// Folders that hold what builds leave.
-const NOT_SOURCES: &[&str] = &["target", "dist", "node_modules"];
+const NOT_SOURCES: &[&str] = &["target", "dist", "node_modules", "__pycache__"];
 
 pub(super) fn dev(args: &DevArgs) -> Result<ExitCode, ExitCode> {
     let folder = &args.path;

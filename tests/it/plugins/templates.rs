@@ -59,6 +59,33 @@ fn what_the_c_sdk_offers_works() {
     assert!(succeeds(&made, &env, "plugin test").ends_with("8 passed, 0 failed\n"));
 }
 
+/// The template's node, and one that tries what the SDK offers, in one component: compiling it is what costs.
+#[test]
+#[ignore = "needs Python 3.11 and PyPI; tests/all runs it"]
+fn python() {
+    let folder = tempfile::tempdir().unwrap();
+    succeeds(folder.path(), "", "plugin new --lang python check-links");
+    let made = folder.path().join("check-links");
+    let append = |file: &str, more: &str| {
+        let text = std::fs::read_to_string(made.join(file)).unwrap();
+        std::fs::write(made.join(file), text + more).unwrap();
+    };
+    let tried = |file: &str| std::fs::read_to_string(root().join("plugins/python/try").join(file)).unwrap();
+    append("node.py", &tried("node.py"));
+    append("plugin.toml", &tried("capabilities.toml"));
+    append("tests/cases.yaml", "node: check-links\n");
+    for cases in ["all.yaml", "fails.yaml"] {
+        std::fs::write(made.join("tests").join(cases), tried(cases)).unwrap();
+    }
+    // As the README says. The folder makes check and test keep compiled code, as beside `plugin dev`.
+    let env = "mkdir -p .probity; [ -d .venv ] || { python3 -m venv .venv && .venv/bin/pip install --quiet -r requirements.txt; }";
+    succeeds(&made, env, "plugin build");
+    let checked = succeeds(&made, env, "plugin check");
+    assert!(checked.ends_with("1 plugin checked: 0 errors, 0 warnings\n"), "{checked}");
+    let tested = succeeds(&made, env, "plugin test");
+    assert_eq!(tested.lines().last(), Some("6 passed, 0 failed"), "{tested}");
+}
+
 /// Writes a plugin in this language, builds, checks and tests it.
 fn template(lang: &str, env: &str, passed: &str) {
     let folder = tempfile::tempdir().unwrap();
