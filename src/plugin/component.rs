@@ -64,17 +64,20 @@ fn versioned(name: &str) -> Option<(String, u64, u64)> {
     Some((interface.to_string(), parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// Says why the engine cannot run a component that is valid as such.
-pub(super) fn unfit(wasm: &[u8], error: &wasmtime::Error) -> Diagnostic {
+/// What is wrong with a component that was built for a newer contract, whether or not it uses what is new in it.
+pub(super) fn newer(wasm: &[u8]) -> Option<Diagnostic> {
     let (major, minor) = CONTRACT;
-    let newer = contract_of(wasm).into_iter().find(|(_, a, b)| (*a, *b) > CONTRACT);
-    if let Some((interface, a, b)) = newer {
-        let message = format!(
-            "needs contract {a}.{b} ({interface}), this engine has {major}.{minor}; use a newer Probity, or build the \
-             plugin against contract {major}.{minor}"
-        );
-        return Diagnostic::error("plugin-newer-contract", "component", message);
-    }
+    let (interface, a, b) = contract_of(wasm).into_iter().find(|(_, a, b)| (*a, *b) > CONTRACT)?;
+    let message = format!(
+        "needs contract {a}.{b} ({interface}), this engine has {major}.{minor}; use a newer Probity, or build the \
+         plugin against contract {major}.{minor}"
+    );
+    Some(Diagnostic::error("plugin-newer-contract", "component", message))
+}
+
+/// Says why the engine cannot run a component that is valid as such.
+pub(super) fn unfit(error: &wasmtime::Error) -> Diagnostic {
+    let (major, minor) = CONTRACT;
     Diagnostic::error("plugin-code", "component", format!("does not fit the contract: {error:#}"))
         .expected(format!("a component of the world {PACKAGE}/plugin@{major}.{minor}"))
 }

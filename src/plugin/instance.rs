@@ -15,7 +15,7 @@ use super::host::{Call, Facts, Host, Memory, NodeFacts, Tape};
 use super::limits::TICK_MS;
 use super::recording::{self, Over};
 use super::sandbox::{Code, Sandbox};
-use super::wasi::Wasi;
+use super::wasi::{self, Wasi};
 use crate::clock::Clock;
 use crate::model::call::Export;
 use crate::runtime::run::gives_way;
@@ -222,6 +222,8 @@ impl Instance {
             }
         };
         let host = self.store.data_mut();
+        // Too much of it is cut as any log is; what a replay finds different is on its tape.
+        let _ = wasi::flush(host);
         match ended {
             Some(Ok(Ok(()))) => (Ok(()), false),
             Some(Ok(Err(failure))) => (Err(Fault::Failed(failure)), false),

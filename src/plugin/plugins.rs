@@ -235,7 +235,10 @@ impl Plugins {
         let sandbox = self.shared()?.sandbox.clone();
         let compiled = tokio::task::spawn_blocking(move || {
             let wasm = component::of(&wasm)?;
-            sandbox.code(&wasm, metered).map_err(|e| component::unfit(&wasm, &e))
+            match component::newer(&wasm) {
+                Some(newer) => Err(newer),
+                None => sandbox.code(&wasm, metered).map_err(|e| component::unfit(&e)),
+            }
         });
         let code = match compiled.await {
             Ok(code) => Arc::new(code?),

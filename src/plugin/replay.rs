@@ -38,7 +38,8 @@ impl Replayer {
     /// `net` is asked nothing: it is what no host can be reached through.
     pub fn new(limits: Limits, cache_dirs: Vec<PathBuf>, net: &Net) -> Result<Replayer, Vec<Diagnostic>> {
         let options = Options {
-            limits,
+            // One call after the other.
+            limits: Limits { instances_max: 1, ..limits },
             cache_dirs,
             evaluate_typed: |_, _, _, _| Err(NodeError::new("a replay evaluates nothing")),
             read_secret: Arc::new(|_| None),
@@ -95,7 +96,7 @@ impl Replayer {
             return Ok(code.clone());
         }
         let wasm = component::of(&package.wasm).map_err(|d| d.to_string())?;
-        let code = self.sandbox.code(&wasm, true).map_err(|e| component::unfit(&wasm, &e).to_string())?;
+        let code = self.sandbox.code(&wasm, true).map_err(|e| component::unfit(&e).to_string())?;
         self.codes.insert(digest, code.clone());
         Ok(code)
     }

@@ -11,13 +11,17 @@ use wasmtime::{Engine, StoreContextMut};
 use super::bindings::probity::plugin::{clock, node, random};
 use super::host::{Host, Taped};
 
-/// Stands for every WASI resource: they carry nothing.
+/// Stands for every WASI resource: they carry nothing but whether they are [`STDERR`].
 struct Nothing;
+
+/// The resource that stands for the error stream; all others are 0.
+const STDERR: u32 = 2;
 
 /// Text a guest printed without a line's end yet.
 #[derive(Default)]
 pub(super) struct Wasi {
-    line: Vec<u8>,
+    out: Vec<u8>,
+    err: Vec<u8>,
 }
 
 /// Longest line kept for the log, bytes.
@@ -51,9 +55,20 @@ fn define(
             let interface = interface.split('@').next().unwrap_or(interface);
             let name = format!("{interface}#{member}");
             instance.func_new(member, move |mut store, ty, params, results| {
+                // Handles a call was lent have to be given back, or the call ends the guest.
+                let mut stream = 0;
+                for param in params {
+                    if let Val::Resource(lent) = param {
+                        stream = lent.try_into_resource::<Nothing>(&mut store)?.rep();
+                    }
+                }
                 let types: Vec<Type> = ty.results().collect();
+                // What gives nothing back does something, which a plugin cannot; only waiting is over at once.
+                if types.is_empty() && !name.ends_with("#[method]pollable.block") {
+                    return Err(unavailable(&name));
+                }
                 for (slot, ty) in results.iter_mut().zip(types) {
-                    *slot = answer(&mut store, &name, &ty, params)?;
+                    *slot = answer(&mut store, &name, &ty, stream, params)?;
                 }
                 Ok(())
             })
@@ -62,22 +77,29 @@ fn define(
     }
 }
 
-fn answer(store: &mut StoreContextMut<'_, Host>, name: &str, ty: &Type, params: &[Val]) -> wasmtime::Result<Val> {
+/// `stream` is what the resource among the parameters stands for.
+fn answer(
+    store: &mut StoreContextMut<'_, Host>,
+    name: &str,
+    ty: &Type,
+    stream: u32,
+    params: &[Val],
+) -> wasmtime::Result<Val> {
     let member = name.rsplit_once('#').map_or(name, |(_, member)| member);
     match member {
         "get-environment" | "get-arguments" | "get-directories" => Ok(Val::List(Vec::new())),
         "initial-cwd" | "get-terminal-stdin" | "get-terminal-stdout" | "get-terminal-stderr" => Ok(Val::Option(None)),
+        "get-stderr" => resource(store, STDERR),
         "get-stdin"
         | "get-stdout"
-        | "get-stderr"
         | "[method]output-stream.subscribe"
         | "[method]input-stream.subscribe"
         | "subscribe-duration"
-        | "subscribe-instant" => resource(store),
+        | "subscribe-instant" => resource(store, 0),
         "[method]pollable.ready" => Ok(Val::Bool(true)),
         "[method]output-stream.check-write" => Ok(Val::Result(Ok(Some(Box::new(Val::U64(64 << 10)))))),
         "[method]output-stream.write" | "[method]output-stream.blocking-write-and-flush" => {
-            print(store.data_mut(), params.get(1))?;
+            print(store.data_mut(), stream, params.get(1))?;
             Ok(Val::Result(Ok(None)))
         }
         "[method]output-stream.flush" | "[method]output-stream.blocking-flush" => Ok(Val::Result(Ok(None))),
@@ -88,9 +110,9 @@ fn answer(store: &mut StoreContextMut<'_, Host>, name: &str, ty: &Type, params: 
             Ok(Val::List(bytes.into_iter().map(Val::U8).collect()))
         }
         "get-random-u64" | "get-insecure-random-u64" => Ok(Val::U64(random_u64(store.data_mut())?)),
-        // Seeds the hash maps of the guest's language; nothing else sees it.
         "insecure-seed" => {
-            Ok(Val::Tuple(vec![Val::U64(random_u64(store.data_mut())?), Val::U64(random_u64(store.data_mut())?)]))
+            let (a, b) = Taped(store.data_mut()).seed()?;
+            Ok(Val::Tuple(vec![Val::U64(a), Val::U64(b)]))
         }
         "now" => {
             let ms = clock::Host::now(&mut Taped(store.data_mut()))?;
@@ -119,22 +141,44 @@ fn random_u64(host: &mut Host) -> wasmtime::Result<u64> {
     Ok(bytes.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)))
 }
 
-fn resource(store: &mut StoreContextMut<'_, Host>) -> wasmtime::Result<Val> {
-    let own = Resource::<Nothing>::new_own(0);
+fn resource(store: &mut StoreContextMut<'_, Host>, rep: u32) -> wasmtime::Result<Val> {
+    let own = Resource::<Nothing>::new_own(rep);
     Ok(Val::Resource(ResourceAny::try_from_resource(own, store)?))
 }
 
 /// Whole lines go to the log.
-fn print(host: &mut Host, bytes: Option<&Val>) -> wasmtime::Result<()> {
+fn print(host: &mut Host, stream: u32, bytes: Option<&Val>) -> wasmtime::Result<()> {
     let Some(Val::List(bytes)) = bytes else { return Ok(()) };
     for byte in bytes {
+        let line = if stream == STDERR { &mut host.wasi.err } else { &mut host.wasi.out };
         match byte {
             Val::U8(b'\n') => {
-                let line = std::mem::take(&mut host.wasi.line);
-                node::Host::log(&mut Taped(host), node::Level::Info, String::from_utf8_lossy(&line).into_owned())?;
+                let line = std::mem::take(line);
+                say(host, stream, &line)?;
             }
-            Val::U8(byte) if host.wasi.line.len() < LINE_BYTES_MAX => host.wasi.line.push(*byte),
+            Val::U8(byte) if line.len() < LINE_BYTES_MAX => line.push(*byte),
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn say(host: &mut Host, stream: u32, line: &[u8]) -> wasmtime::Result<()> {
+    let text = String::from_utf8_lossy(line).into_owned();
+    let level = if stream == STDERR { node::Level::Warn } else { node::Level::Info };
+    if stream == STDERR {
+        // A panic's message: it belongs to what is said of a guest that breaks off.
+        host.said = Some(text.clone());
+    }
+    node::Host::log(&mut Taped(host), level, text)
+}
+
+/// Logs what was printed without a line's end: the call is over, and the next one's text is not joined to it.
+pub(super) fn flush(host: &mut Host) -> wasmtime::Result<()> {
+    for stream in [0, STDERR] {
+        let line = std::mem::take(if stream == STDERR { &mut host.wasi.err } else { &mut host.wasi.out });
+        if !line.is_empty() {
+            say(host, stream, &line)?;
         }
     }
     Ok(())

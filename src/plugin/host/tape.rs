@@ -178,6 +178,21 @@ impl Taped<'_> {
     }
 }
 
+impl Taped<'_> {
+    /// What seeds the hash maps of the guest's language; nothing else sees it, so it is given without a grant: with
+    /// `random` another one for each call, without always the same.
+    pub(in crate::plugin) fn seed(&mut self) -> wasmtime::Result<(u64, u64)> {
+        let seed = |host: &mut Host| {
+            let random = host.call.is_some() && host.facts.granted.allows("random");
+            if random { random::Host::bytes(host, 16) } else { Ok(vec![0; 16]) }
+        };
+        let bytes = self.at_once("wasi.insecure-seed", json!({}), seed)?;
+        let number = |bytes: &[u8]| bytes.iter().fold(0, |n, byte| n << 8 | u64::from(*byte));
+        let (a, b) = bytes.split_at(bytes.len().min(8));
+        Ok((number(a), number(b)))
+    }
+}
+
 /// An enum's case as the contract writes it.
 fn word(case: impl std::fmt::Debug) -> String {
     format!("{case:?}").rsplit("::").next().unwrap_or_default().to_lowercase()

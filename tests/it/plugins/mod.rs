@@ -22,3 +22,4 @@ mod status;
 mod tabs;
 mod templates;
 mod tutorials;
+mod worlds;

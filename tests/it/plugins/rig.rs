@@ -26,9 +26,17 @@ fn root() -> PathBuf {
 
 /// The component of a guest in `plugins/fixtures/NAME.wat`, after `edit` changed its text.
 pub fn component(name: &str, edit: impl FnOnce(String) -> String) -> bytes::Bytes {
+    of_text(&edit(fixture(name)))
+}
+
+/// As [`component`], of a fixture whose text is that of a component.
+pub fn whole(name: &str, edit: impl FnOnce(String) -> String) -> bytes::Bytes {
+    wat::parse_str(edit(fixture(name))).unwrap().into()
+}
+
+fn fixture(name: &str) -> String {
     let path = root().join(format!("plugins/fixtures/{name}.wat"));
-    let text = edit(std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())));
-    of_text(&text)
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 /// The component of a core module in text form, with the contract as its type.
@@ -118,6 +126,9 @@ pub async fn server() -> Upstream {
 
 /// How plugins run in tests: no secrets; what one test compiled, the others load.
 pub fn options(limits: Limits) -> Options {
+    // Every instance that there may be reserves gigabytes of addresses, of which a process has 128 TiB, and what has
+    // run stays until the tests of this process are over.
+    let limits = Limits { instances_max: limits.instances_max.min(16), ..limits };
     let evaluate_typed = probity::nodes::typed::evaluate;
     let cache_dirs = vec![Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin-cache")];
     Options { limits, cache_dirs, evaluate_typed, read_secret: Arc::new(|_| None) }
