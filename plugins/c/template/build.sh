@@ -21,4 +21,4 @@ fi
 # Line tables: a trap names your line. Reactor: a library that stays, not a program that ends.
 # shellcheck disable=SC2086
 "$clang" $where -std=c17 -Wall -Wextra -O2 -gline-tables-only -mexec-model=reactor -Isdk \
-  -Wl,--stack-first -Wl,-z,stack-size=262144 -o target/{{snake}}.wasm ./*.c sdk/*.c
+  -Wl,--stack-first -Wl,-z,stack-size=262144 -o "target/{{snake}}.wasm" ./*.c sdk/*.c
