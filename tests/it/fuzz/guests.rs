@@ -88,9 +88,7 @@ async fn try_wasm(rig: &rig::Rig, wasm: Vec<u8>) {
 fn modules() {
     let valid = rig::component("pass", |t| t).to_vec();
     let smith = prop::collection::vec(any::<u8>(), 0..3000).prop_map(|bytes| {
-        let mut config = wasm_smith::Config::default();
-        config.max_memories = 1;
-        config.max_memory32_bytes = 1 << 20;
+        let config = wasm_smith::Config { max_memories: 1, max_memory32_bytes: 1 << 20, ..Default::default() };
         wasm_smith::Module::new(config, &mut Unstructured::new(&bytes)).map(|m| m.to_bytes()).unwrap_or_default()
     });
     let edits = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6);
@@ -180,7 +178,7 @@ fn address(text: usize) -> i64 {
 
 /// The value of an argument: mostly what the contract wants, now and then anything. `text` is the text last chosen.
 fn value(kind: Kind, chance: u16, text: &mut usize) -> i64 {
-    if chance % 61 == 0 {
+    if chance.is_multiple_of(61) {
         let wild = [-1, i64::from(i32::MAX), i64::from(i32::MIN), 65_535, 131_071, 3, i64::from(chance) << 12];
         return wild[usize::from(chance / 61) % wild.len()];
     }
