@@ -125,7 +125,7 @@ fn what_the_manifest_does_not_ask_for_cannot_be_granted() {
         problems(Capability::Http, &hosts(&["evil.test", "a.example.org:443"])),
         ["plugin x does not ask for host evil.test; it asks for *.example.org, localhost"]
     );
-    assert_eq!(problems(Capability::Clock, &hosts(&["localhost"])), ["--host belongs to \"http\", not to \"clock\""]);
+    assert_eq!(problems(Capability::Clock, &hosts(&["localhost"])), ["hosts belong to \"http\", not to \"clock\""]);
     assert_eq!(problems(Capability::Files, &Scope::default()), ["which folders? Add --folder DIR"]);
     let secret = Scope { secrets: vec!["OTHER".into()], ..Scope::default() };
     assert_eq!(
