@@ -126,7 +126,7 @@ fn what_the_manifest_does_not_ask_for_cannot_be_granted() {
         ["plugin x does not ask for host evil.test; it asks for *.example.org, localhost"]
     );
     assert_eq!(problems(Capability::Clock, &hosts(&["localhost"])), ["hosts belong to \"http\", not to \"clock\""]);
-    assert_eq!(problems(Capability::Files, &Scope::default()), ["which folders? Add --folder DIR"]);
+    assert_eq!(problems(Capability::Files, &Scope::default()), ["which folders? Name them (--folder DIR)"]);
     let secret = Scope { secrets: vec!["OTHER".into()], ..Scope::default() };
     assert_eq!(
         problems(Capability::Secret, &secret),
