@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
-use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace};
 
 use super::bindings::Interpreter;
 use super::bindings::exports::probity::plugin::handler::Description;
@@ -72,6 +72,35 @@ impl Kind {
     }
 }
 
+/// How often an instance is tried while others are being cleared away, which takes microseconds each.
+const TRIES_MAX: u32 = 10_000;
+
+/// What an instance lives in, with its limits.
+fn store(code: &Code, facts: Arc<Facts>, node: Arc<NodeFacts>) -> Store<Host> {
+    let (ticks, ms) = (ticks(&facts), facts.limits.compute_ms_max);
+    let memory = Memory::new(&facts);
+    let host = Host { facts, node, call: None, memory, tape: None, said: None, ticks, wasi: Wasi::default() };
+    let mut store = Store::new(code.pre.engine(), host);
+    store.limiter(|host| &mut host.memory);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|mut context| {
+        let host = context.data_mut();
+        match host.ticks.checked_sub(1) {
+            Some(left) => {
+                host.ticks = left;
+                gives_way(true);
+                Ok(UpdateDeadline::Yield(1))
+            }
+            None => Ok(UpdateDeadline::Interrupt),
+        }
+    });
+    if code.metered {
+        // Cannot fail: the engine counts fuel.
+        let _ = store.set_fuel(ms.saturating_mul(FUEL_PER_MS));
+    }
+    store
+}
+
 impl Instance {
     /// Instantiates; start code of the guest is held to the same limits as a call.
     pub(super) async fn new(
@@ -81,35 +110,31 @@ impl Instance {
         node: Arc<NodeFacts>,
         place: OwnedSemaphorePermit,
     ) -> Result<Instance, Fault> {
-        let limits = &facts.limits;
-        let (ticks, ms) = (ticks(&facts), limits.compute_ms_max);
-        let memory = Memory::new(&facts);
-        let host = Host { facts, node, call: None, memory, tape: None, said: None, ticks, wasi: Wasi::default() };
-        let mut store = Store::new(code.pre.engine(), host);
-        store.limiter(|host| &mut host.memory);
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|mut context| {
-            let host = context.data_mut();
-            match host.ticks.checked_sub(1) {
-                Some(left) => {
-                    host.ticks = left;
-                    gives_way(true);
-                    Ok(UpdateDeadline::Yield(1))
+        let mut tries = 0;
+        loop {
+            let mut store = store(code, facts.clone(), node.clone());
+            let guest = {
+                let _ticking = sandbox.ticker.enter();
+                code.pre.instantiate_async(&mut store).await
+            };
+            match guest {
+                Ok(guest) => {
+                    return Ok(Instance {
+                        store,
+                        guest,
+                        sandbox: sandbox.clone(),
+                        metered: code.metered,
+                        _place: place,
+                    });
                 }
-                None => Ok(UpdateDeadline::Interrupt),
+                // There is a place, but what was given back is still being cleared: that is no fault of the guest.
+                Err(error) if error.is::<PoolConcurrencyLimitError>() && tries < TRIES_MAX => {
+                    drop(store);
+                    tries += 1;
+                    tokio::task::yield_now().await;
+                }
+                Err(error) => return Err(stopped(store.data(), &error, "starting")),
             }
-        });
-        if code.metered {
-            // Cannot fail: the engine counts fuel.
-            let _ = store.set_fuel(ms.saturating_mul(FUEL_PER_MS));
-        }
-        let guest = {
-            let _ticking = sandbox.ticker.enter();
-            code.pre.instantiate_async(&mut store).await
-        };
-        match guest {
-            Ok(guest) => Ok(Instance { store, guest, sandbox: sandbox.clone(), metered: code.metered, _place: place }),
-            Err(error) => Err(stopped(store.data(), &error, "starting")),
         }
     }
 

@@ -49,6 +49,10 @@ pub(super) struct Code {
 /// Stack of a guest, bytes. The fiber around it is larger, so that an overflow is the guest's, not ours.
 const WASM_STACK_BYTES: usize = 512 << 10;
 const FIBER_STACK_BYTES: usize = 1 << 20;
+/// Tables of one component.
+const TABLES_MAX: u32 = 8;
+/// Memories, tables and stacks that were given back are cleared so many at a time.
+const CLEARED_AT_ONCE: u32 = 8;
 /// What stays mapped of a freed memory, so that the next instance need not fault it in again.
 const KEEP_RESIDENT_BYTES: usize = 256 << 10;
 /// Core modules one component may consist of: a Python guest links its interpreter of about forty. Only counted, not
@@ -121,20 +125,22 @@ fn config(limits: &Limits, metered: bool, pooled: bool) -> Config {
         .concurrency_support(false);
     if pooled {
         let mut pool = PoolingAllocationConfig::new();
-        let live = limits.instances_max;
+        // What was given back is free again a little later: each thread may be clearing a batch of it.
+        let threads = std::thread::available_parallelism().map_or(2, usize::from) as u32;
+        let live = limits.instances_max + (threads + 1) * CLEARED_AT_ONCE;
         pool.total_component_instances(live)
             .total_core_instances(live * CORE_INSTANCES_MAX)
             .total_memories(live)
-            .total_tables(live * 2)
+            .total_tables(live * TABLES_MAX)
             .total_stacks(live)
             .max_memories_per_component(1)
             .max_core_instances_per_component(CORE_INSTANCES_MAX)
-            .max_tables_per_component(8)
+            .max_tables_per_component(TABLES_MAX)
             .table_elements(limits.table_elements_max)
             .max_memory_size(usize::try_from(limits.max.memory_bytes_max).unwrap_or(usize::MAX))
             .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
             .table_keep_resident(64 << 10)
-            .decommit_batch_size(16);
+            .decommit_batch_size(CLEARED_AT_ONCE as usize);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     }
     config
