@@ -33,6 +33,12 @@ const OTHER_VARIABLES: &[&str] = &[
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
     pub listen: SocketAddr,
+    /// Where the Registry API is served; `None`: nowhere.
+    #[serde(default)]
+    pub listen_registry: Option<SocketAddr>,
+    /// Where the Director API is served; `None`: nowhere.
+    #[serde(default)]
+    pub listen_director: Option<SocketAddr>,
     pub data_dir: PathBuf,
     pub flows: String,
     pub agreements: String,
@@ -64,6 +70,7 @@ pub struct Auth {
     pub users: BTreeMap<String, String>,
     pub tokens: BTreeMap<String, String>,
     pub flow_users: Vec<String>,
+    pub status_secret: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -166,6 +173,7 @@ impl Auth {
             users: self.users.clone(),
             tokens: self.tokens.clone(),
             flow_users: self.flow_users.clone(),
+            status_secret: self.status_secret.clone(),
             hosts: http.hosts.clone(),
         }
     }
@@ -264,14 +272,7 @@ fn resolve(
         }
     }
     merge(&mut merged, flags.clone(), "command line", "", &mut problems);
-    if let Some(Value::String(listen)) = merged.get_mut("listen") {
-        match listen_address(listen) {
-            Some(address) => *listen = address.to_string(),
-            None => problems.push(format!(
-                "listen: \"{listen}\" is no address; expected ADDRESS:PORT, for example 127.0.0.1:1880 or [::1]:1880"
-            )),
-        }
-    }
+    read_addresses(&mut merged, &mut problems);
     if !problems.is_empty() {
         return Err(ConfigError(problems));
     }
@@ -281,6 +282,23 @@ fn resolve(
     })?;
     validate(&config)?;
     Ok((config, warnings))
+}
+
+/// Addresses as `SocketAddr` reads them; those that are off are taken out.
+fn read_addresses(merged: &mut Table, problems: &mut Vec<String>) {
+    for key in ["listen", "listen_registry", "listen_director"] {
+        let Some(Value::String(listen)) = merged.get_mut(key) else { continue };
+        if listen.is_empty() && key != "listen" {
+            merged.remove(key);
+            continue;
+        }
+        match listen_address(listen) {
+            Some(address) => *listen = address.to_string(),
+            None => problems.push(format!(
+                "{key}: \"{listen}\" is no address; expected ADDRESS:PORT, for example 127.0.0.1:1880 or [::1]:1880"
+            )),
+        }
+    }
 }
 
 /// An address with its port; `localhost` is the IPv4 loopback address.
@@ -444,6 +462,20 @@ mod tests {
         assert!(format.contains("xml") && format.contains("format"), "{format}");
         let runs = problem("[limits]\nruns_max = -1");
         assert!(runs.contains("-1") && runs.contains("runs_max"), "{runs}");
+    }
+
+    #[test]
+    fn the_other_addresses_are_off_until_they_are_given() {
+        let (config, _) = resolve(None, &[], &Table::new()).unwrap();
+        assert_eq!((config.listen_registry, config.listen_director), (None, None));
+        let variables = env(&[("PROBITY_LISTEN_REGISTRY", "localhost:5400")]);
+        let flags: Table = "listen_director = \"[::1]:5800\"".parse().unwrap();
+        let (config, warnings) = resolve(None, &variables, &flags).unwrap();
+        assert_eq!(config.listen_registry.unwrap().to_string(), "127.0.0.1:5400");
+        assert_eq!(config.listen_director.unwrap().port(), 5800);
+        assert!(warnings.is_empty());
+        let wrong = resolve(None, &env(&[("PROBITY_LISTEN_REGISTRY", "5400")]), &Table::new()).unwrap_err();
+        assert!(wrong.to_string().starts_with("listen_registry: \"5400\" is no address"), "{wrong}");
     }
 
     #[test]

@@ -21,6 +21,9 @@ pub struct AuthOptions {
     pub tokens: BTreeMap<String, String>,
     /// Users who may call flow endpoints. Empty: flow endpoints need no login.
     pub flow_users: Vec<String>,
+    /// Secret that STATUS signs its tokens with (its `JWT_SECRET`, HS256): who shows such a token in `x-access-token`
+    /// may write on the addresses of the Registry and Director APIs. Empty: such tokens mean nothing.
+    pub status_secret: String,
     /// Host names this server answers to besides loopback ones, when nobody needs to log in.
     pub hosts: Vec<String>,
 }
@@ -29,6 +32,11 @@ impl AuthOptions {
     /// True when nobody is configured: whoever reaches the port may do everything.
     pub fn is_open(&self) -> bool {
         self.users.is_empty() && self.tokens.is_empty()
+    }
+
+    /// True when whoever reaches the Registry or Director API may write there.
+    pub fn writes_are_open(&self) -> bool {
+        self.is_open() && self.status_secret.is_empty()
     }
 
     /// Everything wrong with these options.
@@ -76,6 +84,20 @@ pub fn check_exposure(listen: SocketAddr, auth: &AuthOptions) -> Result<(), Stri
     ))
 }
 
+/// Refuses to let everybody write on an address of the Registry or Director API that others reach. `key` is the
+/// configuration key of the address.
+pub fn check_exposure_apart(key: &str, listen: SocketAddr, auth: &AuthOptions) -> Result<(), String> {
+    if !auth.writes_are_open() || listen.ip().to_canonical().is_loopback() {
+        return Ok(());
+    }
+    Err(format!(
+        "refusing to listen on {listen} ({key}): nobody is configured who may write there, so only loopback addresses \
+         are allowed\n\
+         to allow it, put the secret that STATUS signs its tokens with, or users, into the configuration file:\n\n\
+         [auth]\nstatus_secret = \"…\"\n"
+    ))
+}
+
 /// Who made a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
@@ -105,6 +127,14 @@ const VERIFIED_FOR: SignedDuration = SignedDuration::from_secs(300);
 const ENTRIES_MAX: usize = 10_000;
 /// Verified for unknown names, so that they take as long as known ones; whether it fits never matters.
 const NOBODY: &str = "$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy";
+
+/// What we read of a STATUS token; times are seconds since 1970.
+#[derive(serde::Deserialize)]
+struct StatusClaims {
+    exp: f64,
+    nbf: Option<f64>,
+    username: Option<String>,
+}
 
 pub(super) struct Auth {
     options: AuthOptions,
@@ -144,6 +174,37 @@ impl Auth {
             self.failed(ip, now);
             Denied::WrongCredentials
         })
+    }
+
+    /// Who calls, by a token that STATUS signed: HS256 with the configured secret, with an `exp` that is still to come.
+    /// Any other algorithm, `none` among them, is refused.
+    pub(super) fn check_status_token(&self, token: &[u8], ip: IpAddr, now: Timestamp) -> Result<Caller, Denied> {
+        self.not_too_many(ip, now)?;
+        let claims = std::str::from_utf8(token).ok().and_then(|token| self.status_claims(token));
+        let valid = claims.filter(|claims| {
+            let second = now.as_second() as f64;
+            claims.exp > second && claims.nbf.is_none_or(|from| from <= second)
+        });
+        match valid {
+            Some(claims) => {
+                let name = claims.username.filter(|name| !name.is_empty()).unwrap_or_else(|| "status".into());
+                Ok(Caller { name, by_token: true })
+            }
+            None => {
+                self.failed(ip, now);
+                Err(Denied::WrongCredentials)
+            }
+        }
+    }
+
+    fn status_claims(&self, token: &str) -> Option<StatusClaims> {
+        let mut rules = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::HS256);
+        // The bounds in time are checked against our own clock.
+        rules.validate_exp = false;
+        rules.validate_aud = false;
+        rules.required_spec_claims.clear();
+        let key = jsonwebtoken::DecodingKey::from_secret(self.options.status_secret.as_bytes());
+        jsonwebtoken::decode::<StatusClaims>(token.trim(), &key, &rules).ok().map(|token| token.claims)
     }
 
     fn token_name(&self, token: &str) -> Option<String> {
@@ -306,6 +367,48 @@ mod tests {
     }
 
     #[test]
+    fn status_tokens_are_believed_while_they_last_and_in_their_own_algorithm_only() {
+        use jsonwebtoken::{Algorithm, EncodingKey, Header};
+        let auth = Auth::new(AuthOptions { status_secret: "s3cret".into(), ..AuthOptions::default() });
+        let ip: IpAddr = "10.0.0.1".parse().unwrap();
+        let now = Timestamp::from_second(1_700_000_000).unwrap();
+        let token = |algorithm, secret: &[u8], claims: serde_json::Value| {
+            jsonwebtoken::encode(&Header::new(algorithm), &claims, &EncodingKey::from_secret(secret)).unwrap()
+        };
+        let check = |token: &str| auth.check_status_token(token.as_bytes(), ip, now);
+        let lasting = serde_json::json!({ "username": "ana", "authority": "ADMIN", "exp": 1_700_000_001 });
+        let good = token(Algorithm::HS256, b"s3cret", lasting.clone());
+        assert_eq!(check(&good), Ok(Caller { name: "ana".into(), by_token: true }));
+        let nobody = good.split('.').enumerate().map(|(i, part)| if i == 0 { "eyJhbGciOiJub25lIn0" } else { part });
+        let nobody: Vec<&str> = nobody.collect();
+        let unsigned = format!("{}.{}.", nobody[0], nobody[1]);
+        for wrong in [
+            token(Algorithm::HS256, b"other", lasting.clone()),
+            token(Algorithm::HS512, b"s3cret", lasting.clone()),
+            token(Algorithm::HS256, b"s3cret", serde_json::json!({ "exp": 1_700_000_000 })),
+            token(Algorithm::HS256, b"s3cret", serde_json::json!({ "username": "ana" })),
+            token(Algorithm::HS256, b"s3cret", serde_json::json!({ "exp": 1_700_000_009, "nbf": 1_700_000_005 })),
+            nobody.join("."),
+            unsigned,
+            "no token".to_string(),
+        ] {
+            assert_eq!(check(&wrong), Err(Denied::WrongCredentials), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn open_writes_stay_on_this_machine() {
+        let everywhere: SocketAddr = "0.0.0.0:5400".parse().unwrap();
+        let open = AuthOptions::default();
+        let refusal = check_exposure_apart("listen_registry", everywhere, &open).unwrap_err();
+        assert!(refusal.contains("listen_registry") && refusal.contains("status_secret"), "{refusal}");
+        assert!(check_exposure_apart("listen_registry", "[::1]:5400".parse().unwrap(), &open).is_ok());
+        let secret = AuthOptions { status_secret: "s".into(), ..AuthOptions::default() };
+        assert!(check_exposure_apart("listen_registry", everywhere, &secret).is_ok());
+        assert!(check_exposure(everywhere, &secret).is_err());
+    }
+
+    #[test]
     fn only_loopback_without_users() {
         let open = AuthOptions::default();
         assert!(check_exposure("127.0.0.1:1880".parse().unwrap(), &open).is_ok());
@@ -322,7 +425,7 @@ mod tests {
             users: [("ana".into(), "plain".into())].into(),
             tokens: [("ci".into(), "abc".into())].into(),
             flow_users: vec!["bob".into()],
-            hosts: vec![],
+            ..AuthOptions::default()
         };
         assert_eq!(options.problems().len(), 3);
         assert!(auth().options().problems().is_empty());

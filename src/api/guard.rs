@@ -30,6 +30,36 @@ pub(super) async fn admit<B>(api: &Api, peer: &Peer, call: &Request<B>) -> Resul
     Ok(caller)
 }
 
+/// Lets a call to an API on an address of its own in: whoever reads, and who writes with a STATUS token in
+/// `x-access-token` or as a user. Where nobody is configured, everybody may write, and [`super::check_exposure_apart`]
+/// has kept the address to this machine.
+pub(super) async fn admit_apart<B>(api: &Api, peer: &Peer, call: &Request<B>) -> Result<Caller, Response> {
+    let anonymous = Caller { name: "anonymous".into(), by_token: false };
+    let options = api.auth.options();
+    let safe = matches!(*call.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if options.writes_are_open() {
+        check_host(call.headers(), options).map_err(|e| *e)?;
+        if !safe {
+            check_origin(call.headers()).map_err(|e| *e)?;
+        }
+        return Ok(anonymous);
+    }
+    if safe {
+        return Ok(anonymous);
+    }
+    let now = api.clock().now();
+    if !options.status_secret.is_empty()
+        && let Some(token) = call.headers().get("x-access-token")
+    {
+        return api.auth.check_status_token(token.as_bytes(), peer.ip, now).map_err(refuse);
+    }
+    let caller = api.auth.check(call.headers(), peer.ip, now).await.map_err(refuse)?;
+    if !caller.by_token {
+        check_origin(call.headers()).map_err(|e| *e)?;
+    }
+    Ok(caller)
+}
+
 /// Lets a call to a flow in: only `flow_users`, when there are any.
 pub(super) async fn admit_to_flow(api: &Api, peer: &Peer, headers: &HeaderMap) -> Result<(), Response> {
     let options = api.auth.options();

@@ -32,10 +32,10 @@ use std::sync::Arc;
 use axum::Router;
 use jiff::Timestamp;
 
-pub use auth::{AuthOptions, check_exposure};
+pub use auth::{AuthOptions, check_exposure, check_exposure_apart};
 pub use error::ApiError;
 pub use metrics::Observed;
-pub use serve::serve;
+pub use serve::{own_root, serve, serve_apart};
 
 use crate::clock::Clock;
 use crate::model::Diagnostic;

@@ -40,9 +40,29 @@ impl Peer {
     }
 }
 
-/// Serves until `stop` resolves, then lets open connections end for at most `drain_ms_max`.
+/// Serves flows, our own paths and pages until `stop` resolves, then lets open connections end for at most
+/// `drain_ms_max`.
 pub async fn serve(listener: TcpListener, api: Arc<Api>, stop: impl Future<Output = ()>) {
-    let router = super::router(api.clone());
+    let served = Served::All(super::router(api.clone()));
+    accept(listener, api, served, stop).await;
+}
+
+/// Serves nothing but `router` on an address of its own, under the same limits: an API that other programs know as
+/// another service's (the Registry's, the Director's). Reads are open, writes are held to [`guard::admit_apart`].
+pub async fn serve_apart(listener: TcpListener, api: Arc<Api>, router: Router, stop: impl Future<Output = ()>) {
+    accept(listener, api, Served::Apart(router), stop).await;
+}
+
+/// What an address answers.
+#[derive(Clone)]
+enum Served {
+    /// Flows and everything of ours.
+    All(Router),
+    /// One router that stands for another service.
+    Apart(Router),
+}
+
+async fn accept(listener: TcpListener, api: Arc<Api>, served: Served, stop: impl Future<Output = ()>) {
     let http = Arc::new(connection_rules(&api));
     let places = Arc::new(Semaphore::new(api.options.connections_max.min(Semaphore::MAX_PERMITS)));
     let connections = GracefulShutdown::new();
@@ -66,7 +86,7 @@ pub async fn serve(listener: TcpListener, api: Arc<Api>, stop: impl Future<Outpu
                 }
             },
         };
-        let connection = connect(&http, stream, Peer::new(address), api.clone(), router.clone());
+        let connection = connect(&http, stream, Peer::new(address), api.clone(), served.clone());
         let connection = connections.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -100,52 +120,83 @@ fn connect(
     stream: TcpStream,
     peer: Peer,
     api: Arc<Api>,
-    router: Router,
+    served: Served,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send + use<> {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
     let stream = Stalled::new(stream, api.clock().clone(), Duration::from_millis(api.options.body_ms_max));
     let service = service_fn(move |call: Call| {
-        let (api, router, peer) = (api.clone(), router.clone(), peer.clone());
-        async move { Ok::<_, Infallible>(answer(&api, router, peer, call).await) }
+        let (api, served, peer) = (api.clone(), served.clone(), peer.clone());
+        async move { Ok::<_, Infallible>(answer(&api, served, peer, call).await) }
     });
     http.serve_connection(TokioIo::new(stream), service)
 }
 
 /// Answers one call.
-async fn answer(api: &Arc<Api>, router: Router, peer: Peer, call: Call) -> Response {
+async fn answer(api: &Arc<Api>, served: Served, peer: Peer, call: Call) -> Response {
     let started = Instant::now();
-    let own = is_own(call.uri().path());
-    let response = if own { answer_own(api, router, peer, call).await } else { hooks::answer(api, &peer, call).await };
+    let (own, response) = match served {
+        Served::All(router) if is_own(call.uri().path()) => (true, answer_own(api, router, peer, call).await),
+        Served::All(_) => (false, hooks::answer(api, &peer, call).await),
+        Served::Apart(router) => (true, answer_apart(api, router, peer, call).await),
+    };
     api.metrics.http(own, response.status(), started.elapsed());
     response
 }
 
 /// Paths that are ours whatever flows define.
+const OWN: [&str; 3] = ["/probity", "/health", "/metrics"];
+
+/// Whether a path is ours whatever flows define.
 fn is_own(path: &str) -> bool {
-    ["/probity", "/health", "/metrics"]
-        .iter()
-        .any(|own| path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+    OWN.iter().any(|own| path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
-async fn answer_own(api: &Arc<Api>, router: Router, peer: Peer, call: Call) -> Response {
-    let admitted = guard::admit(api, &peer, &call).await;
+/// Which of our own roots a route lies below, as far as routes go, which match in any case of letters.
+pub fn own_root(route: &str) -> Option<&'static str> {
+    let route = route.to_ascii_lowercase();
+    OWN.into_iter().find(|own| route.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
+
+/// An API of its own address: who may call, the body within its limits, the router.
+async fn answer_apart(api: &Arc<Api>, router: Router, peer: Peer, call: Call) -> Response {
+    let admitted = guard::admit_apart(api, &peer, &call).await;
+    match received(api, admitted, call).await {
+        Ok(call) => router.oneshot(call).await.unwrap_or_else(|never| match never {}),
+        Err(refusal) => *refusal,
+    }
+}
+
+/// The whole call of somebody who was let in, or the answer to one who was not.
+async fn received(
+    api: &Arc<Api>,
+    admitted: Result<super::auth::Caller, Response>,
+    call: Call,
+) -> Result<Request<Body>, Box<Response>> {
     let (mut head, body) = call.into_parts();
     match admitted {
         Ok(caller) => head.extensions.insert(caller),
         Err(refusal) => {
             super::body::leave_unread(body, &head.headers, api).await;
-            return refusal;
+            return Err(Box::new(refusal));
         }
     };
-    let body = match super::body::read(body, &head.headers, api).await {
-        Ok(body) => body,
-        Err(refused) => return refused.into_response(),
+    match super::body::read(body, &head.headers, api).await {
+        Ok(body) => Ok(Request::from_parts(head, Body::from(body))),
+        Err(refused) => Err(Box::new(refused.into_response())),
+    }
+}
+
+async fn answer_own(api: &Arc<Api>, router: Router, peer: Peer, call: Call) -> Response {
+    let admitted = guard::admit(api, &peer, &call).await;
+    let call = match received(api, admitted, call).await {
+        Ok(call) => call,
+        Err(refusal) => return *refusal,
     };
-    let reads = head.method == http::Method::GET && head.uri.path().starts_with("/probity");
-    let data = head.uri.path().starts_with("/probity/v1");
-    let call = router.oneshot(Request::from_parts(head, Body::from(body)));
+    let reads = call.method() == http::Method::GET && call.uri().path().starts_with("/probity");
+    let data = call.uri().path().starts_with("/probity/v1");
+    let call = router.oneshot(call);
     tokio::select! {
         biased;
         Ok(response) = call => response,

@@ -67,6 +67,7 @@ pub fn engine(config: &Config, with: Surroundings, plugins: &Plugins) -> Arc<Eng
     let mut services = Services::new(with.clock, limits(config), with.net);
     services.store = Some(with.store);
     services.observer = with.observer;
+    services.http_root = config.http.node_root.clone();
     let (base, flows) = (base_url(config.listen), flows_url(config));
     services.env = Arc::new(move |name| match name {
         "PROBITY_URL" => Some(base.clone()),
@@ -89,11 +90,33 @@ fn flows_url(config: &Config) -> String {
     format!("{}{}", base_url(config.listen), config.http.node_root.trim_end_matches('/'))
 }
 
-/// The plan of a flow file for this engine.
+/// The plan of a flow file for this engine, with what stands in the way of its endpoints.
 pub fn plan(engine: &Engine, file: &FlowFile) -> Plan {
     let specs = |node_type: &str| engine.catalogue().spec(node_type);
     let env = engine.services.env.clone();
-    crate::flow::plan(file, &specs, &move |name| env(name))
+    let mut plan = crate::flow::plan(file, &specs, &move |name| env(name));
+    let taken = taken_routes(&plan, file, &engine.services.http_root);
+    plan.diagnostics.extend(taken);
+    plan
+}
+
+/// Routes of running flows that lie below a path of ours: no call ever reaches them.
+pub fn taken_routes(plan: &Plan, file: &FlowFile, http_root: &str) -> Vec<Diagnostic> {
+    let running = |flow: u32| plan.flows.get(flow as usize).is_some_and(|flow| flow.stopped.is_none());
+    let entries = plan.nodes.iter().filter(|node| node.node_type == "http in" && running(node.flow));
+    let taken = entries.filter_map(|node| {
+        let url = node.config.get("url").map(crate::model::Value::to_js_string)?;
+        let path = format!("{}/{}", http_root.trim_end_matches('/'), url.trim_start_matches('/'));
+        let own = crate::api::own_root(&path)?;
+        let defined = file.nodes.iter().find(|def| node.id == def.id || node.id.ends_with(&format!("-{}", def.id)));
+        let at = defined.map_or_else(|| "$".into(), |def| format!("$[{}].url", def.entry));
+        let problem =
+            Diagnostic::error("own-path", at, format!("{path} lies below {own}, which Probity answers itself"))
+                .expected("a url that does not lead below /probity, /health or /metrics")
+                .hint("give the node another url, or the flows another http.node_root; no call reaches it as it is");
+        Some(problem.in_file(file.file.as_str()))
+    });
+    taken.collect()
 }
 
 /// The evaluator over an engine, and the engine's way to it.

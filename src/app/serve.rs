@@ -22,6 +22,11 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     if let Err(problem) = api::check_exposure(config.listen, &auth) {
         bail!("{problem}");
     }
+    for (key, address, _) in apart(&config) {
+        if let Err(problem) = api::check_exposure_apart(key, address, &auth) {
+            bail!("{problem}");
+        }
+    }
     make_data_dir(&config.data_dir)?;
     let store = open_store(&config).await?;
     store.migrate().await?;
@@ -31,6 +36,14 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
         .with_context(|| format!("cannot listen on {}; is another server running there?", config.listen))?;
     let mut config = config;
     config.listen = listener.local_addr().context("the listener has no address")?;
+    let mut listeners_apart = Vec::new();
+    for (key, address, serves) in apart(&config) {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen on {address} ({key}); is another server running there?"))?;
+        let address = listener.local_addr().context("the listener has no address")?;
+        listeners_apart.push((address, serves, listener));
+    }
     let clock = Clock::System;
     let surroundings = Surroundings { clock: clock.clone(), net: net(&config)?, store: store.clone(), observer: None };
     let flows = content::load_flows(&config, true)?;
@@ -98,7 +111,18 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
             let _ = stopped.wait_for(|stop| *stop).await.is_ok();
         }
     };
-    let http = tokio::spawn(api::serve(listener, Api::new(parts), when_stopped()));
+    let api = Api::new(parts);
+    let mut serving_apart = tokio::task::JoinSet::new();
+    for (address, serves, listener) in listeners_apart {
+        tracing::info!(%address, "the {serves} API is served");
+        let router = match serves {
+            Apart::Registry => axum::Router::new(),
+            Apart::Director => axum::Router::new(),
+        };
+        serving_apart.spawn(api::serve_apart(listener, api.clone(), router, when_stopped()));
+    }
+    let http = tokio::spawn(api::serve(listener, api, when_stopped()));
+    let http_apart = tokio::spawn(async move { while serving_apart.join_next().await.is_some() {} });
     let schedule = tokio::spawn(scheduler.run(when_stopped()));
     let watched = tokio::spawn(super::plugins::watch(config.clone(), plugins, engine.clone(), flows.loaded, followed));
     let (history_stop, history_stopped) = watch::channel(false);
@@ -122,7 +146,12 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     let grace = Duration::from_millis(config.shutdown_ms_max);
     watched.abort();
     stopping.send_replace(true);
-    let (cut, ..) = tokio::join!(engine.drain(grace), bounded(&clock, grace, schedule), bounded(&clock, grace, http));
+    let (cut, ..) = tokio::join!(
+        engine.drain(grace),
+        bounded(&clock, grace, schedule),
+        bounded(&clock, grace, http),
+        bounded(&clock, grace, http_apart),
+    );
     if cut > 0 {
         tracing::warn!(runs = cut, "runs were ended before their end");
     }
@@ -130,6 +159,33 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     bounded(&clock, grace, history).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Another service's API on an address of its own.
+#[derive(Clone, Copy, Debug)]
+enum Apart {
+    Registry,
+    Director,
+}
+
+impl std::fmt::Display for Apart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Apart::Registry => "Registry",
+            Apart::Director => "Director",
+        })
+    }
+}
+
+/// The other services' APIs that are switched on: configuration key, address, and which it is.
+fn apart(config: &Config) -> Vec<(&'static str, std::net::SocketAddr, Apart)> {
+    [
+        ("listen_registry", config.listen_registry, Apart::Registry),
+        ("listen_director", config.listen_director, Apart::Director),
+    ]
+    .into_iter()
+    .filter_map(|(key, address, serves)| Some((key, address?, serves)))
+    .collect()
 }
 
 /// Waits for a loop to end, at most this long.

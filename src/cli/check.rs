@@ -167,7 +167,9 @@ fn check_flow(text: &str, file: &str) -> Vec<Diagnostic> {
     let specs = |node_type: &str| engine.catalogue().spec(node_type);
     let mut diagnostics = flow::problems(text, file, &specs, &|_| None, &|_| Vec::new());
     let (loaded, _) = flow::load(text, file);
-    let built = engine.prepare(app::plan(&engine, &loaded));
+    let plan = app::plan(&engine, &loaded);
+    diagnostics.extend(app::taken_routes(&plan, &loaded, &engine.services.http_root));
+    let built = engine.prepare(plan);
     for problem in &built.diagnostics {
         if !diagnostics.iter().any(|d| d.path == problem.path) {
             diagnostics.push(problem.clone());

@@ -58,6 +58,12 @@ struct Settings {
     /// Address and port of the HTTP server [default: 127.0.0.1:1880] [env: PROBITY_LISTEN]
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
+    /// Address and port of the Registry API [default: off] [env: PROBITY_LISTEN_REGISTRY]
+    #[arg(long, value_name = "ADDR")]
+    listen_registry: Option<String>,
+    /// Address and port of the Director API [default: off] [env: PROBITY_LISTEN_DIRECTOR]
+    #[arg(long, value_name = "ADDR")]
+    listen_director: Option<String>,
     /// Where flows and database live [default: ./data] [env: PROBITY_DATA_DIR]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -86,6 +92,8 @@ impl Settings {
         let text = |path: &PathBuf| path.display().to_string();
         for (key, value) in [
             ("listen", self.listen.clone()),
+            ("listen_registry", self.listen_registry.clone()),
+            ("listen_director", self.listen_director.clone()),
             ("data_dir", self.data_dir.as_ref().map(text)),
             ("flows", self.flows.as_ref().map(text)),
             ("agreements", self.agreements.clone()),

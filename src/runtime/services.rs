@@ -136,6 +136,8 @@ pub struct Services {
     pub observer: Option<Observer>,
     /// Environment variables that flows may read.
     pub env: ReadEnv,
+    /// Endpoints of flows are reached below this path, `/` by default.
+    pub http_root: String,
 }
 
 impl Services {
@@ -151,6 +153,7 @@ impl Services {
             context: ContextStore::default(),
             observer: None,
             env: Arc::new(|_| None),
+            http_root: "/".into(),
         }
     }
 }

@@ -123,10 +123,9 @@ fn server(args: &DevArgs) -> Result<Option<Config>, ExitCode> {
         listen: args.listen.clone(),
         data_dir: Some(folder.join(OWN)),
         flows: Some(flow),
-        agreements: None,
         database_url: Some("memory:".into()),
         plugins_dir: Some(folder.clone()),
-        config: None,
+        ..Settings::default()
     };
     let mut config = settings.load()?;
     config.plugins.development = true;
