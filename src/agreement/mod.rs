@@ -5,6 +5,7 @@
 //! [`collected::samples`] → [`evaluate::guarantee_states`] and [`evaluate::metric_states`].
 
 pub mod collected;
+pub mod compat;
 pub mod evaluate;
 pub mod load;
 pub mod queries;
@@ -13,6 +14,7 @@ pub mod windows;
 mod collector;
 mod document;
 mod metrics;
+mod recurrence;
 mod terms;
 mod time;
 
