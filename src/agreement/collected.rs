@@ -82,7 +82,7 @@ impl Reading<'_> {
         evidence: Vec<Evidence>,
         coverage: Option<Coverage>,
     ) -> Sample {
-        Sample { metric: self.query.metric.clone(), scope, window, value, evidence, coverage, run: None }
+        Sample { metric: self.query.metric.clone(), scope, window, value, evidence, coverage, score: None, run: None }
     }
 
     /// A computation that leaves a `*` unnamed is of no known member, so its value counts for none.

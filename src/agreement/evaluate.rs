@@ -3,7 +3,7 @@
 //! Nothing missing is ever taken for zero or for success. A scope whose sample is missing is undecided with a
 //! reason, unless the objective is decided by what is there; two samples for one scope are as good as none.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 
@@ -31,20 +31,9 @@ pub fn guarantee_states(
     let metrics: Vec<Column<'_>> = term.with.iter().map(|(id, _)| Column::new(id, term, window, collected)).collect();
     let used = expr::metrics(&term.objective.expr);
     let frame = |scope: &Scope| State {
-        agreement: agreement.id.clone(),
-        kind: StateKind::Guarantee,
-        of: guarantee.id.clone(),
-        scope: scope.clone(),
-        window: window.clone(),
-        verdict: None,
-        value: None,
-        values: BTreeMap::new(),
-        reason: String::new(),
-        coverage: None,
-        evidence: Vec::new(),
         provisional: window.to > now,
         agreement_version: agreement.hash.clone(),
-        run,
+        ..State::blank(&agreement.id, StateKind::Guarantee, &guarantee.id, scope.clone(), window.clone(), run)
     };
     rows(term, &metrics)
         .into_iter()
@@ -261,20 +250,10 @@ pub fn metric_states(
     now: Timestamp,
 ) -> Vec<State> {
     let frame = |scope: &Scope, window: &Window, reason: String| State {
-        agreement: agreement.id.clone(),
-        kind: StateKind::Metric,
-        of: query.state_name.clone(),
-        scope: scope.clone(),
-        window: window.clone(),
-        verdict: None,
-        value: None,
-        values: BTreeMap::new(),
         reason,
-        coverage: None,
-        evidence: Vec::new(),
         provisional: window.to > now,
         agreement_version: agreement.hash.clone(),
-        run,
+        ..State::blank(&agreement.id, StateKind::Metric, &query.state_name, scope.clone(), window.clone(), run)
     };
     let nothing = |reason: &str| vec![frame(&query.scope, &query.window, expr::without_value(&query.metric, reason))];
     let samples = match answer {

@@ -55,6 +55,8 @@ pub fn load_value(document: Value, source: &str) -> (Option<Agreement>, Vec<Diag
         metrics: parts.metrics,
         guarantees: parts.guarantees,
         schedule: parts.schedule,
+        waivers: Vec::new(),
+        billing: None,
         document: document.clone(),
     });
     (agreement, problems)

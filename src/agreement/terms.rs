@@ -170,7 +170,14 @@ fn read_term<'d>(
     let with = read_with(reader, term, path, context.metrics);
     let objective = read_objective(reader, term, path, context.metrics, with.as_deref());
     let window = read_window(reader, term, path, &context.zone, context.valid_from);
-    Some(Term { scope: scope?, objective: objective?, with: with?, window: window? })
+    Some(Term {
+        scope: scope?,
+        objective: objective?,
+        with: with?,
+        window: window?,
+        penalties: Vec::new(),
+        rewards: Vec::new(),
+    })
 }
 
 /// The effective scope: the guarantee's dimensions, each with the term's member, else its default, else left out.

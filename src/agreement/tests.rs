@@ -167,7 +167,7 @@ impl std::fmt::Debug for Expected {
 fn compare(at: &str, state: &State, expected: &Expected) {
     let reason = &state.reason;
     assert_eq!(state.verdict, Some(expected.verdict), "{at}: {reason}");
-    for word in ["fulfilled", "violated", "unknown", "not-applicable"] {
+    for word in Verdict::WORDS {
         assert!(!reason.contains(word), "{at}: a verdict word in the reason: {reason}");
     }
     for part in &expected.says {

@@ -40,16 +40,15 @@ use prometheus_client::registry::{Registry, Unit};
 use super::error::ApiError;
 use super::openapi::{Endpoint, Media, ok};
 use super::{Api, Parts};
+use crate::model::state::Verdict;
 use crate::plugin::Report;
 use crate::runtime::Engine;
 
 /// Counters of the floors below, read when somebody asks for them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Observed {
-    pub verdicts_fulfilled: u64,
-    pub verdicts_violated: u64,
-    pub verdicts_unknown: u64,
-    pub verdicts_not_applicable: u64,
+    /// In the order of [`Verdict::ALL`].
+    pub verdicts_stored: [u64; Verdict::ALL.len()],
     pub commit_failures: u64,
     /// How late the last firing of a schedule was, seconds; `None` before the first.
     pub schedule_lag_s: Option<f64>,
@@ -136,12 +135,7 @@ fn snapshot(engine: &Engine, observed: Observed, started_at_s: f64) -> Registry 
     labelled(
         &mut registry,
         ("probity_verdicts_stored", "Verdicts stored, revisions included", "verdict"),
-        &[
-            ("fulfilled", observed.verdicts_fulfilled),
-            ("violated", observed.verdicts_violated),
-            ("unknown", observed.verdicts_unknown),
-            ("not-applicable", observed.verdicts_not_applicable),
-        ],
+        &Verdict::ALL.map(|verdict| (verdict.as_str(), observed.verdicts_stored[verdict as usize])),
     );
     for (name, help, value) in [
         ("probity_hops", "Messages delivered to nodes in ended runs", read(&history.hops)),

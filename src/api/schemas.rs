@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::model::state::Verdict;
+
 /// A list's schema.
 pub(super) fn list(item: &str) -> Value {
     json!({
@@ -29,6 +31,10 @@ fn object(properties: Value) -> Value {
         };
     }
     json!({ "type": "object", "required": required, "properties": fields, "additionalProperties": false })
+}
+
+fn integer() -> Value {
+    json!({ "type": "integer" })
 }
 
 fn text() -> Value {
@@ -96,6 +102,8 @@ fn observed() -> Vec<(&'static str, Value)> {
         "window": refer("Window"), "verdict": { "oneOf": [refer("VerdictWord"), { "type": "null" }] },
         "value": or_null("number"), "values": map(or_null("number")), "reason": text(),
         "coverage": refer_or_null("Coverage"), "evidence": array(refer("Evidence")), "provisional": { "type": "boolean" },
+        "score": refer_or_null("Score"), "penalties": map(or_null("number")), "rewards": map(or_null("number")),
+        "waiver": refer_or_null("AppliedWaiver"), "inputs": or_null("string"), "provenance": refer("Provenance"),
         "agreement_version": text(), "run": uuid(), "revision": { "type": "integer", "minimum": 1 },
         "recorded_at": instant(),
     });
@@ -103,11 +111,25 @@ fn observed() -> Vec<(&'static str, Value)> {
         "agreement": text(), "guarantee": text(), "scope": map(text()), "window": refer("Window"),
         "value": or_null("number"), "values": map(or_null("number")), "verdict": refer("VerdictWord"),
         "reason": text(), "coverage": refer_or_null("Coverage"), "evidence": array(refer("Evidence")), "run": uuid(),
-        "provisional": { "type": "boolean" },
+        "provisional": { "type": "boolean" }, "score": refer_or_null("Score"),
+        "penalties": map(or_null("number")), "rewards": map(or_null("number")), "waiver": refer_or_null("AppliedWaiver"),
+        "agreement_version": text(), "inputs": or_null("string"), "provenance": refer("Provenance"),
         "revision": { "type": ["integer", "null"], "description": "null when it was not stored" },
     });
     vec![
-        ("VerdictWord", words(&["fulfilled", "violated", "unknown", "not-applicable"])),
+        ("VerdictWord", words(Verdict::WORDS)),
+        ("Score", object(json!({ "numerator": integer(), "denominator": { "type": "integer", "minimum": 1 } }))),
+        (
+            "AppliedWaiver",
+            object(json!({
+                "id": text(), "reason": text(), "owner": text(), "expires": instant(), "verdict": refer("VerdictWord"),
+                "penalties": map(or_null("number")),
+            })),
+        ),
+        (
+            "Provenance",
+            object(json!({ "engine": text(), "time_zones": text(), "flows?": text(), "plugins?": map(text()) })),
+        ),
         ("Window", object(window)),
         ("Coverage", object(json!({ "seen": count(), "expected": count() }))),
         ("Evidence", object(json!({ "metric": text(), "source": text(), "collected_at": instant(), "data": {} }))),

@@ -24,10 +24,11 @@ const QUERY: &[Parameter] = &[
     Parameter::new("from", Kind::Instant, "only windows that end after this; with `revisions`, the window's start"),
     Parameter::new("to", Kind::Instant, "only windows that start before this; with `revisions`, the window's end"),
     Parameter::new("provisional", Kind::Flag, "only what was said of a window still open (or, false, of closed ones)"),
+    Parameter::new("as_of", Kind::Instant, "as they were known at this instant, instead of now"),
     Parameter::new("revisions", Kind::Flag, "all revisions of one state, oldest first, instead of the latest of many"),
 ];
 
-pub(super) const VERDICTS: &[&str] = &["fulfilled", "violated", "unknown", "not-applicable"];
+pub(super) const VERDICTS: &[&str] = Verdict::WORDS;
 
 pub(super) const ENDPOINTS: &[Endpoint] = &[Endpoint {
     method: "get",
@@ -53,6 +54,7 @@ async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<
         from: query.instant("from")?,
         to: query.instant("to")?,
         provisional: query.tristate("provisional")?,
+        as_of: query.instant("as_of")?,
     };
     if query.flag("revisions")? {
         return Ok(Json(revisions(&api, filter).await?));

@@ -14,7 +14,10 @@ use super::openapi::{AFTER, BAD_REQUEST, Endpoint, Kind, LIMIT, Media, Parameter
 use super::query::Query;
 use super::states::VERDICTS;
 use crate::model::RunId;
-use crate::model::state::{self, Coverage, Evidence, Scope, StateKind, StoredState, Window};
+use crate::model::provenance::{Digest, Provenance};
+use crate::model::score::Score;
+use crate::model::state::{self, Amounts, Coverage, Evidence, Scope, StateKind, StoredState, Window};
+use crate::model::waiver::AppliedWaiver;
 use crate::store::{Page, StateQuery};
 
 const QUERY: &[Parameter] = &[
@@ -27,6 +30,7 @@ const QUERY: &[Parameter] = &[
     Parameter::new("from", Kind::Instant, "only windows that end after this"),
     Parameter::new("to", Kind::Instant, "only windows that start before this"),
     Parameter::new("provisional", Kind::Flag, "only of windows still open (or, false, of closed ones)"),
+    Parameter::new("as_of", Kind::Instant, "as they were known at this instant, instead of now"),
 ];
 
 pub(super) const ENDPOINTS: &[Endpoint] = &[Endpoint {
@@ -49,6 +53,7 @@ pub(super) struct Verdict {
     scope: Scope,
     window: Window,
     value: Option<f64>,
+    score: Option<Score>,
     values: BTreeMap<String, Option<f64>>,
     verdict: Option<state::Verdict>,
     reason: String,
@@ -56,6 +61,13 @@ pub(super) struct Verdict {
     evidence: Vec<Evidence>,
     run: RunId,
     provisional: bool,
+    penalties: Amounts,
+    rewards: Amounts,
+    /// Who accepts a waived verdict, until when, and the verdict without the waiver.
+    waiver: Option<Box<AppliedWaiver>>,
+    agreement_version: String,
+    inputs: Option<Digest>,
+    provenance: Arc<Provenance>,
     /// `None` when it was not stored.
     revision: Option<u32>,
 }
@@ -68,6 +80,7 @@ impl From<state::State> for Verdict {
             scope: state.scope,
             window: state.window,
             value: state.value,
+            score: state.score,
             values: state.values,
             verdict: state.verdict,
             reason: state.reason,
@@ -75,6 +88,12 @@ impl From<state::State> for Verdict {
             evidence: state.evidence,
             run: state.run,
             provisional: state.provisional,
+            penalties: state.penalties,
+            rewards: state.rewards,
+            waiver: state.waiver,
+            agreement_version: state.agreement_version,
+            inputs: state.inputs,
+            provenance: state.provenance,
             revision: None,
         }
     }
@@ -98,6 +117,7 @@ async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<
         from: query.instant("from")?,
         to: query.instant("to")?,
         provisional: query.tristate("provisional")?,
+        as_of: query.instant("as_of")?,
     };
     let Page { items, next } = api.store.states(&filter, &page).await?;
     Ok(Json(Page { items: items.into_iter().map(Verdict::from).collect(), next }))

@@ -80,13 +80,10 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
         observed: {
             let (evaluator, scheduler) = (evaluator.clone(), scheduler.clone());
             Box::new(move || {
-                let [fulfilled, violated, unknown, not_applicable] = &evaluator.verdicts_stored;
+                let stored = |at: usize| evaluator.verdicts_stored[at].load(Ordering::Relaxed);
                 let lag_ms = scheduler.lag_ms.load(Ordering::Relaxed);
                 Observed {
-                    verdicts_fulfilled: fulfilled.load(Ordering::Relaxed),
-                    verdicts_violated: violated.load(Ordering::Relaxed),
-                    verdicts_unknown: unknown.load(Ordering::Relaxed),
-                    verdicts_not_applicable: not_applicable.load(Ordering::Relaxed),
+                    verdicts_stored: std::array::from_fn(stored),
                     commit_failures: evaluator.commits_failed.load(Ordering::Relaxed),
                     schedule_lag_s: (scheduler.fired.load(Ordering::Relaxed) > 0).then_some(lag_ms as f64 / 1000.0),
                 }

@@ -132,6 +132,8 @@ fn gravity(state: &State) -> u8 {
     match state.verdict {
         Some(Verdict::Violated) => 3,
         Some(Verdict::Unknown) => 2,
+        // No waiver is applied before terms are joined.
+        Some(Verdict::Waived) => 2,
         Some(Verdict::Fulfilled) => 1,
         Some(Verdict::NotApplicable) | None => 0,
     }

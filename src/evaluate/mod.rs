@@ -115,8 +115,8 @@ pub struct Evaluator {
     /// By infrastructure path.
     pub services: HashMap<String, Service>,
     pub options: Options,
-    /// Verdicts stored since the start: fulfilled, violated, unknown, not applicable.
-    pub verdicts_stored: [AtomicU64; 4],
+    /// Verdicts stored since the start, in the order of [`Verdict::ALL`].
+    pub verdicts_stored: [AtomicU64; Verdict::ALL.len()],
     /// Commits that failed since the start.
     pub commits_failed: AtomicU64,
 }
@@ -281,6 +281,7 @@ impl Evaluator {
                 from: windows.iter().map(|w| w.from).min(),
                 to: windows.iter().map(|w| w.to).max(),
                 provisional: None,
+                as_of: None,
             };
             let mut page = PageRequest { limit: 1000, after: None };
             loop {

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::objective::Objective;
 use super::state::Scope;
+use super::waiver::Waiver;
 
 /// An agreement ready to evaluate. The document itself stays in `document`, verbatim.
 #[derive(Clone, Debug)]
@@ -26,6 +28,10 @@ pub struct Agreement {
     pub metrics: BTreeMap<String, Metric>,
     pub guarantees: Vec<Guarantee>,
     pub schedule: Option<ScheduleOverride>,
+    /// Those of the document; more may be stored.
+    pub waivers: Vec<Waiver>,
+    /// `terms.pricing.billing`.
+    pub billing: Option<Billing>,
     pub document: serde_json::Value,
 }
 
@@ -90,10 +96,50 @@ pub struct Guarantee {
 pub struct Term {
     /// Effective scope: the guarantee's dimensions, the term's members, then defaults.
     pub scope: Scope,
-    pub objective: super::objective::Objective,
+    pub objective: Objective,
     /// Metrics of the term in order, with their parameters.
     pub with: Vec<(String, serde_json::Map<String, serde_json::Value>)>,
     pub window: WindowSpec,
+    /// Owed when the objective is not met.
+    pub penalties: Vec<Compensation>,
+    /// Earned when it is.
+    pub rewards: Vec<Compensation>,
+}
+
+/// A penalty or reward: the value of the first case whose condition is true, else zero.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compensation {
+    /// Its name: the key of `over`.
+    pub over: String,
+    /// The schema's `unit`, such as `%`.
+    pub unit: Option<String>,
+    pub cases: Vec<Case>,
+}
+
+/// One entry of a penalty's or reward's `of`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Case {
+    pub condition: Objective,
+    /// A number, or what computes one.
+    pub value: Objective,
+}
+
+/// How penalties are summed up for a bill: `terms.pricing.billing`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Billing {
+    pub window: WindowSpec,
+    pub penalties: Vec<BillingPenalty>,
+}
+
+/// The sum of a name's penalties over a billing period, for each member of the dimensions it is grouped by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BillingPenalty {
+    pub over: String,
+    pub unit: Option<String>,
+    /// Dimensions; a scope that lacks one stands in a group without it.
+    pub group_by: Vec<String>,
+    /// The sum goes no further from zero than this, on this side of zero.
+    pub up_to: Option<f64>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

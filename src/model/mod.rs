@@ -11,9 +11,12 @@ pub mod node_spec;
 pub mod object;
 pub mod objective;
 pub mod path;
+pub mod provenance;
 pub mod run;
+pub mod score;
 pub mod state;
 pub mod value;
+pub mod waiver;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use id::RunId;

@@ -1,11 +1,15 @@
 //! What was observed: samples of metrics, states of guarantees, their evidence and verdicts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::RunId;
+use super::provenance::{Digest, Provenance};
+use super::score::Score;
+use super::waiver::AppliedWaiver;
 
 /// The answer to "was it kept?". Unknown is not false, and not zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -15,24 +19,31 @@ pub enum Verdict {
     Violated,
     /// It cannot be said, for the reason that stands beside it.
     Unknown,
+    /// Violated or unknown, but a waiver in force accepts it; the verdict without the waiver stands beside it.
+    Waived,
     /// The guarantee does not apply: nothing of its population exists in this window and scope.
     NotApplicable,
 }
 
 impl Verdict {
+    /// All of them, in the order of their discriminants.
+    pub const ALL: [Verdict; 5] =
+        [Verdict::Fulfilled, Verdict::Violated, Verdict::Unknown, Verdict::Waived, Verdict::NotApplicable];
+    /// Their words, in the same order.
+    pub const WORDS: &[&str] = &["fulfilled", "violated", "unknown", "waived", "not-applicable"];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Verdict::Fulfilled => "fulfilled",
             Verdict::Violated => "violated",
             Verdict::Unknown => "unknown",
+            Verdict::Waived => "waived",
             Verdict::NotApplicable => "not-applicable",
         }
     }
 
     pub fn parse(s: &str) -> Option<Self> {
-        [Verdict::Fulfilled, Verdict::Violated, Verdict::Unknown, Verdict::NotApplicable]
-            .into_iter()
-            .find(|v| v.as_str() == s)
+        Verdict::ALL.into_iter().find(|v| v.as_str() == s)
     }
 }
 
@@ -110,6 +121,9 @@ pub struct Sample {
     /// How many members of the population should have been seen and how many were, when the collector says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
+    /// The value as an exact fraction, when the source counted: 199 of 200 is not 100 %.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<Score>,
     /// The flow run that computed it, when a flow did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
@@ -190,6 +204,8 @@ pub struct State {
     /// Left side of the objective for a guarantee (or 1/0 when it is not a comparison), value for a metric;
     /// `None` when unknown.
     pub value: Option<f64>,
+    /// The value as an exact fraction, where it is a ratio or rests on counts.
+    pub score: Option<Score>,
     /// Metric values the objective was evaluated with; `null` where one was missing.
     pub values: BTreeMap<String, Option<f64>>,
     /// Why, in one sentence: the objective with values put in, or what is missing.
@@ -198,11 +214,28 @@ pub struct State {
     pub evidence: Vec<Evidence>,
     /// The window was still open when this was said.
     pub provisional: bool,
+    /// What the agreement's penalties come to, by name; `None` where that cannot be said. Zero when nothing is owed,
+    /// empty when the guarantee has none. A waived state owes nothing; what it would owe is in the waiver.
+    #[serde(default)]
+    pub penalties: Amounts,
+    /// What its rewards come to.
+    #[serde(default)]
+    pub rewards: Amounts,
+    /// The waiver that made a violated or unknown state a waived one.
+    pub waiver: Option<Box<AppliedWaiver>>,
     /// SHA-256 of the agreement document.
     pub agreement_version: String,
+    /// SHA-256 of the canonical samples it was judged from; `None` for states of before hashes were kept.
+    pub inputs: Option<Digest>,
+    /// With what it was made; shared by all states of an evaluation.
+    #[serde(default)]
+    pub provenance: Arc<Provenance>,
     /// The evaluation that produced it.
     pub run: RunId,
 }
+
+/// Amounts by name, in the unit the agreement gives that name; `None` where one cannot be said.
+pub type Amounts = BTreeMap<String, Option<f64>>;
 
 /// A state as stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -214,7 +247,83 @@ pub struct StoredState {
     pub recorded_at: Timestamp,
 }
 
+/// A revision that changed what had been said of a closed window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Correction {
+    pub before: StoredState,
+    pub after: StoredState,
+    pub because: Because,
+}
+
+/// What made a correction necessary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Because {
+    /// The document was changed.
+    Agreement,
+    /// A waiver began, ended or expired.
+    Waiver,
+    /// Other evidence came, or came late.
+    Evidence,
+}
+
+impl Because {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Because::Agreement => "agreement",
+            Because::Waiver => "waiver",
+            Because::Evidence => "evidence",
+        }
+    }
+}
+
+impl Correction {
+    /// `after` as a correction of the revision before it; `None` when that one was provisional, which every closing
+    /// window replaces.
+    pub fn of(before: StoredState, after: StoredState) -> Option<Correction> {
+        let waiver = |stored: &StoredState| stored.state.waiver.as_ref().map(|w| w.id.clone());
+        let because = match () {
+            () if before.state.provisional => return None,
+            () if before.state.agreement_version != after.state.agreement_version => Because::Agreement,
+            () if waiver(&before) != waiver(&after) => Because::Waiver,
+            () => Because::Evidence,
+        };
+        Some(Correction { before, after, because })
+    }
+}
+
 impl State {
+    /// A state that says nothing yet.
+    pub fn blank(agreement: &str, kind: StateKind, of: &str, scope: Scope, window: Window, run: RunId) -> State {
+        State {
+            agreement: agreement.to_owned(),
+            kind,
+            of: of.to_owned(),
+            scope,
+            window,
+            verdict: None,
+            value: None,
+            score: None,
+            values: BTreeMap::new(),
+            reason: String::new(),
+            coverage: None,
+            evidence: Vec::new(),
+            provisional: false,
+            penalties: Amounts::new(),
+            rewards: Amounts::new(),
+            waiver: None,
+            agreement_version: String::new(),
+            inputs: None,
+            provenance: Arc::default(),
+            run,
+        }
+    }
+
+    /// The verdict as it is without any waiver.
+    pub fn unwaived(&self) -> Option<Verdict> {
+        self.waiver.as_ref().map_or(self.verdict, |waiver| Some(waiver.verdict))
+    }
+
     /// A verdict as every surface shows it: CLI, API, `evaluate` node. Instants are RFC 3339; a verdict word occurs
     /// only as the value of `verdict`.
     pub fn to_verdict_json(&self) -> serde_json::Value {
@@ -225,11 +334,18 @@ impl State {
             "window": self.window,
             "value": self.value,
             "values": self.values,
+            "score": self.score,
             "verdict": self.verdict,
             "reason": self.reason,
             "coverage": self.coverage,
             "evidence": self.evidence,
             "provisional": self.provisional,
+            "penalties": self.penalties,
+            "rewards": self.rewards,
+            "waiver": self.waiver,
+            "agreement_version": self.agreement_version,
+            "inputs": self.inputs,
+            "provenance": self.provenance,
             "run": self.run,
         })
     }

@@ -174,21 +174,11 @@ mod tests {
                 from_local: "2026-01-01T00:00:00+00:00".into(),
                 to_local: "2026-01-02T00:00:00+00:00".into(),
             };
+            let (kind, run) = (StateKind::Guarantee, RunId::fresh());
             Ok(vec![State {
-                agreement: "sla".into(),
-                kind: StateKind::Guarantee,
-                of: "uptime".into(),
-                scope: Scope::default(),
-                window,
                 verdict: Some(Verdict::Unknown),
-                value: None,
-                values: Default::default(),
                 reason: "no samples".into(),
-                coverage: None,
-                evidence: Vec::new(),
-                provisional: false,
-                agreement_version: String::new(),
-                run: RunId::fresh(),
+                ..State::blank("sla", kind, "uptime", Scope::default(), window, run)
             }])
         }
     }

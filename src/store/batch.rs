@@ -1,10 +1,12 @@
 //! What a commit has to write: its states held against what is stored already.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
 use super::{Committed, fingerprint};
+use crate::model::provenance::Provenance;
 use crate::model::state::State;
 
 /// A state on its way into a table.
@@ -12,6 +14,7 @@ use crate::model::state::State;
 pub(super) struct Row<'a> {
     pub key: Uuid,
     pub content: Uuid,
+    pub provenance: Uuid,
     pub state: &'a State,
     /// Valid once [`changes`] has set it.
     pub revision: i32,
@@ -36,20 +39,33 @@ pub(super) struct Changes<'a> {
 
 /// The states by key; of several with one identity the last, as if they had been committed one after the other.
 pub(super) fn rows(states: &[State]) -> Vec<Row<'_>> {
-    let mut rows: Vec<Row<'_>> = states
-        .iter()
-        .map(|state| Row {
+    let mut rows: Vec<Row<'_>> = Vec::with_capacity(states.len());
+    // All states of an evaluation share one: it is hashed once.
+    let mut last: Option<(&Arc<Provenance>, Uuid)> = None;
+    for state in states {
+        let provenance = match last {
+            Some((known, id)) if Arc::ptr_eq(known, &state.provenance) => id,
+            _ => fingerprint::provenance(&state.provenance),
+        };
+        last = Some((&state.provenance, provenance));
+        rows.push(Row {
             key: fingerprint::identity_of(state),
             content: fingerprint::content_of(state),
+            provenance,
             state,
             revision: 1,
-        })
-        .collect();
+        });
+    }
     // Stable, and from behind: the last of equal keys comes first and is the one that stays.
     rows.reverse();
     rows.sort_by_key(|row| row.key);
     rows.dedup_by_key(|row| row.key);
     rows
+}
+
+/// With what the rows to be written were made, by id.
+pub(super) fn provenances<'a>(written: &[Row<'a>]) -> BTreeMap<Uuid, &'a Provenance> {
+    written.iter().map(|row| (row.provenance, &*row.state.provenance)).collect()
 }
 
 /// Whether a state was said of a window that was open then, and has been judged for good since.

@@ -1,5 +1,6 @@
 //! Opaque cursors: where a list goes on, by the sort key of the last item given (not by counting).
 
+use std::collections::HashMap;
 use std::str::FromStr;
 
 use base64::Engine;
@@ -8,6 +9,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{Page, PageRequest, StoreError};
+use crate::model::state::{Correction, StoredState};
 
 /// How many rows a list may give at once.
 const LIMIT_MAX: u32 = 1000;
@@ -34,6 +36,27 @@ impl Position for StatePosition {
         let (to, key) = text.strip_prefix("s ")?.split_once(' ')?;
         let to = Timestamp::from_microsecond(to.parse().ok()?).ok()?;
         Some(StatePosition { to, key: Uuid::from_str(key).ok()? })
+    }
+}
+
+/// Corrections: when they were recorded, then key and revision; all descending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct CorrectionPosition {
+    pub at: Timestamp,
+    pub key: Uuid,
+    pub revision: u32,
+}
+
+impl Position for CorrectionPosition {
+    fn write(&self) -> String {
+        format!("c {} {} {}", self.at.as_microsecond(), self.key.simple(), self.revision)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let mut parts = text.strip_prefix("c ")?.split(' ');
+        let at = Timestamp::from_microsecond(parts.next()?.parse().ok()?).ok()?;
+        let (key, revision) = (Uuid::from_str(parts.next()?).ok()?, parts.next()?.parse().ok()?);
+        Some(CorrectionPosition { at, key, revision })
     }
 }
 
@@ -97,6 +120,24 @@ pub(super) fn page<T, P: Position>(mut found: Vec<(P, T)>, request: &PageRequest
     found.truncate(request.rows_max());
     let next = found.last().filter(|_| more).map(|(position, _)| URL_SAFE_NO_PAD.encode(position.write()));
     Page { items: found.into_iter().map(|(_, item)| item).collect(), next }
+}
+
+/// Makes a page of corrections from the revisions that corrected, by key, and those before them, by the key and
+/// revision of what corrected them.
+pub(super) fn corrections(
+    after: Vec<(Uuid, StoredState)>,
+    mut before: HashMap<(Uuid, u32), StoredState>,
+    request: &PageRequest,
+) -> Page<Correction> {
+    let found = after
+        .into_iter()
+        .filter_map(|(key, after)| {
+            let position = CorrectionPosition { at: after.recorded_at, key, revision: after.revision };
+            let before = before.remove(&(key, after.revision))?;
+            Some((position, Correction::of(before, after)?))
+        })
+        .collect();
+    page(found, request)
 }
 
 #[cfg(test)]

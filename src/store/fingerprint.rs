@@ -11,6 +11,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::model::provenance::Provenance;
 use crate::model::state::{Evidence, Scope, State, StateKind};
 
 /// Names a state: equal for equal `(agreement, kind, of, scope, from, to)`.
@@ -36,8 +37,22 @@ pub(super) fn identity_of(state: &State) -> Uuid {
     identity(&state.agreement, state.kind, &state.of, &state.scope, state.window.from, state.window.to)
 }
 
-/// Names what a state says: equal when a new revision would tell nothing new. Left out are the run, and when the
-/// evidence was collected.
+/// Names a provenance.
+pub(super) fn provenance(provenance: &Provenance) -> Uuid {
+    let mut hash = Fingerprint::default();
+    hash.text(&provenance.engine);
+    hash.text(&provenance.time_zones);
+    hash.text(provenance.flows.as_deref().unwrap_or_default());
+    hash.length(provenance.plugins.len());
+    for (name, digest) in &provenance.plugins {
+        hash.text(name);
+        hash.text(digest);
+    }
+    hash.finish()
+}
+
+/// Names what a state says: equal when a new revision would tell nothing new. Left out are the run, when the
+/// evidence was collected, and with what the state was made.
 pub(super) fn content_of(state: &State) -> Uuid {
     let mut hash = Fingerprint::default();
     hash.text(&state.window.from_local);
@@ -53,6 +68,7 @@ pub(super) fn content_of(state: &State) -> Uuid {
     hash.integer(i64::from(state.provisional));
     hash.text(&state.agreement_version);
     hash.evidence(&state.evidence);
+    hash.additions(state);
     hash.finish()
 }
 
@@ -106,6 +122,30 @@ impl Fingerprint {
             self.text(&piece.metric);
             self.text(&piece.source);
             self.json(&piece.data);
+        }
+    }
+
+    /// What states say since their second form, each with its tag, so that a state of the first has the hash it had.
+    fn additions(&mut self, state: &State) {
+        if let Some(score) = state.score {
+            self.text("score");
+            self.integer(score.numerator());
+            self.integer(score.denominator());
+        }
+        for (tag, amounts) in [("penalties", &state.penalties), ("rewards", &state.rewards)] {
+            if !amounts.is_empty() {
+                self.text(tag);
+                self.numbers(amounts);
+            }
+        }
+        if let Some(waiver) = &state.waiver {
+            self.text("waiver");
+            self.text(&waiver.id);
+            self.text(&waiver.reason);
+            self.text(&waiver.owner);
+            self.integer(waiver.expires.as_microsecond());
+            self.text(waiver.verdict.as_str());
+            self.numbers(&waiver.penalties);
         }
     }
 

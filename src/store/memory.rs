@@ -10,14 +10,15 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::batch::comes_late;
-use super::cursor::{self, AuditPosition, RunPosition, StatePosition};
+use super::cursor::{self, AuditPosition, CorrectionPosition, RunPosition, StatePosition};
 use super::{
     AuditEntry, ClaimKey, Commit, Committed, Page, PageRequest, RunQuery, StateQuery, Store, StoreError, fingerprint,
     trigger_kind,
 };
 use crate::model::RunId;
 use crate::model::run::RunRecord;
-use crate::model::state::{Scope, State, StateKind, StoredState};
+use crate::model::state::{Correction, Scope, State, StateKind, StoredState};
+use crate::model::waiver::Waiver;
 
 #[derive(Debug, Default)]
 pub(super) struct MemoryStore(Mutex<Contents>);
@@ -29,6 +30,8 @@ struct Contents {
     runs: BTreeMap<RunId, RunRecord>,
     audit: Vec<AuditEntry>,
     claims: BTreeMap<ClaimKey, Option<RunId>>,
+    /// By agreement and id.
+    waivers: BTreeMap<(String, String), Waiver>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +61,8 @@ impl Identity {
 fn content(state: &State) -> State {
     let mut content = state.clone();
     content.run = RunId(Uuid::nil());
+    content.provenance = Default::default();
+    content.inputs = None;
     content.evidence.iter_mut().for_each(|piece| piece.collected_at = Timestamp::UNIX_EPOCH);
     content
 }
@@ -84,6 +89,10 @@ impl MemoryStore {
     fn contents(&self) -> MutexGuard<'_, Contents> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
+}
+
+fn known_by(query: &StateQuery, stored: &StoredState) -> bool {
+    query.as_of.is_none_or(|as_of| stored.recorded_at <= as_of)
 }
 
 fn matches(query: &StateQuery, state: &State) -> bool {
@@ -162,7 +171,7 @@ impl Store for MemoryStore {
         let mut found: Vec<(StatePosition, &StoredState)> = contents
             .states
             .values()
-            .filter_map(|revisions| revisions.last())
+            .filter_map(|revisions| revisions.iter().rfind(|stored| known_by(query, stored)))
             .filter(|stored| matches(query, &stored.state))
             .map(|stored| {
                 let key = fingerprint::identity_of(&stored.state);
@@ -188,6 +197,57 @@ impl Store for MemoryStore {
         let identity =
             Identity { agreement: agreement.to_owned(), kind, of: of.to_owned(), scope: scope.clone(), from, to };
         Ok(self.contents().states.get(&identity).cloned().unwrap_or_default())
+    }
+
+    async fn corrections(&self, query: &StateQuery, request: &PageRequest) -> Result<Page<Correction>, StoreError> {
+        let after = request.position::<CorrectionPosition>()?;
+        let contents = self.contents();
+        let pairs = contents.states.values().flat_map(|revisions| revisions.windows(2));
+        let mut found: Vec<(CorrectionPosition, Correction)> = pairs
+            .filter(|pair| matches(query, &pair[1].state) && known_by(query, &pair[1]))
+            .filter_map(|pair| {
+                let (at, key) = (pair[1].recorded_at, fingerprint::identity_of(&pair[1].state));
+                let position = CorrectionPosition { at, key, revision: pair[1].revision };
+                Some((position, Correction::of(pair[0].clone(), pair[1].clone())?))
+            })
+            .filter(|(position, _)| after.is_none_or(|after| *position < after))
+            .collect();
+        found.sort_unstable_by(|(left, _), (right, _)| right.cmp(left));
+        found.truncate(request.rows_max() + 1);
+        Ok(cursor::page(found, request))
+    }
+
+    async fn add_waiver(&self, waiver: &Waiver, audit: &AuditEntry) -> Result<bool, StoreError> {
+        let mut contents = self.contents();
+        let key = (waiver.agreement.clone(), waiver.id.clone());
+        if contents.waivers.contains_key(&key) {
+            return Ok(false);
+        }
+        contents.waivers.insert(key, waiver.clone());
+        contents.audit.push(audit.clone());
+        Ok(true)
+    }
+
+    async fn end_waiver(
+        &self,
+        agreement: &str,
+        id: &str,
+        at: Timestamp,
+        audit: &AuditEntry,
+    ) -> Result<bool, StoreError> {
+        let mut contents = self.contents();
+        let found = contents.waivers.get_mut(&(agreement.to_owned(), id.to_owned()));
+        let Some(waiver) = found.filter(|waiver| at < waiver.ends()) else { return Ok(false) };
+        waiver.ended_at = Some(at);
+        contents.audit.push(audit.clone());
+        Ok(true)
+    }
+
+    async fn waivers(&self, agreement: Option<&str>) -> Result<Vec<Waiver>, StoreError> {
+        let contents = self.contents();
+        let of =
+            contents.waivers.values().filter(|waiver| agreement.is_none_or(|agreement| agreement == waiver.agreement));
+        Ok(of.cloned().collect())
     }
 
     async fn claim(&self, claim: &ClaimKey, _at: Timestamp) -> Result<bool, StoreError> {

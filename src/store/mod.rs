@@ -17,7 +17,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::run::{RunRecord, RunState};
-use crate::model::state::{Scope, State, StateKind, StoredState, Verdict};
+use crate::model::state::{Correction, Scope, State, StateKind, StoredState, Verdict};
+use crate::model::waiver::Waiver;
 use crate::model::{RunId, run};
 
 /// Why the store could not do it.
@@ -219,6 +220,8 @@ pub struct StateQuery {
     /// Windows that start before this.
     pub to: Option<Timestamp>,
     pub provisional: Option<bool>,
+    /// As they were known at this instant: of each state the last revision recorded until then. The latest when absent.
+    pub as_of: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -276,7 +279,7 @@ pub trait Store: Send + Sync {
     /// Newest first; traces left empty.
     async fn runs(&self, query: &RunQuery, page: &PageRequest) -> Result<Page<RunRecord>, StoreError>;
 
-    /// Latest revisions, newest window first.
+    /// Latest revisions, or those known at [`StateQuery::as_of`]; newest window first.
     async fn states(&self, query: &StateQuery, page: &PageRequest) -> Result<Page<StoredState>, StoreError>;
 
     /// All revisions of one state, oldest first.
@@ -289,6 +292,27 @@ pub trait Store: Send + Sync {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<StoredState>, StoreError>;
+
+    /// Revisions that changed what had been said of a closed window, latest first. The query's verdict and provisional
+    /// are those after the correction; with `as_of`, only those known by then.
+    async fn corrections(&self, query: &StateQuery, page: &PageRequest) -> Result<Page<Correction>, StoreError>;
+
+    /// Adds a waiver and its audit entry in one transaction. False, and nothing is stored, when the agreement has one
+    /// with this id.
+    async fn add_waiver(&self, waiver: &Waiver, audit: &AuditEntry) -> Result<bool, StoreError>;
+
+    /// Ends a waiver, with its audit entry in one transaction. False, and nothing is stored, when there is none with
+    /// this id, or it has ended or expired by then.
+    async fn end_waiver(
+        &self,
+        agreement: &str,
+        id: &str,
+        at: Timestamp,
+        audit: &AuditEntry,
+    ) -> Result<bool, StoreError>;
+
+    /// Stored waivers, ended and expired ones too, of one agreement or of all; by agreement and id.
+    async fn waivers(&self, agreement: Option<&str>) -> Result<Vec<Waiver>, StoreError>;
 
     /// True for the one caller that gets this firing; false when it was claimed before.
     async fn claim(&self, claim: &ClaimKey, at: Timestamp) -> Result<bool, StoreError>;

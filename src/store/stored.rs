@@ -9,8 +9,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{StoreError, during};
+use crate::model::provenance::{Digest, Provenance};
 use crate::model::run::RunState;
-use crate::model::state::{Evidence, Scope, State, StateKind, Verdict};
+use crate::model::score::Score;
+use crate::model::state::{Amounts, Evidence, Scope, State, StateKind, Verdict};
+use crate::model::waiver::{AppliedWaiver, Waiver};
 
 /// Deeper JSON than this would not be read back (serde_json stops at 128, and what is stored wraps it).
 const JSON_DEPTH_MAX: usize = 100;
@@ -23,6 +26,9 @@ pub(super) struct StateTexts {
     pub evidence: String,
     /// NaN is no value.
     pub value: Option<f64>,
+    pub penalties: Option<String>,
+    pub rewards: Option<String>,
+    pub waiver: Option<String>,
 }
 
 pub(super) fn state_texts(state: &State) -> StateTexts {
@@ -32,7 +38,72 @@ pub(super) fn state_texts(state: &State) -> StateTexts {
         coverage: state.coverage.as_ref().map(json),
         evidence: evidence(&state.evidence),
         value: state.value.filter(|value| !value.is_nan()),
+        penalties: amounts(&state.penalties),
+        rewards: amounts(&state.rewards),
+        waiver: state.waiver.as_deref().map(waiver),
     }
+}
+
+/// None are stored as NULL.
+fn amounts(amounts: &Amounts) -> Option<String> {
+    (!amounts.is_empty()).then(|| values(amounts))
+}
+
+fn waiver(applied: &AppliedWaiver) -> String {
+    let clean = AppliedWaiver {
+        id: text(&applied.id).into_owned(),
+        reason: text(&applied.reason).into_owned(),
+        owner: text(&applied.owner).into_owned(),
+        penalties: applied.penalties.iter().map(|(name, amount)| (text(name).into_owned(), *amount)).collect(),
+        ..applied.clone()
+    };
+    json(&clean)
+}
+
+/// A waiver as its columns keep it.
+pub(super) fn clean_waiver(waiver: &Waiver) -> Waiver {
+    let clean = |given: &str| text(given).into_owned();
+    Waiver {
+        id: clean(&waiver.id),
+        agreement: clean(&waiver.agreement),
+        guarantee: waiver.guarantee.as_deref().map(clean),
+        scope: Scope(waiver.scope.0.iter().map(|(name, member)| (clean(name), clean(member))).collect()),
+        reason: clean(&waiver.reason),
+        owner: clean(&waiver.owner),
+        created_by: clean(&waiver.created_by),
+        ..waiver.clone()
+    }
+}
+
+pub(super) fn read_amounts(what: &'static str, text: Option<&str>) -> Result<Amounts, StoreError> {
+    text.map_or(Ok(Amounts::new()), |text| read_json(what, text))
+}
+
+pub(super) fn read_score(numerator: Option<i64>, denominator: Option<i64>) -> Option<Score> {
+    Score::new(numerator?, denominator?)
+}
+
+pub(super) fn read_digest(bytes: Option<&[u8]>) -> Result<Option<Digest>, StoreError> {
+    let wrong =
+        |bytes: &[u8]| StoreError::Corrupt { what: "hash of inputs", problem: format!("{} bytes", bytes.len()) };
+    bytes.map(|bytes| Ok(Digest(bytes.try_into().map_err(|_| wrong(bytes))?))).transpose()
+}
+
+/// A joined provenance; states of before it was kept have none.
+pub(super) fn read_provenance<'r, R>(row: &'r R) -> Result<std::sync::Arc<Provenance>, StoreError>
+where
+    R: sqlx::Row,
+    Option<&'r str>: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+    &'static str: sqlx::ColumnIndex<R>,
+{
+    let Some(engine) = column::<Option<&str>, _>(row, "engine")? else { return Ok(std::sync::Arc::default()) };
+    let text = |name| Ok::<_, StoreError>(column::<Option<&str>, _>(row, name)?.map(str::to_owned));
+    Ok(std::sync::Arc::new(Provenance {
+        engine: engine.to_owned(),
+        time_zones: text("time_zones")?.unwrap_or_default(),
+        flows: text("flows")?,
+        plugins: text("plugins")?.map_or(Ok(Default::default()), |json| read_json("plugins of a state", &json))?,
+    }))
 }
 
 pub(super) fn json<T: Serialize>(value: &T) -> String {

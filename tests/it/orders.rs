@@ -82,11 +82,8 @@ fn state(of: &str, metric: &str, department: Option<&str>, n: i32, run: RunId) -
         (_, value) => format!("{metric} = {}, which is >= {limit}", value.unwrap_or_default()),
     };
     let window = day(n);
+    let scope = Scope(department.map(|d| ("department".to_string(), d.to_string())).into_iter().collect());
     State {
-        agreement: "orders".into(),
-        kind: StateKind::Guarantee,
-        of: of.into(),
-        scope: Scope(department.map(|d| ("department".to_string(), d.to_string())).into_iter().collect()),
         verdict: Some(verdict),
         value,
         values: [(metric.to_string(), value)].into(),
@@ -106,8 +103,7 @@ fn state(of: &str, metric: &str, department: Option<&str>, n: i32, run: RunId) -
         }],
         provisional: n == DAYS - 1,
         agreement_version: "5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8".into(),
-        run,
-        window,
+        ..State::blank("orders", StateKind::Guarantee, of, scope, window, run)
     }
 }
 

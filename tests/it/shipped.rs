@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::serve::{Folder, Server, get, probity, text, until};
 
-const VERDICT_WORDS: [&str; 4] = ["fulfilled", "violated", "unknown", "not-applicable"];
+const VERDICT_WORDS: &[&str] = probity::model::state::Verdict::WORDS;
 
 /// Runs in the repository's root, where `flows` and `agreements` are.
 fn run(arguments: &[&str]) -> Output {

@@ -24,6 +24,7 @@ fn words(verdict: Option<Verdict>) -> (&'static str, &'static str, &'static str)
         Some(Verdict::Fulfilled) => ("fulfilled", "✓", "fulfilled"),
         Some(Verdict::Violated) => ("violated", "✕", "violated"),
         Some(Verdict::Unknown) => ("unknown", "?", "unknown"),
+        Some(Verdict::Waived) => ("waived", "~", "waived"),
         Some(Verdict::NotApplicable) => ("not-applicable", "–", "not applicable"),
         None => ("unknown", "·", "no verdict"),
     }
@@ -74,10 +75,9 @@ pub(super) fn by_scope(states: &[StoredState]) -> Vec<(String, Vec<&StoredState>
 
 /// What the bars mean.
 pub(super) fn legend() -> Markup {
-    let all = [Verdict::Fulfilled, Verdict::Violated, Verdict::Unknown, Verdict::NotApplicable];
     html! {
         p .legend aria-label="Legend" {
-            @for verdict in all { (badge(Some(verdict), false)) " " }
+            @for verdict in Verdict::ALL { (badge(Some(verdict), false)) " " }
             span .badge.provisional { "provisional" }
             span .quiet { " window still open" }
         }

@@ -1,4 +1,4 @@
--- The role Grafana's user is a member of: reads the two views and nothing else. Run at every migrate, not once
+-- The role Grafana's user is a member of: reads the views and nothing else. Run at every migrate, not once
 -- per database: roles belong to the server, so a dump restored elsewhere comes without them.
 DO $role$
 BEGIN
@@ -18,10 +18,11 @@ BEGIN
             has_schema_privilege('grafana_ro', 'probity', 'USAGE')
             AND has_table_privilege('grafana_ro', 'probity.verdicts', 'SELECT')
             AND has_table_privilege('grafana_ro', 'probity.samples', 'SELECT')
+            AND has_table_privilege('grafana_ro', 'probity.corrections', 'SELECT')
         )
     THEN
         GRANT USAGE ON SCHEMA probity TO grafana_ro;
-        GRANT SELECT ON probity.verdicts, probity.samples TO grafana_ro;
+        GRANT SELECT ON probity.verdicts, probity.samples, probity.corrections TO grafana_ro;
     END IF;
 END
 $role$;

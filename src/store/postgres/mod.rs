@@ -4,6 +4,7 @@ mod claims;
 mod history;
 mod instant;
 mod states;
+mod waivers;
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -20,7 +21,8 @@ use super::{
 };
 use crate::model::RunId;
 use crate::model::run::RunRecord;
-use crate::model::state::{Scope, StateKind, StoredState};
+use crate::model::state::{Correction, Scope, StateKind, StoredState};
+use crate::model::waiver::Waiver;
 
 /// First halves of our advisory locks, so that they meet nobody else's: `PROB`, `PROM`.
 const LOCK_AGREEMENT: i32 = 0x5052_4f42;
@@ -224,6 +226,28 @@ impl Store for PostgresStore {
     ) -> Result<Vec<StoredState>, StoreError> {
         let key = super::fingerprint::identity(agreement, kind, of, scope, from, to);
         self.within("read the revisions of a state", states::revisions(&self.pool, key)).await
+    }
+
+    async fn corrections(&self, query: &StateQuery, page: &PageRequest) -> Result<Page<Correction>, StoreError> {
+        self.within("list corrections", states::corrections(&self.pool, query, page)).await
+    }
+
+    async fn add_waiver(&self, waiver: &Waiver, audit: &AuditEntry) -> Result<bool, StoreError> {
+        self.within("store a waiver", waivers::add(&self.pool, waiver, audit)).await
+    }
+
+    async fn end_waiver(
+        &self,
+        agreement: &str,
+        id: &str,
+        at: Timestamp,
+        audit: &AuditEntry,
+    ) -> Result<bool, StoreError> {
+        self.within("end a waiver", waivers::end(&self.pool, agreement, id, at, audit)).await
+    }
+
+    async fn waivers(&self, agreement: Option<&str>) -> Result<Vec<Waiver>, StoreError> {
+        self.within("list waivers", waivers::list(&self.pool, agreement)).await
     }
 
     async fn claim(&self, claim: &ClaimKey, at: Timestamp) -> Result<bool, StoreError> {

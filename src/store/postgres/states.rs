@@ -5,15 +5,15 @@ use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use sqlx::postgres::{PgPool, PgRow};
-use sqlx::{PgConnection, QueryBuilder};
+use sqlx::{PgConnection, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::instant::Instant;
 use super::{CHUNK_ROWS, LOCK_AGREEMENT};
 use crate::model::RunId;
-use crate::model::state::{State, StoredState, Window};
-use crate::store::batch::{Known, Row};
-use crate::store::cursor::{self, StatePosition};
+use crate::model::state::{Correction, State, StoredState, Window};
+use crate::store::batch::{self, Known, Row};
+use crate::store::cursor::{self, CorrectionPosition, StatePosition};
 use crate::store::stored::{self, column};
 use crate::store::{Page, PageRequest, StateQuery, StoreError, during};
 
@@ -21,7 +21,11 @@ use crate::store::{Page, PageRequest, StateQuery, StoreError, during};
 const SELECT: &str = "SELECT key, agreement, kind, of_id, scope::text AS scope, window_from, window_to, \
      window_from_local, window_to_local, verdict, value, metric_values::text AS metric_values, reason, \
      coverage::text AS coverage, evidence::text AS evidence, provisional, agreement_version, run, revision, \
-     recorded_at FROM ";
+     recorded_at, score_numerator, score_denominator, penalties::text AS penalties, rewards::text AS rewards, \
+     waiver::text AS waiver, inputs, engine, time_zones, flows, plugins::text AS plugins FROM ";
+
+/// Follows what [`SELECT`] reads from, which must be called `state`.
+const WITH_PROVENANCE: &str = " LEFT JOIN probity.provenance AS made ON made.id = state.provenance";
 
 /// Takes turns with other commits of the same agreements until the transaction ends. What is then read is what
 /// will be replaced, so revisions count without gaps; and one order for all means no deadlock.
@@ -68,7 +72,25 @@ pub(super) async fn move_to_history(tx: &mut PgConnection, keys: &[Uuid]) -> Res
     Ok(())
 }
 
+async fn put_provenances(tx: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
+    for (id, provenance) in batch::provenances(rows) {
+        sqlx::query(
+            "INSERT INTO probity.provenance (id, engine, time_zones, flows, plugins) \
+             VALUES ($1, $2, $3, $4, $5::text::json) ON CONFLICT DO NOTHING",
+        )
+        .bind(id)
+        .bind(stored::text(&provenance.engine))
+        .bind(stored::text(&provenance.time_zones))
+        .bind(provenance.flows.as_deref().map(stored::text))
+        .bind(stored::json(&provenance.plugins))
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(())
+}
+
 pub(super) async fn insert(tx: &mut PgConnection, rows: &[Row<'_>], recorded_at: Timestamp) -> Result<(), sqlx::Error> {
+    put_provenances(tx, rows).await?;
     for chunk in rows.chunks(CHUNK_ROWS) {
         Columns::of(chunk).insert(tx, recorded_at).await?;
     }
@@ -98,6 +120,13 @@ struct Columns<'a> {
     run: Vec<Uuid>,
     revision: Vec<i32>,
     content: Vec<Uuid>,
+    score_numerator: Vec<Option<i64>>,
+    score_denominator: Vec<Option<i64>>,
+    penalties: Vec<Option<String>>,
+    rewards: Vec<Option<String>>,
+    waiver: Vec<Option<String>>,
+    inputs: Vec<Option<&'a [u8]>>,
+    provenance: Vec<Uuid>,
 }
 
 impl<'a> Columns<'a> {
@@ -132,22 +161,33 @@ impl<'a> Columns<'a> {
         self.run.push(state.run.0);
         self.revision.push(row.revision);
         self.content.push(row.content);
+        self.score_numerator.push(state.score.map(|score| score.numerator()));
+        self.score_denominator.push(state.score.map(|score| score.denominator()));
+        self.penalties.push(texts.penalties);
+        self.rewards.push(texts.rewards);
+        self.waiver.push(texts.waiver);
+        self.inputs.push(state.inputs.as_ref().map(|digest| &digest.0[..]));
+        self.provenance.push(row.provenance);
     }
 
     async fn insert(self, tx: &mut PgConnection, recorded_at: Timestamp) -> Result<(), sqlx::Error> {
         sqlx::query(
             "INSERT INTO probity.state (key, agreement, kind, of_id, scope, window_from, window_to, \
              window_from_local, window_to_local, verdict, value, metric_values, reason, coverage, evidence, \
-             provisional, agreement_version, run, revision, content, recorded_at) \
+             provisional, agreement_version, run, revision, content, score_numerator, score_denominator, \
+             penalties, rewards, waiver, inputs, provenance, recorded_at) \
              SELECT key, agreement, kind, of_id, scope::jsonb, window_from, window_to, \
              window_from_local, window_to_local, verdict, value, metric_values::jsonb, reason, coverage::jsonb, \
-             evidence::json, provisional, agreement_version, run, revision, content, $21 \
+             evidence::json, provisional, agreement_version, run, revision, content, score_numerator, \
+             score_denominator, penalties::jsonb, rewards::jsonb, waiver::jsonb, inputs, provenance, $28 \
              FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], \
              $7::timestamptz[], $8::text[], $9::text[], $10::text[], $11::float8[], $12::text[], $13::text[], \
-             $14::text[], $15::text[], $16::bool[], $17::text[], $18::uuid[], $19::int4[], $20::uuid[]) \
+             $14::text[], $15::text[], $16::bool[], $17::text[], $18::uuid[], $19::int4[], $20::uuid[], \
+             $21::int8[], $22::int8[], $23::text[], $24::text[], $25::text[], $26::bytea[], $27::uuid[]) \
              AS new (key, agreement, kind, of_id, scope, window_from, window_to, \
              window_from_local, window_to_local, verdict, value, metric_values, reason, coverage, evidence, \
-             provisional, agreement_version, run, revision, content)",
+             provisional, agreement_version, run, revision, content, score_numerator, score_denominator, penalties, \
+             rewards, waiver, inputs, provenance)",
         )
         .bind(self.key)
         .bind(self.agreement)
@@ -169,12 +209,54 @@ impl<'a> Columns<'a> {
         .bind(self.run)
         .bind(self.revision)
         .bind(self.content)
+        .bind(self.score_numerator)
+        .bind(self.score_denominator)
+        .bind(self.penalties)
+        .bind(self.rewards)
+        .bind(self.waiver)
+        .bind(self.inputs)
+        .bind(self.provenance)
         .bind(Instant(recorded_at))
         .execute(tx)
         .await?;
         Ok(())
     }
 }
+
+/// What a state is found by, whatever its revision.
+fn push_identity(sql: &mut QueryBuilder<Postgres>, query: &StateQuery) {
+    if let Some(agreement) = &query.agreement {
+        sql.push(" AND agreement = ").push_bind(stored::text(agreement).into_owned());
+    }
+    if let Some(kind) = query.kind {
+        sql.push(" AND kind = ").push_bind(kind.as_str());
+    }
+    if let Some(of) = &query.of {
+        sql.push(" AND of_id = ").push_bind(stored::text(of).into_owned());
+    }
+    if let Some(scope) = &query.scope {
+        sql.push(" AND scope = ").push_bind(stored::scope(scope)).push("::jsonb");
+    }
+    if let Some(from) = query.from {
+        sql.push(" AND window_to > ").push_bind(Instant(from));
+    }
+    if let Some(to) = query.to {
+        sql.push(" AND window_from < ").push_bind(Instant(to));
+    }
+}
+
+/// What its revision must say.
+fn push_content(sql: &mut QueryBuilder<Postgres>, query: &StateQuery) {
+    if let Some(verdict) = query.verdict {
+        sql.push(" AND verdict = ").push_bind(verdict.as_str());
+    }
+    if let Some(provisional) = query.provisional {
+        sql.push(" AND provisional = ").push_bind(provisional);
+    }
+}
+
+/// Every revision of every state.
+const ALL_REVISIONS: &str = "(SELECT * FROM probity.state UNION ALL SELECT * FROM probity.state_revision)";
 
 pub(super) async fn list(
     pool: &PgPool,
@@ -183,31 +265,20 @@ pub(super) async fn list(
 ) -> Result<Page<StoredState>, StoreError> {
     let after = request.position::<StatePosition>()?;
     let mut sql = QueryBuilder::new(SELECT);
-    sql.push("probity.state WHERE true");
-    if let Some(agreement) = &query.agreement {
-        sql.push(" AND agreement = ").push_bind(stored::text(agreement));
+    match query.as_of {
+        None => {
+            sql.push("probity.state AS state");
+        }
+        Some(as_of) => {
+            sql.push("(SELECT DISTINCT ON (key) * FROM ").push(ALL_REVISIONS).push(" AS known WHERE recorded_at <= ");
+            sql.push_bind(Instant(as_of));
+            push_identity(&mut sql, query);
+            sql.push(" ORDER BY key, revision DESC) AS state");
+        }
     }
-    if let Some(kind) = query.kind {
-        sql.push(" AND kind = ").push_bind(kind.as_str());
-    }
-    if let Some(of) = &query.of {
-        sql.push(" AND of_id = ").push_bind(stored::text(of));
-    }
-    if let Some(scope) = &query.scope {
-        sql.push(" AND scope = ").push_bind(stored::scope(scope)).push("::jsonb");
-    }
-    if let Some(verdict) = query.verdict {
-        sql.push(" AND verdict = ").push_bind(verdict.as_str());
-    }
-    if let Some(from) = query.from {
-        sql.push(" AND window_to > ").push_bind(Instant(from));
-    }
-    if let Some(to) = query.to {
-        sql.push(" AND window_from < ").push_bind(Instant(to));
-    }
-    if let Some(provisional) = query.provisional {
-        sql.push(" AND provisional = ").push_bind(provisional);
-    }
+    sql.push(WITH_PROVENANCE).push(" WHERE true");
+    push_identity(&mut sql, query);
+    push_content(&mut sql, query);
     if let Some(after) = after {
         sql.push(" AND (window_to, key) < (").push_bind(Instant(after.to)).push(", ");
         sql.push_bind(after.key).push(")");
@@ -224,11 +295,57 @@ pub(super) async fn list(
     Ok(cursor::page(found, request))
 }
 
+/// Revisions that follow a final one, latest first, and then the ones before them.
+pub(super) async fn corrections(
+    pool: &PgPool,
+    query: &StateQuery,
+    request: &PageRequest,
+) -> Result<Page<Correction>, StoreError> {
+    let failed = "list corrections";
+    let after = request.position::<CorrectionPosition>()?;
+    let mut sql = QueryBuilder::new(SELECT);
+    sql.push(ALL_REVISIONS).push(" AS state").push(WITH_PROVENANCE).push(" WHERE revision > 1");
+    sql.push(
+        " AND EXISTS (SELECT 1 FROM probity.state_revision AS earlier WHERE earlier.key = state.key \
+         AND earlier.revision = state.revision - 1 AND NOT earlier.provisional)",
+    );
+    push_identity(&mut sql, query);
+    push_content(&mut sql, query);
+    if let Some(as_of) = query.as_of {
+        sql.push(" AND recorded_at <= ").push_bind(Instant(as_of));
+    }
+    if let Some(after) = after {
+        sql.push(" AND (recorded_at, key, revision) < (").push_bind(Instant(after.at)).push(", ");
+        sql.push_bind(after.key).push(", ").push_bind(i64::from(after.revision)).push(")");
+    }
+    sql.push(" ORDER BY recorded_at DESC, key DESC, revision DESC LIMIT ").push_bind(request.rows_wanted());
+    let rows = sql.build().fetch_all(pool).await.map_err(during(failed))?;
+    let after = rows
+        .iter()
+        .map(|row| Ok((column(row, "key")?, read(row)?)))
+        .collect::<Result<Vec<(Uuid, StoredState)>, StoreError>>()?;
+    let mut sql = QueryBuilder::new(SELECT);
+    sql.push("probity.state_revision AS state").push(WITH_PROVENANCE);
+    sql.push(" WHERE (key, revision) IN (SELECT * FROM unnest(");
+    sql.push_bind(after.iter().map(|(key, _)| *key).collect::<Vec<_>>()).push("::uuid[], ");
+    let earlier = |stored: &StoredState| i32::try_from(stored.revision - 1).unwrap_or(i32::MAX);
+    sql.push_bind(after.iter().map(|(_, stored)| earlier(stored)).collect::<Vec<_>>()).push("::int4[]))");
+    let rows = sql.build().fetch_all(pool).await.map_err(during(failed))?;
+    let before = rows
+        .iter()
+        .map(|row| {
+            let stored = read(row)?;
+            Ok(((column(row, "key")?, stored.revision + 1), stored))
+        })
+        .collect::<Result<HashMap<(Uuid, u32), StoredState>, StoreError>>()?;
+    Ok(cursor::corrections(after, before, request))
+}
+
 pub(super) async fn revisions(pool: &PgPool, key: Uuid) -> Result<Vec<StoredState>, StoreError> {
     let mut sql = QueryBuilder::new(SELECT);
     sql.push("(SELECT * FROM probity.state WHERE key = ").push_bind(key);
     sql.push(" UNION ALL SELECT * FROM probity.state_revision WHERE key = ").push_bind(key);
-    sql.push(") AS revisions ORDER BY revision");
+    sql.push(") AS state").push(WITH_PROVENANCE).push(" ORDER BY revision");
     let rows = sql.build().fetch_all(pool).await.map_err(during("read the revisions of a state"))?;
     rows.iter().map(read).collect()
 }
@@ -255,6 +372,14 @@ fn read(row: &PgRow) -> Result<StoredState, StoreError> {
         evidence: stored::read_json("evidence", column(row, "evidence")?)?,
         provisional: column(row, "provisional")?,
         agreement_version: column(row, "agreement_version")?,
+        score: stored::read_score(column(row, "score_numerator")?, column(row, "score_denominator")?),
+        penalties: stored::read_amounts("penalties", column(row, "penalties")?)?,
+        rewards: stored::read_amounts("rewards", column(row, "rewards")?)?,
+        waiver: column::<Option<&str>, _>(row, "waiver")?
+            .map(|text| stored::read_json("waiver of a state", text).map(Box::new))
+            .transpose()?,
+        inputs: stored::read_digest(column(row, "inputs")?)?,
+        provenance: stored::read_provenance(row)?,
         run: RunId(column(row, "run")?),
     };
     let revision: i32 = column(row, "revision")?;

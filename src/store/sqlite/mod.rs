@@ -3,6 +3,7 @@
 mod claims;
 mod history;
 mod states;
+mod waivers;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,7 +20,8 @@ use super::{
 };
 use crate::model::RunId;
 use crate::model::run::RunRecord;
-use crate::model::state::{Scope, StateKind, StoredState};
+use crate::model::state::{Correction, Scope, StateKind, StoredState};
+use crate::model::waiver::Waiver;
 
 #[derive(Debug)]
 pub(super) struct SqliteStore {
@@ -81,6 +83,24 @@ impl SqliteStore {
     async fn try_record(&self, runs: &[RunRecord]) -> Result<(), sqlx::Error> {
         let mut writer = self.writer.acquire().await?;
         let done = record_on(&mut writer, runs).await;
+        release(writer, done).await
+    }
+
+    async fn try_add_waiver(&self, waiver: &Waiver, audit: &AuditEntry) -> Result<bool, sqlx::Error> {
+        let mut writer = self.writer.acquire().await?;
+        let done = waivers::add(&mut writer, waiver, audit).await;
+        release(writer, done).await
+    }
+
+    async fn try_end_waiver(
+        &self,
+        agreement: &str,
+        id: &str,
+        at: Timestamp,
+        audit: &AuditEntry,
+    ) -> Result<bool, sqlx::Error> {
+        let mut writer = self.writer.acquire().await?;
+        let done = waivers::end(&mut writer, agreement, id, at, audit).await;
         release(writer, done).await
     }
 
@@ -202,6 +222,28 @@ impl Store for SqliteStore {
     ) -> Result<Vec<StoredState>, StoreError> {
         let key = super::fingerprint::identity(agreement, kind, of, scope, from, to);
         states::revisions(&self.readers, key).await
+    }
+
+    async fn corrections(&self, query: &StateQuery, page: &PageRequest) -> Result<Page<Correction>, StoreError> {
+        states::corrections(&self.readers, query, page).await
+    }
+
+    async fn add_waiver(&self, waiver: &Waiver, audit: &AuditEntry) -> Result<bool, StoreError> {
+        self.try_add_waiver(waiver, audit).await.map_err(during("store a waiver"))
+    }
+
+    async fn end_waiver(
+        &self,
+        agreement: &str,
+        id: &str,
+        at: Timestamp,
+        audit: &AuditEntry,
+    ) -> Result<bool, StoreError> {
+        self.try_end_waiver(agreement, id, at, audit).await.map_err(during("end a waiver"))
+    }
+
+    async fn waivers(&self, agreement: Option<&str>) -> Result<Vec<Waiver>, StoreError> {
+        waivers::list(&self.readers, agreement).await
     }
 
     async fn claim(&self, claim: &ClaimKey, at: Timestamp) -> Result<bool, StoreError> {

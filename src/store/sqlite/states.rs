@@ -7,19 +7,23 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
-use crate::model::state::{State, StoredState, Window};
-use crate::store::batch::{Known, Row};
-use crate::store::cursor::{self, StatePosition};
+use crate::model::state::{Correction, State, StoredState, Window};
+use crate::store::batch::{self, Known, Row};
+use crate::store::cursor::{self, CorrectionPosition, StatePosition};
 use crate::store::stored::{self, column};
 use crate::store::{Page, PageRequest, StateQuery, StoreError, during};
 
-/// Keys a statement names, and rows one carries (21 parameters each, of at most 32,766).
+/// Keys a statement names, and rows one carries (28 parameters each, of at most 32,766).
 const CHUNK_KEYS: usize = 500;
 const CHUNK_ROWS: usize = 100;
 
 const COLUMNS: &str = "key, agreement, kind, of_id, scope, window_from, window_to, window_from_local, \
      window_to_local, verdict, value, metric_values, reason, coverage, evidence, provisional, agreement_version, run, \
-     revision, recorded_at, content";
+     revision, recorded_at, content, score_numerator, score_denominator, penalties, rewards, waiver, inputs, provenance";
+
+/// Follows what [`COLUMNS`] are read from, which must be called `state`.
+const WITH_PROVENANCE: &str = " LEFT JOIN probity_provenance AS made ON made.id = state.provenance";
+const SELECT: &str = ", engine, time_zones, flows, plugins FROM ";
 
 /// Content and revision of those of the rows that are stored.
 pub(super) async fn known(tx: &mut SqliteConnection, rows: &[Row<'_>]) -> Result<HashMap<Uuid, Known>, sqlx::Error> {
@@ -56,11 +60,29 @@ fn push_keys(sql: &mut QueryBuilder<Sqlite>, keys: impl Iterator<Item = Uuid>) {
     sql.push(")");
 }
 
+async fn put_provenances(tx: &mut SqliteConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
+    for (id, provenance) in batch::provenances(rows) {
+        sqlx::query(
+            "INSERT INTO probity_provenance (id, engine, time_zones, flows, plugins) VALUES (?, ?, ?, ?, ?) \
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(id)
+        .bind(&provenance.engine)
+        .bind(&provenance.time_zones)
+        .bind(provenance.flows.as_deref())
+        .bind(stored::json(&provenance.plugins))
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(())
+}
+
 pub(super) async fn insert(
     tx: &mut SqliteConnection,
     rows: &[Row<'_>],
     recorded_at: Timestamp,
 ) -> Result<(), sqlx::Error> {
+    put_provenances(tx, rows).await?;
     for chunk in rows.chunks(CHUNK_ROWS) {
         let mut sql = QueryBuilder::new("INSERT INTO probity_state (");
         sql.push(COLUMNS).push(") ");
@@ -88,11 +110,56 @@ pub(super) async fn insert(
                 .push_bind(state.run.to_string())
                 .push_bind(row.revision)
                 .push_bind(recorded_at.as_microsecond())
-                .push_bind(row.content);
+                .push_bind(row.content)
+                .push_bind(state.score.map(|score| score.numerator()))
+                .push_bind(state.score.map(|score| score.denominator()))
+                .push_bind(texts.penalties)
+                .push_bind(texts.rewards)
+                .push_bind(texts.waiver)
+                .push_bind(state.inputs.as_ref().map(|digest| &digest.0[..]))
+                .push_bind(row.provenance);
         });
         sql.build().execute(&mut *tx).await?;
     }
     Ok(())
+}
+
+/// What a state is found by, whatever its revision.
+fn push_identity(sql: &mut QueryBuilder<Sqlite>, query: &StateQuery) {
+    if let Some(agreement) = &query.agreement {
+        sql.push(" AND agreement = ").push_bind(stored::text(agreement).into_owned());
+    }
+    if let Some(kind) = query.kind {
+        sql.push(" AND kind = ").push_bind(kind.as_str());
+    }
+    if let Some(of) = &query.of {
+        sql.push(" AND of_id = ").push_bind(stored::text(of).into_owned());
+    }
+    if let Some(scope) = &query.scope {
+        sql.push(" AND scope = ").push_bind(stored::scope(scope));
+    }
+    if let Some(from) = query.from {
+        sql.push(" AND window_to > ").push_bind(from.as_microsecond());
+    }
+    if let Some(to) = query.to {
+        sql.push(" AND window_from < ").push_bind(to.as_microsecond());
+    }
+}
+
+/// What its revision must say.
+fn push_content(sql: &mut QueryBuilder<Sqlite>, query: &StateQuery) {
+    if let Some(verdict) = query.verdict {
+        sql.push(" AND verdict = ").push_bind(verdict.as_str());
+    }
+    if let Some(provisional) = query.provisional {
+        sql.push(" AND provisional = ").push_bind(provisional);
+    }
+}
+
+/// Every revision of every state; a whole `FROM` item.
+fn push_all_revisions(sql: &mut QueryBuilder<Sqlite>) {
+    sql.push("(SELECT ").push(COLUMNS).push(" FROM probity_state UNION ALL SELECT ").push(COLUMNS);
+    sql.push(" FROM probity_state_revision)");
 }
 
 pub(super) async fn list(
@@ -102,31 +169,22 @@ pub(super) async fn list(
 ) -> Result<Page<StoredState>, StoreError> {
     let after = request.position::<StatePosition>()?;
     let mut sql = QueryBuilder::new("SELECT ");
-    sql.push(COLUMNS).push(" FROM probity_state WHERE true");
-    if let Some(agreement) = &query.agreement {
-        sql.push(" AND agreement = ").push_bind(stored::text(agreement));
+    sql.push(COLUMNS).push(SELECT);
+    match query.as_of {
+        None => {
+            sql.push("probity_state AS state");
+        }
+        Some(as_of) => {
+            sql.push("(SELECT *, row_number() OVER (PARTITION BY key ORDER BY revision DESC) AS place FROM ");
+            push_all_revisions(&mut sql);
+            sql.push(" WHERE recorded_at <= ").push_bind(as_of.as_microsecond());
+            push_identity(&mut sql, query);
+            sql.push(") AS state");
+        }
     }
-    if let Some(kind) = query.kind {
-        sql.push(" AND kind = ").push_bind(kind.as_str());
-    }
-    if let Some(of) = &query.of {
-        sql.push(" AND of_id = ").push_bind(stored::text(of));
-    }
-    if let Some(scope) = &query.scope {
-        sql.push(" AND scope = ").push_bind(stored::scope(scope));
-    }
-    if let Some(verdict) = query.verdict {
-        sql.push(" AND verdict = ").push_bind(verdict.as_str());
-    }
-    if let Some(from) = query.from {
-        sql.push(" AND window_to > ").push_bind(from.as_microsecond());
-    }
-    if let Some(to) = query.to {
-        sql.push(" AND window_from < ").push_bind(to.as_microsecond());
-    }
-    if let Some(provisional) = query.provisional {
-        sql.push(" AND provisional = ").push_bind(provisional);
-    }
+    sql.push(WITH_PROVENANCE).push(if query.as_of.is_some() { " WHERE place = 1" } else { " WHERE true" });
+    push_identity(&mut sql, query);
+    push_content(&mut sql, query);
     if let Some(after) = after {
         sql.push(" AND (window_to, key) < (").push_bind(after.to.as_microsecond()).push(", ");
         sql.push_bind(after.key).push(")");
@@ -143,11 +201,61 @@ pub(super) async fn list(
     Ok(cursor::page(found, request))
 }
 
+/// Revisions that follow a final one, latest first, and then the ones before them.
+pub(super) async fn corrections(
+    pool: &SqlitePool,
+    query: &StateQuery,
+    request: &PageRequest,
+) -> Result<Page<Correction>, StoreError> {
+    let failed = "list corrections";
+    let after = request.position::<CorrectionPosition>()?;
+    let mut sql = QueryBuilder::new("SELECT ");
+    sql.push(COLUMNS).push(SELECT);
+    push_all_revisions(&mut sql);
+    sql.push(" AS state").push(WITH_PROVENANCE).push(" WHERE revision > 1");
+    sql.push(
+        " AND EXISTS (SELECT 1 FROM probity_state_revision AS earlier WHERE earlier.key = state.key \
+         AND earlier.revision = state.revision - 1 AND NOT earlier.provisional)",
+    );
+    push_identity(&mut sql, query);
+    push_content(&mut sql, query);
+    if let Some(as_of) = query.as_of {
+        sql.push(" AND recorded_at <= ").push_bind(as_of.as_microsecond());
+    }
+    if let Some(after) = after {
+        sql.push(" AND (recorded_at, key, revision) < (").push_bind(after.at.as_microsecond()).push(", ");
+        sql.push_bind(after.key).push(", ").push_bind(after.revision).push(")");
+    }
+    sql.push(" ORDER BY recorded_at DESC, key DESC, revision DESC LIMIT ").push_bind(request.rows_wanted());
+    let rows = sql.build().fetch_all(pool).await.map_err(during(failed))?;
+    let after = rows
+        .iter()
+        .map(|row| Ok((column(row, "key")?, read(row)?)))
+        .collect::<Result<Vec<(Uuid, StoredState)>, StoreError>>()?;
+    let mut before = HashMap::with_capacity(after.len());
+    for chunk in after.chunks(CHUNK_KEYS) {
+        let mut sql = QueryBuilder::new("SELECT ");
+        sql.push(COLUMNS).push(SELECT).push("probity_state_revision AS state").push(WITH_PROVENANCE);
+        sql.push(" WHERE (key, revision) IN (VALUES ");
+        let mut list = sql.separated(", ");
+        for (key, stored) in chunk {
+            list.push("(").push_bind_unseparated(*key).push_unseparated(", ");
+            list.push_bind_unseparated(stored.revision - 1).push_unseparated(")");
+        }
+        sql.push(")");
+        for row in sql.build().fetch_all(pool).await.map_err(during(failed))? {
+            let stored = read(&row)?;
+            before.insert((column(&row, "key")?, stored.revision + 1), stored);
+        }
+    }
+    Ok(cursor::corrections(after, before, request))
+}
+
 pub(super) async fn revisions(pool: &SqlitePool, key: Uuid) -> Result<Vec<StoredState>, StoreError> {
     let mut sql = QueryBuilder::new("SELECT ");
-    sql.push(COLUMNS).push(" FROM probity_state WHERE key = ").push_bind(key);
-    sql.push(" UNION ALL SELECT ").push(COLUMNS).push(" FROM probity_state_revision WHERE key = ").push_bind(key);
-    sql.push(" ORDER BY revision");
+    sql.push(COLUMNS).push(SELECT).push("(SELECT ").push(COLUMNS).push(" FROM probity_state WHERE key = ");
+    sql.push_bind(key).push(" UNION ALL SELECT ").push(COLUMNS).push(" FROM probity_state_revision WHERE key = ");
+    sql.push_bind(key).push(") AS state").push(WITH_PROVENANCE).push(" ORDER BY revision");
     let rows = sql.build().fetch_all(pool).await.map_err(during("read the revisions of a state"))?;
     rows.iter().map(read).collect()
 }
@@ -175,6 +283,14 @@ fn read(row: &SqliteRow) -> Result<StoredState, StoreError> {
         evidence: stored::read_json("evidence", column(row, "evidence")?)?,
         provisional: column(row, "provisional")?,
         agreement_version: column(row, "agreement_version")?,
+        score: stored::read_score(column(row, "score_numerator")?, column(row, "score_denominator")?),
+        penalties: stored::read_amounts("penalties", column(row, "penalties")?)?,
+        rewards: stored::read_amounts("rewards", column(row, "rewards")?)?,
+        waiver: column::<Option<&str>, _>(row, "waiver")?
+            .map(|text| stored::read_json("waiver of a state", text).map(Box::new))
+            .transpose()?,
+        inputs: stored::read_digest(column(row, "inputs")?)?,
+        provenance: stored::read_provenance(row)?,
         run: super::history::read_run_id(column(row, "run")?)?,
     };
     Ok(StoredState { state, revision: column(row, "revision")?, recorded_at: instant("recorded_at")? })

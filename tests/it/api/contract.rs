@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use probity::api::openapi::document;
 use probity::model::RunId;
 use probity::model::run::RunRecord;
-use probity::model::state::{Scope, StateKind, StoredState};
+use probity::model::state::{Correction, Scope, StateKind, StoredState};
+use probity::model::waiver::Waiver;
 use probity::store::{
     AuditEntry, ClaimKey, Commit, Committed, Page, PageRequest, RunQuery, StateQuery, Store, StoreError,
 };
@@ -292,6 +293,18 @@ impl Store for Broken {
         _: Timestamp,
         _: Timestamp,
     ) -> Result<Vec<StoredState>, StoreError> {
+        broken()
+    }
+    async fn corrections(&self, _: &StateQuery, _: &PageRequest) -> Result<Page<Correction>, StoreError> {
+        broken()
+    }
+    async fn add_waiver(&self, _: &Waiver, _: &AuditEntry) -> Result<bool, StoreError> {
+        broken()
+    }
+    async fn end_waiver(&self, _: &str, _: &str, _: Timestamp, _: &AuditEntry) -> Result<bool, StoreError> {
+        broken()
+    }
+    async fn waivers(&self, _: Option<&str>) -> Result<Vec<Waiver>, StoreError> {
         broken()
     }
     async fn claim(&self, _: &ClaimKey, _: Timestamp) -> Result<bool, StoreError> {

@@ -32,6 +32,9 @@ const COLUMNS: [&str; 14] = [
     "revision",
     "run",
 ];
+/// What the verdicts' view has besides.
+const MORE_COLUMNS: [&str; 8] =
+    ["unwaived", "waiver", "score_numerator", "score_denominator", "penalties", "rewards", "reason", "recorded_at"];
 
 /// A verdict in two revisions and a metric; the id of the latest run.
 async fn two_revisions(store: &dyn Store) -> RunId {
@@ -65,7 +68,7 @@ async fn postgres_views_show_the_latest_revisions() {
     let mut connection = postgres_connection(&fixture.url).await;
 
     let rows: Vec<PgRow> = sqlx::query("SELECT * FROM probity.verdicts").fetch_all(&mut connection).await.unwrap();
-    assert_eq!((rows.len(), names(&rows[0])), (1, COLUMNS.to_vec()));
+    assert_eq!((rows.len(), names(&rows[0])), (1, [&COLUMNS[..], &MORE_COLUMNS].concat()));
     let row = &rows[0];
     assert_eq!(row.get::<&str, _>("guarantee"), "fast");
     assert_eq!(row.get::<&str, _>("verdict"), "fulfilled");
@@ -99,7 +102,7 @@ async fn sqlite_views_show_the_latest_revisions() {
     let mut connection = sqlite_connection(&fixture.url).await;
 
     let rows: Vec<SqliteRow> = sqlx::query("SELECT * FROM probity_verdicts").fetch_all(&mut connection).await.unwrap();
-    assert_eq!((rows.len(), names(&rows[0])), (1, COLUMNS.to_vec()));
+    assert_eq!((rows.len(), names(&rows[0])), (1, [&COLUMNS[..], &MORE_COLUMNS].concat()));
     let row = &rows[0];
     assert_eq!(row.get::<&str, _>("guarantee"), "fast");
     assert_eq!(row.get::<&str, _>("verdict"), "fulfilled");
@@ -121,16 +124,59 @@ async fn sqlite_views_show_the_latest_revisions() {
     assert_eq!(rows[0].get::<Option<&str>, _>("verdict"), None);
 }
 
+/// What the views say of a waived verdict and of its correction when the waiver has gone.
+const WAIVED: &str = "SELECT verdict || ' ' || unwaived || ' ' || (waiver ->> 'owner') || ' ' || score_numerator || '/' \
+     || score_denominator FROM verdicts";
+const CORRECTED: &str = "SELECT revision || ' ' || verdict_before || ' ' || verdict || ' ' || because FROM corrections";
+
+async fn waived_and_not_any_more(store: &dyn Store, ask: impl AsyncFn(&str) -> Vec<String>) {
+    let run = RunId::fresh();
+    let waived = super::samples::waived(0, run);
+    store.commit(&commit(run, vec![waived.clone()])).await.unwrap();
+    assert_eq!(ask(WAIVED).await, ["waived violated ana -9/30"]);
+    assert_eq!(ask(CORRECTED).await, [""; 0]);
+    store.commit(&commit(run, vec![guarantee(0, run)])).await.unwrap();
+    assert_eq!(ask(CORRECTED).await, ["2 waived violated waiver"]);
+    let mut late = guarantee(0, run);
+    late.verdict = Some(Verdict::Fulfilled);
+    store.commit(&commit(run, vec![late])).await.unwrap();
+    let mut corrections = ask(CORRECTED).await;
+    corrections.sort();
+    assert_eq!(corrections, ["2 waived violated waiver", "3 violated fulfilled evidence"]);
+}
+
+#[tokio::test]
+async fn postgres_views_show_waivers_and_corrections() {
+    let fixture = Fixture::postgres().await;
+    waived_and_not_any_more(&*fixture.store, async |sql: &str| {
+        let sql = sql.replace("FROM ", "FROM probity.");
+        let mut connection = postgres_connection(&fixture.url).await;
+        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sqlite_views_show_waivers_and_corrections() {
+    let fixture = Fixture::sqlite().await;
+    waived_and_not_any_more(&*fixture.store, async |sql: &str| {
+        let sql = sql.replace("FROM ", "FROM probity_");
+        let mut connection = sqlite_connection(&fixture.url).await;
+        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap()
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn grafanas_role_reads_the_views_and_nothing_else() {
     let fixture = Fixture::postgres().await;
     two_revisions(&*fixture.store).await;
     let mut connection = postgres_connection(&fixture.url).await;
     sqlx::query("SET ROLE grafana_ro").execute(&mut connection).await.unwrap();
-    for view in ["verdicts", "samples"] {
+    for (view, wanted) in [("verdicts", 1), ("samples", 1), ("corrections", 0)] {
         let sql = format!("SELECT count(*) FROM probity.{view}");
         let rows: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut connection).await.unwrap();
-        assert_eq!(rows, 1);
+        assert_eq!(rows, wanted, "{view}");
     }
     for refused in [
         "SELECT * FROM probity.state",
@@ -138,6 +184,8 @@ async fn grafanas_role_reads_the_views_and_nothing_else() {
         "SELECT * FROM probity.run",
         "SELECT * FROM probity.audit",
         "SELECT * FROM probity.claim",
+        "SELECT * FROM probity.waiver",
+        "SELECT * FROM probity.provenance",
         "SELECT * FROM probity.migration",
         "UPDATE probity.verdicts SET verdict = 'fulfilled'",
         "DELETE FROM probity.samples",

@@ -50,6 +50,151 @@ promises! {
     odd_text_loses_nothing
     a_foreign_cursor_is_refused
     a_large_commit_is_stored_whole
+    a_waived_state_is_read_back_with_its_waiver
+    states_are_given_as_they_were_known_at_an_instant
+    corrections_are_changes_of_what_was_final
+    with_what_a_state_was_made_makes_no_revision
+    waivers_are_kept_and_ended_with_their_audit_entries
+}
+
+async fn a_waived_state_is_read_back_with_its_waiver(fixture: &Fixture) {
+    let id = RunId::fresh();
+    let waived = super::samples::waived(0, id);
+    let mut nul = super::samples::waived(1, id);
+    nul.waiver.as_mut().unwrap().reason = "be\0cause".into();
+    nul.penalties.insert("p\0".into(), Some(0.0));
+    assert_eq!(fixture.store.commit(&commit(id, vec![waived.clone(), nul])).await.unwrap(), changed(2, 0, 0));
+    let query = StateQuery { verdict: Some(Verdict::Waived), to: Some(hour(1).from), ..StateQuery::default() };
+    assert_eq!(all(&*fixture.store, &query).await, [waived.clone()]);
+    let plain = guarantee(0, id);
+    assert_eq!(fixture.store.commit(&commit(id, vec![plain.clone()])).await.unwrap(), changed(0, 1, 0));
+    assert_eq!(
+        revisions_of(&*fixture.store, &plain).await.iter().map(|s| &s.state).collect::<Vec<_>>(),
+        [&waived, &plain]
+    );
+}
+
+async fn states_are_given_as_they_were_known_at_an_instant(fixture: &Fixture) {
+    let store = &fixture.store;
+    let noon = at("2026-01-05T12:00:00Z");
+    let id = RunId::fresh();
+    let said = |n: i64, value: f64| State { value: Some(value), ..guarantee(n, id) };
+    for (hours, states) in [
+        (0, vec![said(0, 1.0), said(1, 1.0)]),
+        (1, vec![said(0, 2.0), State { verdict: Some(Verdict::Unknown), ..said(2, 2.0) }]),
+        (2, vec![said(0, 3.0), said(2, 3.0)]),
+    ] {
+        let mut commit = commit(id, states);
+        commit.recorded_at = noon + hours.hours();
+        store.commit(&commit).await.unwrap();
+    }
+    let known = async |query: StateQuery, minutes: i64| {
+        let query = StateQuery { as_of: Some(noon + minutes.minutes()), ..query };
+        all(&**store, &query).await.iter().map(|s| s.value.unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(known(StateQuery::default(), -1).await, [0.0; 0], "before anything was known");
+    assert_eq!(known(StateQuery::default(), 0).await, [1.0, 1.0]);
+    assert_eq!(known(StateQuery::default(), 59).await, [1.0, 1.0]);
+    assert_eq!(known(StateQuery::default(), 60).await, [2.0, 1.0, 2.0]);
+    assert_eq!(known(StateQuery::default(), 500).await, [3.0, 1.0, 3.0]);
+    let unknown = || StateQuery { verdict: Some(Verdict::Unknown), ..StateQuery::default() };
+    assert_eq!(known(unknown(), 60).await, [2.0], "by the verdict it had then");
+    assert_eq!(known(unknown(), 120).await, [0.0; 0]);
+    let one = StateQuery { agreement: Some("sla".into()), to: Some(hour(1).from), ..StateQuery::default() };
+    assert_eq!(known(one, 61).await, [2.0]);
+    let query = StateQuery { as_of: Some(noon + 1.hour()), ..StateQuery::default() };
+    let first = store.states(&query, &PageRequest { limit: 2, after: None }).await.unwrap();
+    let rest = store.states(&query, &PageRequest { limit: 2, after: first.next.clone() }).await.unwrap();
+    assert_eq!((first.items.len(), rest.items.len(), rest.next), (2, 1, None));
+}
+
+async fn corrections_are_changes_of_what_was_final(fixture: &Fixture) {
+    use probity::model::state::Because::{Agreement, Evidence, Waiver};
+    let store = &fixture.store;
+    let id = RunId::fresh();
+    let commits: [(i64, State); 6] = [
+        (0, State { provisional: true, ..guarantee(0, id) }),
+        (0, State { provisional: true, value: Some(1.0), ..guarantee(0, id) }),
+        (0, guarantee(0, id)),
+        (1, State { value: Some(2.0), ..guarantee(0, id) }),
+        (2, super::samples::waived(0, id)),
+        (3, State { agreement_version: "new".into(), ..guarantee(0, id) }),
+    ];
+    for (hours, state) in commits {
+        let mut commit = commit(id, vec![state, metric(0, id)]);
+        commit.recorded_at += hours.hours();
+        store.commit(&commit).await.unwrap();
+    }
+    let mut seen = Vec::new();
+    let mut page = PageRequest { limit: 2, after: None };
+    loop {
+        let found = store.corrections(&StateQuery::default(), &page).await.unwrap();
+        seen.extend(found.items);
+        page.after = found.next;
+        if page.after.is_none() {
+            break;
+        }
+    }
+    let what: Vec<_> = seen.iter().map(|c| (c.before.revision, c.after.revision, c.because)).collect();
+    assert_eq!(what, [(5, 6, Agreement), (4, 5, Waiver), (3, 4, Evidence)]);
+    let revisions = revisions_of(&**store, &guarantee(0, id)).await;
+    for correction in &seen {
+        assert_eq!(correction.after, revisions[correction.after.revision as usize - 1]);
+        assert_eq!(correction.before, revisions[correction.before.revision as usize - 1]);
+    }
+    let count = async |query: StateQuery| store.corrections(&query, &PageRequest::default()).await.unwrap().items.len();
+    assert_eq!(count(StateQuery { verdict: Some(Verdict::Waived), ..StateQuery::default() }).await, 1);
+    assert_eq!(count(StateQuery { agreement: Some("other".into()), ..StateQuery::default() }).await, 0);
+    let then = Some(seen[1].after.recorded_at);
+    assert_eq!(count(StateQuery { as_of: then, ..StateQuery::default() }).await, 2);
+}
+
+async fn with_what_a_state_was_made_makes_no_revision(fixture: &Fixture) {
+    let id = RunId::fresh();
+    let first = guarantee(0, id);
+    fixture.store.commit(&commit(id, vec![first.clone()])).await.unwrap();
+    let mut newer = guarantee(0, id);
+    newer.provenance = std::sync::Arc::new(probity::model::provenance::Provenance {
+        engine: "0.2.0".into(),
+        ..(*first.provenance).clone()
+    });
+    assert_eq!(fixture.store.commit(&commit(id, vec![newer])).await.unwrap(), changed(0, 0, 1));
+    assert_eq!(revisions_of(&*fixture.store, &first).await[0].state, first);
+    let old = State { provenance: Default::default(), inputs: None, score: None, ..guarantee(1, id) };
+    fixture.store.commit(&commit(id, vec![old.clone()])).await.unwrap();
+    assert_eq!(revisions_of(&*fixture.store, &old).await[0].state, old);
+}
+
+async fn waivers_are_kept_and_ended_with_their_audit_entries(fixture: &Fixture) {
+    use super::samples::waiver;
+    let store = &fixture.store;
+    let mut everything = waiver("other", "w0");
+    everything.guarantee = None;
+    everything.scope = scope(&[]);
+    everything.to = Some(at("2026-01-03T00:00:00Z"));
+    let (first, second) = (waiver("sla", "w1"), waiver("sla", "w2"));
+    for one in [&second, &everything, &first] {
+        assert!(store.add_waiver(one, &audit(&one.id)).await.unwrap());
+    }
+    let mut rival = waiver("sla", "w1");
+    rival.owner = "mallory".into();
+    assert!(!store.add_waiver(&rival, &audit("rival")).await.unwrap(), "its id is taken");
+    assert_eq!(store.waivers(None).await.unwrap(), [everything, first.clone(), second.clone()]);
+    assert_eq!(store.waivers(Some("sla")).await.unwrap(), [first.clone(), second.clone()]);
+    assert_eq!(store.waivers(Some("none")).await.unwrap(), []);
+
+    let end = async |agreement: &str, id: &str, when: &str| {
+        store.end_waiver(agreement, id, at(when), &audit("end")).await.unwrap()
+    };
+    assert!(!end("sla", "w0", "2026-01-02T00:00:00Z").await, "it is another agreement's");
+    assert!(!end("sla", "w1", "2026-02-01T00:00:00.000001Z").await, "it has expired by then");
+    assert!(end("sla", "w1", "2026-01-02T00:00:00Z").await);
+    assert!(!end("sla", "w1", "2026-01-02T00:00:01Z").await, "it has ended");
+    let ended = probity::model::waiver::Waiver { ended_at: Some(at("2026-01-02T00:00:00Z")), ..first };
+    assert_eq!(store.waivers(Some("sla")).await.unwrap(), [ended, second]);
+    let subjects: Vec<String> =
+        store.audit_entries(&PageRequest::default()).await.unwrap().items.into_iter().map(|e| e.subject).collect();
+    assert_eq!(subjects, ["end", "w1", "w0", "w2"]);
 }
 
 async fn all(store: &dyn Store, query: &StateQuery) -> Vec<State> {
@@ -147,7 +292,7 @@ async fn every_part_of_the_content_counts(fixture: &Fixture) {
     let mut state = guarantee(0, id);
     state.provisional = true;
     assert_eq!(store.commit(&commit(id, vec![state.clone()])).await.unwrap(), changed(1, 0, 0));
-    let changes: [fn(&mut State); 14] = [
+    let changes: [fn(&mut State); 19] = [
         |s| s.verdict = Some(Verdict::Unknown),
         |s| s.value = None,
         |s| s.value = Some(0.0),
@@ -162,12 +307,20 @@ async fn every_part_of_the_content_counts(fixture: &Fixture) {
         |s| s.evidence.clear(),
         |s| s.provisional = false,
         |s| s.agreement_version.push('!'),
+        |s| s.score = probity::model::score::Score::new(-9, 31),
+        |s| s.score = None,
+        |s| s.penalties.clear(),
+        |s| s.rewards = [("bonus".to_owned(), None)].into(),
+        |s| {
+            let waived = super::samples::waived(0, s.run);
+            (s.verdict, s.waiver) = (waived.verdict, waived.waiver);
+        },
     ];
     for (n, change) in changes.into_iter().enumerate() {
         change(&mut state);
         assert_eq!(store.commit(&commit(id, vec![state.clone()])).await.unwrap(), changed(0, 1, 0), "change {n}");
     }
-    assert_eq!(revisions_of(&**store, &state).await.len(), 15);
+    assert_eq!(revisions_of(&**store, &state).await.len(), 20);
 }
 
 /// An evaluation of the open window that was slow, and is stored after the window has closed and been judged.

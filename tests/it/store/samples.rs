@@ -1,10 +1,15 @@
 //! States, runs and commits to store.
 
+use std::sync::Arc;
+
 use jiff::{Timestamp, ToSpan};
 use probity::model::RunId;
 use probity::model::call::{Bounds, CallRecord, Export, HostCall, Outcome};
+use probity::model::provenance::{Digest, Provenance};
 use probity::model::run::{RunRecord, RunState, TraceStep, Trigger};
+use probity::model::score::Score;
 use probity::model::state::{Coverage, Evidence, Scope, State, StateKind, Verdict, Window};
+use probity::model::waiver::{AppliedWaiver, Origin, Waiver};
 use probity::store::{AuditEntry, Commit};
 use serde_json::json;
 
@@ -33,6 +38,7 @@ pub fn guarantee(n: i64, run: RunId) -> State {
         window: hour(n),
         verdict: Some(Verdict::Violated),
         value: Some(0.1 + 0.2),
+        score: Score::new(-9, 30),
         values: [("p99".to_owned(), Some(0.1 + 0.2)), ("lost".to_owned(), None)].into(),
         reason: "p99 = 0.30000000000000004, and lost is missing".into(),
         coverage: Some(Coverage { seen: 9, expected: 12 }),
@@ -43,8 +49,55 @@ pub fn guarantee(n: i64, run: RunId) -> State {
             data: json!({"z": [1, 2.5, -1e-7, null], "a": {"text": "täglich\n\"x\"\\u0000"}, "big": u64::MAX}),
         }],
         provisional: false,
+        penalties: [("fee".to_owned(), Some(-2.5)), ("points".to_owned(), None)].into(),
+        rewards: [("bonus".to_owned(), Some(0.0))].into(),
+        waiver: None,
         agreement_version: "5e884898".into(),
+        inputs: Some(Digest([7; 32])),
+        provenance: Arc::new(Provenance {
+            engine: "0.1.0".into(),
+            time_zones: "2025b".into(),
+            flows: Some("3f2a".into()),
+            plugins: [("scores".to_owned(), "sha256:5e88".to_owned())].into(),
+        }),
         run,
+    }
+}
+
+/// The verdict of [`guarantee`] under a waiver.
+pub fn waived(n: i64, run: RunId) -> State {
+    let state = guarantee(n, run);
+    State {
+        verdict: Some(Verdict::Waived),
+        penalties: [("fee".to_owned(), Some(0.0)), ("points".to_owned(), Some(0.0))].into(),
+        waiver: Some(Box::new(AppliedWaiver {
+            id: "w1".into(),
+            reason: "moved to l'été \"house\"".into(),
+            owner: "ana".into(),
+            expires: at("2026-02-01T00:00:00Z"),
+            verdict: Verdict::Violated,
+            penalties: state.penalties.clone(),
+        })),
+        ..state
+    }
+}
+
+/// A stored waiver for team blue in all of January.
+pub fn waiver(agreement: &str, id: &str) -> Waiver {
+    Waiver {
+        id: id.into(),
+        agreement: agreement.into(),
+        guarantee: Some("fast".into()),
+        scope: scope(&[("team", "blue")]),
+        reason: "moving house".into(),
+        owner: "ana".into(),
+        from: at("2026-01-01T00:00:00Z"),
+        to: None,
+        expires: at("2026-02-01T00:00:00.000001Z"),
+        ended_at: None,
+        origin: Origin::Stored,
+        created_by: "bea".into(),
+        created_at: Some(at("2026-01-01T00:00:03Z")),
     }
 }
 
