@@ -69,7 +69,8 @@ async fn in_database(url: &str, count: usize) -> Result<Value> {
     let plugins = app::plugins::none(&config, &surroundings.net, &surroundings.clock);
     let engine = app::engine(&config, surroundings, &plugins);
     let services = HashMap::from([("bench".to_string(), Service::InProcess(collector()))]);
-    let evaluator = app::evaluator(&config, &engine, &store, agreements.clone(), services);
+    let evaluator =
+        app::evaluator(&config, &engine, &store, probity::registry::Agreements::fixed(agreements.clone()), services);
     let (started, cpu) = (Instant::now(), cpu_s());
     let mut stored = stream::iter(agreements)
         .map(|agreement| {

@@ -50,6 +50,7 @@ pub struct Config {
     pub net: Net,
     pub collectors: Collectors,
     pub schedule: Schedule,
+    pub registry: Registry,
     pub store: Store,
     pub plugins: Plugins,
     pub log: Log,
@@ -111,6 +112,14 @@ pub struct Schedule {
     pub provisional_ms: u64,
     pub first_windows_max: usize,
     pub windows_max: usize,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Registry {
+    pub watch_ms: u64,
+    pub poll_ms: u64,
+    pub request_ms_max: u64,
+    pub start_ms_max: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -8,8 +8,8 @@
 //! | 1 | `expr` objectives, `cron` firings, `regexp` JavaScript's regular expressions: pure |
 //! | 2 | `flow` Node-RED files to plans, `agreement` windows and verdicts: pure |
 //! | 3 | `clock`, `net` |
-//! | 4 | `store`, `registry` |
-//! | 5 | `runtime` runs plans |
+//! | 4 | `store` |
+//! | 5 | `runtime` runs plans, `registry` where agreements come from |
 //! | 6 | `plugin` nodes from outside, sandboxed WASM |
 //! | 7 | `nodes` builtin nodes |
 //! | 8 | `evaluate` the one evaluation path |
@@ -31,9 +31,9 @@ pub mod flow;
 pub mod clock;
 pub mod net;
 
-pub mod registry;
 pub mod store;
 
+pub mod registry;
 pub mod runtime;
 
 pub mod plugin;

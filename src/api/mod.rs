@@ -32,14 +32,13 @@ use std::sync::Arc;
 use axum::Router;
 use jiff::Timestamp;
 
+pub use crate::registry::Snapshot as LoadedAgreements;
 pub use auth::{AuthOptions, check_exposure, check_exposure_apart};
 pub use error::ApiError;
 pub use metrics::Observed;
 pub use serve::{own_root, serve, serve_apart};
 
 use crate::clock::Clock;
-use crate::model::Diagnostic;
-use crate::model::agreement::Agreement;
 use crate::plugin::Plugins;
 use crate::plugin::desk::Desk;
 use crate::runtime::Engine;
@@ -90,15 +89,6 @@ impl Default for ApiOptions {
     }
 }
 
-/// The agreements that are loaded, and what is wrong with those that are not.
-#[derive(Clone, Debug, Default)]
-pub struct LoadedAgreements {
-    /// In alphabetical order of their ids.
-    pub agreements: Vec<Arc<Agreement>>,
-    /// Of all documents, usable or not; `file` equals [`Agreement::source`].
-    pub diagnostics: Vec<Diagnostic>,
-}
-
 /// A schedule as the API shows it.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct ScheduleView {
@@ -121,7 +111,7 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     pub evaluate: Arc<dyn EvaluateAgreement>,
     /// The agreements loaded now.
-    pub agreements: Box<dyn Fn() -> LoadedAgreements + Send + Sync>,
+    pub agreements: Box<dyn Fn() -> Arc<LoadedAgreements> + Send + Sync>,
     /// The schedules in force now.
     pub schedules: Box<dyn Fn() -> Vec<ScheduleView> + Send + Sync>,
     pub plugins: Arc<Plugins>,

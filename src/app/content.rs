@@ -2,15 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use async_trait::async_trait;
 use include_dir::{Dir, include_dir};
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::model::Diagnostic;
-use crate::model::agreement::Agreement;
 use crate::model::flow::FlowFile;
-use crate::{agreement, flow, registry};
+use crate::net::Net;
+use crate::registry::{Agreements, Document, FolderSource, Found, Source, SourceError, Times};
+use crate::{flow, registry};
 
 static FLOWS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/flows");
 static AGREEMENTS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/agreements");
@@ -32,17 +36,6 @@ pub fn shipped_flows() -> String {
     let mut text = serde_json::to_string_pretty(&entries).expect("JSON prints");
     text.push('\n');
     text
-}
-
-/// The shipped agreements.
-pub fn shipped_agreements() -> Content<Vec<Agreement>> {
-    let mut content = Content { loaded: Vec::new(), diagnostics: Vec::new() };
-    for (name, text) in shipped(&AGREEMENTS) {
-        let (loaded, diagnostics) = agreement::load(text, &format!("shipped/{name}"));
-        content.loaded.extend(loaded);
-        content.diagnostics.extend(diagnostics);
-    }
-    content
 }
 
 fn shipped(dir: &'static Dir<'static>) -> Vec<(&'static str, &'static str)> {
@@ -109,43 +102,67 @@ pub fn read_flows(path: &Path) -> Result<Content<FlowFile>> {
     Ok(Content { loaded, diagnostics })
 }
 
-/// The configured agreements. Without configuration the shipped ones, or none when flows are given.
-pub fn load_agreements(config: &Config) -> Result<Content<Vec<Arc<Agreement>>>> {
-    let sources = match (config.agreements.as_str(), config.flows.as_str()) {
+/// The configured sources of agreements, in order. Without configuration the shipped ones, or none when flows are given.
+///
+/// # Errors
+/// An address that is none, and a folder or file that is not there.
+pub fn sources(config: &Config, net: &Arc<Net>) -> Result<Vec<Box<dyn Source>>> {
+    let configured = match (config.agreements.as_str(), config.flows.as_str()) {
         ("", "") => "shipped",
         ("", _) => "",
         (sources, _) => sources,
     };
-    let mut content: Content<Vec<Arc<Agreement>>> = Content { loaded: Vec::new(), diagnostics: Vec::new() };
-    for source in sources.split(',').map(str::trim).filter(|s| !s.is_empty()) {
-        let (loaded, diagnostics) = match source {
-            "shipped" => {
-                let shipped = shipped_agreements();
-                (shipped.loaded, shipped.diagnostics)
-            }
+    let times = Times {
+        watch: Duration::from_millis(config.registry.watch_ms.max(10)),
+        poll: Duration::from_millis(config.registry.poll_ms.max(10)),
+        request: Duration::from_millis(config.registry.request_ms_max),
+    };
+    let mut sources: Vec<Box<dyn Source>> = Vec::new();
+    for source in registry::addresses(configured) {
+        sources.push(match source.as_str() {
+            "shipped" => Box::new(Shipped),
             url if url.contains("://") => {
-                bail!("agreements: \"{url}\": this release reads agreements from a folder or file, or \"shipped\"")
+                registry::remote(url, net, times).map_err(|problem| anyhow::anyhow!("agreements: {problem}"))?
             }
-            path => {
-                if !Path::new(path).exists() {
-                    bail!("agreements: there is no file or folder {path}");
-                }
-                registry::load_folder(Path::new(path))
-            }
-        };
-        content.diagnostics.extend(diagnostics);
-        for agreement in loaded {
-            if content.loaded.iter().any(|a| a.id == agreement.id) {
-                let message = format!("another agreement has the id \"{}\"; this one is left out", agreement.id);
-                content
-                    .diagnostics
-                    .push(Diagnostic::error("duplicate-agreement", "$.id", message).in_file(agreement.source.clone()));
-            } else {
-                content.loaded.push(Arc::new(agreement));
-            }
-        }
+            path if !Path::new(path).exists() => bail!("agreements: there is no file or folder {path}"),
+            path => Box::new(FolderSource::new(path.into(), times.watch)),
+        });
     }
-    Ok(content)
+    Ok(sources)
+}
+
+/// The configured agreements, read once.
+///
+/// # Errors
+/// Sources that are not there or do not answer.
+pub async fn load_agreements(config: &Config, net: &Arc<Net>) -> Result<Arc<Agreements>> {
+    Ok(registry::read_once(Clock::System, sources(config, net)?).await?)
+}
+
+/// The agreements in the binary, as a source that never changes.
+struct Shipped;
+
+#[async_trait]
+impl Source for Shipped {
+    fn name(&self) -> String {
+        "shipped".into()
+    }
+
+    fn kind(&self) -> &'static str {
+        "shipped"
+    }
+
+    async fn read(&mut self) -> Result<Option<Found>, SourceError> {
+        let read = |(name, text): (&str, &str)| {
+            let source = format!("shipped/{name}");
+            Document::of_text(&source, &source, text)
+        };
+        Ok(Some(Found { documents: shipped(&AGREEMENTS).into_iter().map(read).collect(), ..Found::default() }))
+    }
+
+    async fn changed(&mut self, _clock: &Clock) {
+        std::future::pending().await
+    }
 }
 
 /// Writes a file so that it is there whole or not at all: temporary file, fsync, rename.

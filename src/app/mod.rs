@@ -12,17 +12,17 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-pub use content::{Content, load_agreements, load_flows, read_flows, shipped_agreements, shipped_flows, usable};
+pub use content::{Content, load_agreements, load_flows, read_flows, shipped_flows, sources, usable};
 pub use serve::serve;
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::evaluate::{self, Evaluator, Service};
-use crate::model::agreement::Agreement;
 use crate::model::flow::{FlowFile, Plan};
 use crate::model::{Diagnostic, Severity};
 use crate::net::{Net, NetOptions};
 use crate::plugin::Plugins;
+use crate::registry::Agreements;
 use crate::runtime::services::Observer;
 use crate::runtime::{Engine, Limits, Services};
 use crate::store::{Store, StoreOptions};
@@ -124,7 +124,7 @@ pub fn evaluator(
     config: &Config,
     engine: &Arc<Engine>,
     store: &Arc<dyn Store>,
-    agreements: Vec<Arc<Agreement>>,
+    agreements: Arc<Agreements>,
     in_process: HashMap<String, Service>,
 ) -> Arc<Evaluator> {
     let mut services = in_process;

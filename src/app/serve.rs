@@ -10,9 +10,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::{Surroundings, content, engine, evaluator, make_data_dir, net, open_store, plan, report};
-use crate::api::{self, Api, ApiOptions, LoadedAgreements, Observed, Parts, ScheduleView};
+use crate::api::{self, Api, ApiOptions, Observed, Parts, ScheduleView};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::registry::{self, Agreements, Source, StoredSource};
 use crate::schedule::{Options, Scheduler};
 
 /// Serves until `stop` resolves, then drains: no new calls, open runs get `shutdown_ms_max`, results are written.
@@ -46,13 +47,19 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     }
     let clock = Clock::System;
     let surroundings = Surroundings { clock: clock.clone(), net: net(&config)?, store: store.clone(), observer: None };
+    let configured = content::sources(&config, &surroundings.net)?;
     let flows = content::load_flows(&config, true)?;
     report(&flows.diagnostics);
     let (plugins, followed) = super::plugins::start_followed(&config, &surroundings.net, &clock, &flows.loaded).await;
     let engine = engine(&config, surroundings, &plugins);
-    let agreements = content::load_agreements(&config)?;
-    report(&agreements.diagnostics);
-    let evaluator = evaluator(&config, &engine, &store, agreements.loaded.clone(), Default::default());
+    let agreements = Agreements::new(clock.clone(), Some(store.clone()));
+    // What users put by the API counts before what is read elsewhere.
+    let watch = Duration::from_millis(config.registry.watch_ms.max(10));
+    let mut sources: Vec<Box<dyn Source>> = vec![Box::new(StoredSource::new(&agreements, store.clone(), watch))];
+    sources.extend(configured);
+    let following = tokio::spawn(registry::follow(&agreements, sources).run());
+    agreements.started(Duration::from_millis(config.registry.start_ms_max)).await;
+    let evaluator = evaluator(&config, &engine, &store, agreements.clone(), Default::default());
     let deployed = engine.deploy(plan(&engine, &flows.loaded));
     report(&deployed.plan.diagnostics);
     report(&deployed.diagnostics);
@@ -65,12 +72,14 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
         tracing::error!("{problem}");
     }
     let scheduler = Arc::new(scheduler);
-    let loaded = LoadedAgreements { agreements: sorted(agreements.loaded), diagnostics: agreements.diagnostics };
     let parts = Parts {
         engine: engine.clone(),
         store: store.clone(),
         evaluate: evaluator.clone(),
-        agreements: Box::new(move || loaded.clone()),
+        agreements: {
+            let agreements = agreements.clone();
+            Box::new(move || agreements.snapshot())
+        },
         schedules: {
             let (scheduler, clock) = (scheduler.clone(), clock.clone());
             Box::new(move || scheduler.list(clock.now()).into_iter().map(view).collect())
@@ -135,13 +144,14 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     };
     tracing::info!(
         address = %config.listen, store = store.describe(), flows = deployed.plan.flows.len(),
-        agreements = evaluator.agreements.len(), started_ms = started.elapsed().as_millis() as u64,
+        agreements = agreements.snapshot().agreements.len(), started_ms = started.elapsed().as_millis() as u64,
         "Probity is ready: {}/probity/", super::base_url(config.listen)
     );
     stop.await;
     tracing::info!("stopping; open runs get {} ms", config.shutdown_ms_max);
     let grace = Duration::from_millis(config.shutdown_ms_max);
     watched.abort();
+    following.abort();
     stopping.send_replace(true);
     let (cut, ..) = tokio::join!(
         engine.drain(grace),
@@ -194,14 +204,6 @@ async fn bounded(clock: &Clock, grace: Duration, task: tokio::task::JoinHandle<(
         },
         () = clock.sleep(grace) => abort.abort(),
     }
-}
-
-fn sorted<T>(mut agreements: Vec<Arc<T>>) -> Vec<Arc<T>>
-where
-    T: std::borrow::Borrow<crate::model::agreement::Agreement>,
-{
-    agreements.sort_by(|a, b| (**a).borrow().id.cmp(&(**b).borrow().id));
-    agreements
 }
 
 fn view(schedule: crate::schedule::ScheduleView) -> ScheduleView {

@@ -16,6 +16,7 @@ use crate::model::agreement::Agreement;
 use crate::model::run::Trigger;
 use crate::model::state::Verdict;
 use crate::model::{Diagnostic, Severity};
+use crate::registry::Agreements;
 
 #[derive(Args)]
 pub(super) struct EvaluateArgs {
@@ -71,8 +72,9 @@ fn show(args: &EvaluateArgs, evaluation: &Evaluation) -> ExitCode {
 }
 
 async fn evaluate_once(args: &EvaluateArgs, config: &Config) -> Result<Evaluation, ExitCode> {
-    let configured = app::load_agreements(config).map_err(|e| usage(&format!("{e:#}")))?;
-    let (agreement, agreements) = find(args, configured.loaded)?;
+    let net = app::net(config).map_err(|e| usage(&format!("{e:#}")))?;
+    let configured = app::load_agreements(config, &net).await.map_err(|e| usage(&format!("{e:#}")))?;
+    let (agreement, agreements) = find(args, configured.snapshot().agreements.clone())?;
     let flows = app::load_flows(config, false).map_err(|e| usage(&format!("{e:#}")))?;
     let store = if args.store {
         app::make_data_dir(&config.data_dir).map_err(|e| usage(&format!("{e:#}")))?;
@@ -82,7 +84,6 @@ async fn evaluate_once(args: &EvaluateArgs, config: &Config) -> Result<Evaluatio
     } else {
         crate::store::open("memory:", &Default::default()).await.map_err(|e| usage(&e.to_string()))?
     };
-    let net = app::net(config).map_err(|e| usage(&format!("{e:#}")))?;
     let clock = Clock::System;
     let windows = windows(args, &agreement, clock.now()).map_err(|e| usage(&e))?;
     let surroundings = Surroundings { clock, net, store: store.clone(), observer: None };
@@ -90,7 +91,7 @@ async fn evaluate_once(args: &EvaluateArgs, config: &Config) -> Result<Evaluatio
     let engine = app::engine(config, surroundings, &plugins);
     // Injections and schedules belong to the server; here they would act beside it.
     engine.deploy_idle(app::plan(&engine, &flows.loaded));
-    let evaluator = app::evaluator(config, &engine, &store, agreements, Default::default());
+    let evaluator = app::evaluator(config, &engine, &store, Agreements::fixed(agreements), Default::default());
     let request = Request {
         agreement,
         windows,

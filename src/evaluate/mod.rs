@@ -26,6 +26,7 @@ use crate::model::RunId;
 use crate::model::agreement::Agreement;
 use crate::model::run::{RunError, RunRecord, RunState, TraceStep, Trigger};
 use crate::model::state::{Sample, State, StateKind, Verdict, Window};
+use crate::registry::Agreements;
 use crate::runtime::Engine;
 use crate::runtime::services::{EvaluateAgreement, EvaluateRequest};
 use crate::store::{AuditEntry, ClaimKey, Commit, Committed, PageRequest, StateQuery, Store, StoreError};
@@ -111,7 +112,8 @@ pub enum EvaluateError {
 pub struct Evaluator {
     pub engine: Arc<Engine>,
     pub store: Arc<dyn Store>,
-    pub agreements: Vec<Arc<Agreement>>,
+    /// The live set; an evaluation keeps the version it began with.
+    pub agreements: Arc<Agreements>,
     /// By infrastructure path.
     pub services: HashMap<String, Service>,
     pub options: Options,
@@ -125,7 +127,7 @@ impl Evaluator {
     pub fn new(
         engine: Arc<Engine>,
         store: Arc<dyn Store>,
-        agreements: Vec<Arc<Agreement>>,
+        agreements: Arc<Agreements>,
         services: HashMap<String, Service>,
         options: Options,
     ) -> Self {
@@ -142,9 +144,10 @@ impl Evaluator {
 
     /// The agreement of this id.
     pub fn agreement(&self, id: &str) -> Result<Arc<Agreement>, EvaluateError> {
-        self.agreements.iter().find(|a| a.id == id).cloned().ok_or_else(|| EvaluateError::UnknownAgreement {
+        let loaded = self.agreements.snapshot();
+        loaded.get(id).cloned().ok_or_else(|| EvaluateError::UnknownAgreement {
             id: id.into(),
-            hint: did_you_mean(id, self.agreements.iter().map(|a| a.id.as_str())),
+            hint: did_you_mean(id, loaded.agreements.iter().map(|a| a.id.as_str())),
         })
     }
 

@@ -1,49 +1,91 @@
 //! Agreements as files: `*.json`, `*.yaml` and `*.yml` of one folder (not of its subfolders), or a single file.
 //! What ends in `.test.yaml` belongs to `probity test`.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
-use crate::agreement;
+use async_trait::async_trait;
+
+use super::document::{Document, Found, Known};
+use super::live::{Agreements, Snapshot};
+use super::source::{Source, SourceError};
 use crate::agreement::load::BYTES_MAX;
-use crate::model::agreement::Agreement;
+use crate::clock::Clock;
 use crate::model::diagnostic::Diagnostic;
 
-/// Loads every agreement of a folder, or the one file given, in order of file names. A file that cannot be used is
-/// reported and the others load; of two with one id the first counts and the second is reported.
-pub fn load_folder(path: &Path) -> (Vec<Agreement>, Vec<Diagnostic>) {
-    let mut problems = Vec::new();
-    let files = match files(path) {
-        Ok(files) => files,
-        Err(problem) => return (Vec::new(), vec![*problem]),
+/// Loads every agreement of a folder, or the one file given. A file that cannot be used is reported and the others
+/// load; of two with one id the first by file name counts and the second is reported.
+pub fn load_folder(path: &Path) -> Snapshot {
+    let found = match files(path) {
+        Ok(files) => Found { documents: documents(&files, &mut Known::default()), ..Found::default() },
+        Err(problem) => Found { diagnostics: vec![*problem], ..Found::default() },
     };
-    let mut agreements = Vec::new();
-    let mut seen: BTreeMap<String, String> = BTreeMap::new();
-    for file in files {
+    let set = Agreements::new(Clock::System, None);
+    let index = set.add_source(&path.display().to_string(), "folder");
+    set.found(index, found);
+    (*set.snapshot()).clone()
+}
+
+fn documents(files: &[PathBuf], known: &mut Known) -> Vec<Document> {
+    let read = |file: &PathBuf| {
         let name = file.display().to_string();
-        let (agreement, found) = match read(&file) {
-            Ok(text) => agreement::load(&text, &name),
-            Err(problem) => (None, vec![problem.in_file(&name)]),
-        };
-        problems.extend(found);
-        let Some(agreement) = agreement else { continue };
-        if let Some(first) = seen.get(&agreement.id) {
-            problems.push(
-                Diagnostic::error(
-                    "duplicate-agreement",
-                    "$.id",
-                    format!("{first} is also called \"{}\"", agreement.id),
-                )
-                .expected("an id that no other agreement has")
-                .hint("rename one of the two, or remove it; the first one is used")
-                .in_file(&name),
-            );
-            continue;
+        match read(file) {
+            Ok(text) => known.get(&name, text.as_bytes(), || Document::of_text(&name, &name, &text)),
+            Err(problem) => Document::unreadable(&name, &name, *problem),
         }
-        seen.insert(agreement.id.clone(), name);
-        agreements.push(agreement);
+    };
+    let documents: Vec<Document> = files.iter().map(read).collect();
+    known.retain(&documents);
+    documents
+}
+
+/// What shows that a file has changed.
+type Look = Vec<(PathBuf, Option<SystemTime>, u64)>;
+
+/// A folder or file that is looked at again and again.
+pub struct FolderSource {
+    path: PathBuf,
+    watch: Duration,
+    seen: Option<Look>,
+    known: Known,
+}
+
+impl FolderSource {
+    pub fn new(path: PathBuf, watch: Duration) -> FolderSource {
+        FolderSource { path, watch, seen: None, known: Known::default() }
     }
-    (agreements, problems)
+}
+
+#[async_trait]
+impl Source for FolderSource {
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn kind(&self) -> &'static str {
+        "folder"
+    }
+
+    async fn read(&mut self) -> Result<Option<Found>, SourceError> {
+        let files = files(&self.path).map_err(|problem| SourceError(problem.message))?;
+        // Looked at before they are read: a file that changes meanwhile is read again.
+        let look = files
+            .iter()
+            .filter_map(|file| {
+                let about = file.metadata().ok()?;
+                Some((file.clone(), about.modified().ok(), about.len()))
+            })
+            .collect();
+        if self.seen.as_ref() == Some(&look) {
+            return Ok(None);
+        }
+        self.seen = Some(look);
+        Ok(Some(Found { documents: documents(&files, &mut self.known), ..Found::default() }))
+    }
+
+    async fn changed(&mut self, clock: &Clock) {
+        clock.sleep(self.watch).await;
+    }
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Box<Diagnostic> {
@@ -121,7 +163,7 @@ mod tests {
                 ("notes.txt", "nothing"),
             ],
         );
-        let (agreements, problems) = load_folder(&path);
+        let Snapshot { agreements, diagnostics: problems, .. } = load_folder(&path);
         assert_eq!(agreements.iter().map(|a| a.id.as_str()).collect::<Vec<_>>(), ["a", "c"]);
         let codes: Vec<_> = problems.iter().map(|p| (p.code.as_str(), p.file.ends_with("b.json"))).collect();
         assert_eq!(codes, [("not-json", true), ("duplicate-agreement", false)]);
@@ -132,9 +174,9 @@ mod tests {
     #[test]
     fn a_single_file_and_a_missing_one() {
         let path = folder("single", &[("a.yaml", &document("a"))]);
-        let (agreements, problems) = load_folder(&path.join("a.yaml"));
+        let Snapshot { agreements, diagnostics: problems, .. } = load_folder(&path.join("a.yaml"));
         assert_eq!((agreements.len(), problems), (1, vec![]));
-        let (agreements, problems) = load_folder(&path.join("nothing"));
+        let Snapshot { agreements, diagnostics: problems, .. } = load_folder(&path.join("nothing"));
         assert!(agreements.is_empty());
         assert_eq!(problems[0].code, "unreadable");
         std::fs::remove_dir_all(path).unwrap();

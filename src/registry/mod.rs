@@ -1,5 +1,18 @@
-//! Floor 4: where agreements come from. In this release a folder; the only module that reads them from outside.
+//! Floor 5: where agreements come from, and the one live set of them that everybody reads. A source is read again
+//! when it changes; what is wrong with a document is said beside the last good version of it, which goes on.
 
+mod document;
 mod folder;
+mod live;
+mod put;
+mod remote;
+mod source;
+mod stored;
 
-pub use folder::load_folder;
+pub use document::{Document, Found};
+pub use folder::{FolderSource, load_folder};
+pub use live::{Agreements, Snapshot, SourceReport, SourceState, Template};
+pub use put::{PutError, PutOutcome};
+pub use remote::remote;
+pub use source::{Followed, Source, SourceError, Times, addresses, follow, read_once};
+pub use stored::{STORED, StoredSource};

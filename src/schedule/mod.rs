@@ -7,15 +7,16 @@
 
 mod due;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{RwLock, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::evaluate::{Evaluator, Request, Windows};
@@ -23,6 +24,7 @@ use crate::model::agreement::Agreement;
 use crate::model::flow::NodeIndex;
 use crate::model::run::Trigger;
 use crate::model::{Msg, Object};
+use crate::registry::Snapshot;
 use crate::runtime::engine::{Opening, Start};
 use crate::runtime::{Deployed, Entry};
 use crate::store::{ClaimKey, Store, StoreError};
@@ -62,12 +64,17 @@ enum How {
 pub struct Scheduler {
     evaluator: Arc<Evaluator>,
     options: Options,
-    schedules: Vec<Arc<Schedule>>,
+    /// Those in force, of agreements first.
+    schedules: ArcSwap<Vec<Arc<Schedule>>>,
     /// What comes due after this instant is fired live; what came due before is caught up.
     since: Timestamp,
     evaluations: Arc<Semaphore>,
     /// True once the scheduler is to stop: nothing is tried again then.
     stopping: watch::Sender<bool>,
+    /// Firings under way, so that none is taken up a second time.
+    under_way: Mutex<HashSet<ClaimKey>>,
+    /// By agreement: firings share its turn; judging again after a change has it alone, and so comes last.
+    turns: Mutex<HashMap<String, Arc<RwLock<()>>>>,
     /// Agreements with a provisional evaluation under way.
     provisional: Mutex<HashSet<String>>,
     /// Firings started, failed, and how late the last one was in milliseconds.
@@ -82,7 +89,7 @@ impl Scheduler {
     pub fn new(evaluator: Arc<Evaluator>, options: Options) -> (Self, Vec<String>) {
         let mut problems = Vec::new();
         let mut schedules = Vec::new();
-        for agreement in &evaluator.agreements {
+        for agreement in &evaluator.agreements.snapshot().agreements {
             schedules.push(Arc::new(of_agreement(agreement, &mut problems)));
         }
         let deployed = evaluator.engine.current();
@@ -104,7 +111,9 @@ impl Scheduler {
             since: evaluator.engine.services.clock.now(),
             evaluator,
             options,
-            schedules,
+            schedules: ArcSwap::from_pointee(schedules),
+            under_way: Mutex::default(),
+            turns: Mutex::default(),
             evaluations: Arc::new(Semaphore::new(PARALLEL_MAX)),
             stopping: watch::Sender::new(false),
             provisional: Mutex::default(),
@@ -117,7 +126,7 @@ impl Scheduler {
 
     /// All schedules with their next firing after `now`.
     pub fn list(&self, now: Timestamp) -> Vec<ScheduleView> {
-        self.schedules.iter().map(|s| s.view(now)).collect()
+        self.schedules.load().iter().map(|s| s.view(now)).collect()
     }
 
     /// Takes up open claims, makes up for missed firings, then fires what comes due until `stop` resolves;
@@ -126,15 +135,23 @@ impl Scheduler {
         let mut tasks = JoinSet::new();
         tokio::pin!(stop);
         let clock = self.evaluator.engine.services.clock.clone();
+        let mut changes = self.evaluator.agreements.subscribe();
+        // What came between the first plan and now.
+        changes.mark_changed();
         tokio::select! {
-            () = self.clone().catch_up(&mut tasks) => {}
+            open = self.clone().catch_up(self.schedules.load_full(), self.since, true) => {
+                for firing in open {
+                    tasks.spawn(firing);
+                }
+            }
             () = &mut stop => return self.finish(tasks).await,
         }
         let mut after = self.since;
         let provisional = Duration::from_millis(self.options.provisional_ms);
         let mut next_provisional = clock.now();
         loop {
-            let due = self.schedules.iter().filter_map(|s| Some((s.next_after(after)?, s))).collect::<Vec<_>>();
+            let schedules = self.schedules.load_full();
+            let due = schedules.iter().filter_map(|s| Some((s.next_after(after)?, s))).collect::<Vec<_>>();
             let mut wake = due.iter().map(|(at, _)| *at).min().unwrap_or(Timestamp::MAX);
             if !provisional.is_zero() {
                 wake = wake.min(next_provisional);
@@ -142,6 +159,12 @@ impl Scheduler {
             tokio::select! {
                 biased;
                 () = &mut stop => break,
+                // The sender lives in the evaluator.
+                _ = changes.changed() => {
+                    let loaded = changes.borrow_and_update().clone();
+                    tasks.spawn(self.clone().replan(&loaded));
+                    continue;
+                }
                 () = clock.sleep_until(wake) => {}
                 Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
             }
@@ -151,7 +174,7 @@ impl Scheduler {
                 tasks.spawn(self.clone().fire(schedule.clone(), at, How::Live));
             }
             if !provisional.is_zero() && wake >= next_provisional {
-                for schedule in &self.schedules {
+                for schedule in schedules.iter() {
                     if let Subject::Windows(agreement) = &schedule.subject {
                         tasks.spawn(self.clone().evaluate_open(agreement.clone()));
                     }
@@ -172,21 +195,67 @@ impl Scheduler {
         while tasks.join_next().await.is_some() {}
     }
 
-    /// What must be done before the clock is followed: open claims, then firings missed since the last claim.
-    async fn catch_up(self: Arc<Self>, tasks: &mut JoinSet<()>) {
+    /// Brings the schedules to the agreements there are now. Gives what is to be done for those that came or changed.
+    fn replan(self: Arc<Self>, loaded: &Snapshot) -> impl Future<Output = ()> + Send + use<> {
+        let old = self.schedules.load_full();
+        let by_id: HashMap<&str, (&Arc<Agreement>, &Arc<Schedule>)> = old
+            .iter()
+            .filter_map(|schedule| match &schedule.subject {
+                Subject::Windows(agreement) | Subject::Cron { agreement, .. } => {
+                    Some((agreement.id.as_str(), (agreement, schedule)))
+                }
+                Subject::Flow { .. } => None,
+            })
+            .collect();
+        let (mut schedules, mut fresh, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+        for agreement in &loaded.agreements {
+            let known = by_id.get(agreement.id.as_str());
+            if let Some((_, schedule)) = known.filter(|(old, _)| Arc::ptr_eq(old, agreement)) {
+                schedules.push((*schedule).clone());
+                continue;
+            }
+            let schedule = Arc::new(of_agreement(agreement, &mut problems));
+            if known.is_none_or(|(old, _)| old.hash != agreement.hash) {
+                fresh.push(schedule.clone());
+            }
+            schedules.push(schedule);
+        }
+        for problem in problems {
+            tracing::error!("{problem}");
+        }
+        schedules.extend(old.iter().filter(|s| matches!(s.subject, Subject::Flow { .. })).cloned());
+        self.schedules.store(Arc::new(schedules));
+        let now = self.evaluator.engine.services.clock.now();
+        async move {
+            if !fresh.is_empty() {
+                join_all(self.catch_up(Arc::new(fresh), now, false).await).await;
+            }
+        }
+    }
+
+    /// What must be done before the clock is followed for these schedules: open claims, then firings missed since the
+    /// last claim.
+    async fn catch_up(
+        self: Arc<Self>,
+        schedules: Arc<Vec<Arc<Schedule>>>,
+        now: Timestamp,
+        all: bool,
+    ) -> Vec<BoxFuture<'static, ()>> {
+        let mut firings: Vec<BoxFuture<'static, ()>> = Vec::new();
         let open = self.with_store(|store| async move { store.open_claims().await }.boxed()).await;
-        let by_id: BTreeMap<&str, &Arc<Schedule>> = self.schedules.iter().map(|s| (s.id.as_str(), s)).collect();
+        let by_id: HashMap<&str, &Arc<Schedule>> = schedules.iter().map(|s| (s.id.as_str(), s)).collect();
         for claim in &open {
             match by_id.get(claim.schedule.as_str()) {
                 Some(schedule) => {
                     tracing::info!(schedule = %claim.schedule, due_at = %claim.due_at, "taking up an unfinished firing");
-                    tasks.spawn(self.clone().fire((*schedule).clone(), claim.due_at, How::Again));
+                    firings.push(self.clone().fire((*schedule).clone(), claim.due_at, How::Again).boxed());
                 }
-                None => tracing::warn!(schedule = %claim.schedule, due_at = %claim.due_at,
-                    "an unfinished firing belongs to no schedule any more"),
+                None if all => tracing::warn!(schedule = %claim.schedule, due_at = %claim.due_at,
+                    "an unfinished firing belongs to no schedule that is loaded"),
+                None => {}
             }
         }
-        for schedule in &self.schedules {
+        for schedule in schedules.iter() {
             let id = schedule.id.clone();
             let last = self
                 .with_store(move |store| {
@@ -194,18 +263,17 @@ impl Scheduler {
                     async move { store.last_claim(&id).await }.boxed()
                 })
                 .await;
-            let missed = schedule.missed(last, self.since);
+            let missed = schedule.missed(last, now);
             if missed.is_empty()
                 && let Subject::Windows(agreement) | Subject::Cron { agreement, .. } = &schedule.subject
                 && self.is_revised(agreement).await
             {
-                tasks.spawn(self.clone().evaluate_again(agreement.clone()));
+                firings.push(self.clone().evaluate_again(agreement.clone(), now).boxed());
             }
             let how = if last.is_none() { How::First } else { How::Missed };
-            for at in missed {
-                tasks.spawn(self.clone().fire(schedule.clone(), at, how));
-            }
+            firings.extend(missed.into_iter().map(|at| self.clone().fire(schedule.clone(), at, how).boxed()));
         }
+        firings
     }
 
     /// Asks the store until it answers.
@@ -230,6 +298,7 @@ impl Scheduler {
     async fn fire(self: Arc<Self>, schedule: Arc<Schedule>, due_at: Timestamp, how: How) {
         let clock = self.evaluator.engine.services.clock.clone();
         let claim = ClaimKey { schedule: schedule.id.clone(), due_at };
+        let Some(_under_way) = UnderWay::begin(&self, &claim) else { return };
         if how != How::Again {
             let (wanted, at) = (claim.clone(), clock.now());
             let ours = self.with_store(move |store| {
@@ -309,7 +378,11 @@ impl Scheduler {
         claim: &ClaimKey,
         how: How,
     ) -> Result<(), String> {
+        let turn = self.turn(&agreement.id);
+        let _shared = turn.read().await;
         let Ok(_permit) = self.evaluations.clone().acquire_owned().await else { return Ok(()) };
+        // What has waited begins with the document as it is now.
+        let agreement = &self.evaluator.agreements.get(&agreement.id).unwrap_or_else(|| agreement.clone());
         let request = Request {
             agreement: agreement.clone(),
             windows: self.windows_due(schedule, agreement, claim.due_at, how).await?,
@@ -373,15 +446,17 @@ impl Scheduler {
 
     /// Judges the last closed windows anew, under the document as it is now; the verdicts said before stay as earlier
     /// revisions.
-    async fn evaluate_again(self: Arc<Self>, agreement: Arc<Agreement>) {
+    async fn evaluate_again(self: Arc<Self>, agreement: Arc<Agreement>, now: Timestamp) {
+        let turn = self.turn(&agreement.id);
+        let _alone = turn.write().await;
         let Ok(_permit) = self.evaluations.clone().acquire_owned().await else { return };
         let id = agreement.id.clone();
         tracing::info!(agreement = %id, "its document has changed; its last closed windows are judged again");
         let request = Request {
             agreement,
-            windows: Windows::LastClosed { at: self.since, count: 1 },
+            windows: Windows::LastClosed { at: now, count: 1 },
             guarantee: None,
-            trigger: Trigger::Cron { schedule: format!("agreement/{id}/revised"), due_at: self.since },
+            trigger: Trigger::Cron { schedule: format!("agreement/{id}/revised"), due_at: now },
             actor: "schedule".into(),
             store: true,
             claim: None,
@@ -390,6 +465,10 @@ impl Scheduler {
             self.failed.fetch_add(1, Ordering::Relaxed);
             tracing::error!(agreement = %id, %error, "its last closed windows could not be judged again");
         }
+    }
+
+    fn turn(&self, agreement: &str) -> Arc<RwLock<()>> {
+        self.turns.lock().unwrap_or_else(|p| p.into_inner()).entry(agreement.to_owned()).or_default().clone()
     }
 
     /// Judges the open windows of an agreement; skipped while the last such evaluation is still under way.
@@ -417,6 +496,25 @@ impl Scheduler {
             }
         }
         self.provisional.lock().unwrap_or_else(|p| p.into_inner()).remove(&id);
+    }
+}
+
+/// A firing under way; no other one of the same claim begins until this is dropped.
+struct UnderWay<'s> {
+    scheduler: &'s Scheduler,
+    claim: ClaimKey,
+}
+
+impl<'s> UnderWay<'s> {
+    fn begin(scheduler: &'s Scheduler, claim: &ClaimKey) -> Option<UnderWay<'s>> {
+        let new = scheduler.under_way.lock().unwrap_or_else(|p| p.into_inner()).insert(claim.clone());
+        new.then(|| UnderWay { scheduler, claim: claim.clone() })
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.scheduler.under_way.lock().unwrap_or_else(|p| p.into_inner()).remove(&self.claim);
     }
 }
 

@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::batch::comes_late;
 use super::cursor::{self, AuditPosition, CorrectionPosition, RunPosition, StatePosition};
 use super::{
-    AuditEntry, ClaimKey, Commit, Committed, Page, PageRequest, RunQuery, StateQuery, Store, StoreError, fingerprint,
-    trigger_kind,
+    AuditEntry, ClaimKey, Commit, Committed, DocumentKind, Page, PageRequest, PutDocument, RunQuery, StateQuery, Store,
+    StoreError, StoredDocument, fingerprint, trigger_kind,
 };
 use crate::model::RunId;
 use crate::model::run::RunRecord;
@@ -32,6 +32,8 @@ struct Contents {
     claims: BTreeMap<ClaimKey, Option<RunId>>,
     /// By agreement and id.
     waivers: BTreeMap<(String, String), Waiver>,
+    documents: BTreeMap<(DocumentKind, String), StoredDocument>,
+    documents_revision: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -274,6 +276,44 @@ impl Store for MemoryStore {
 
     async fn last_claim(&self, schedule: &str) -> Result<Option<Timestamp>, StoreError> {
         Ok(self.contents().claims.keys().filter(|claim| claim.schedule == schedule).map(|claim| claim.due_at).max())
+    }
+
+    async fn documents(&self, kind: DocumentKind) -> Result<Vec<StoredDocument>, StoreError> {
+        let contents = self.contents();
+        Ok(contents.documents.iter().filter(|((of, _), _)| *of == kind).map(|(_, document)| document.clone()).collect())
+    }
+
+    async fn documents_revision(&self) -> Result<i64, StoreError> {
+        Ok(self.contents().documents_revision)
+    }
+
+    async fn put_document(
+        &self,
+        kind: DocumentKind,
+        document: &StoredDocument,
+        only_new: bool,
+        audit: &AuditEntry,
+    ) -> Result<PutDocument, StoreError> {
+        let mut contents = self.contents();
+        let key = (kind, document.id.clone());
+        let replaces = contents.documents.contains_key(&key);
+        if replaces && only_new {
+            return Ok(PutDocument::Exists);
+        }
+        contents.documents.insert(key, document.clone());
+        contents.documents_revision += 1;
+        contents.audit.push(AuditEntry { at: document.put_at, actor: document.put_by.clone(), ..audit.clone() });
+        Ok(if replaces { PutDocument::Replaced } else { PutDocument::Added })
+    }
+
+    async fn remove_document(&self, kind: DocumentKind, id: &str, audit: &AuditEntry) -> Result<bool, StoreError> {
+        let mut contents = self.contents();
+        if contents.documents.remove(&(kind, id.to_owned())).is_none() {
+            return Ok(false);
+        }
+        contents.documents_revision += 1;
+        contents.audit.push(audit.clone());
+        Ok(true)
     }
 
     async fn audit(&self, entry: &AuditEntry) -> Result<(), StoreError> {

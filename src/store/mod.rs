@@ -4,6 +4,7 @@
 
 mod batch;
 mod cursor;
+mod document;
 mod fingerprint;
 mod memory;
 mod postgres;
@@ -15,6 +16,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use document::{DocumentKind, PutDocument, StoredDocument};
 
 use crate::model::run::{RunRecord, RunState};
 use crate::model::state::{Correction, Scope, State, StateKind, StoredState, Verdict};
@@ -325,6 +328,25 @@ pub trait Store: Send + Sync {
 
     /// The newest firing ever claimed of this schedule.
     async fn last_claim(&self, schedule: &str) -> Result<Option<Timestamp>, StoreError>;
+
+    /// The documents of a kind that were put by the API, by id.
+    async fn documents(&self, kind: DocumentKind) -> Result<Vec<StoredDocument>, StoreError>;
+
+    /// A number that is greater after every change of any document than before it; 0 before the first.
+    async fn documents_revision(&self) -> Result<i64, StoreError>;
+
+    /// Stores a document in place of the one of its kind and id, or with `only_new` none if there is one, and the audit
+    /// row of a change, in one transaction.
+    async fn put_document(
+        &self,
+        kind: DocumentKind,
+        document: &StoredDocument,
+        only_new: bool,
+        audit: &AuditEntry,
+    ) -> Result<PutDocument, StoreError>;
+
+    /// Removes a document, and stores the audit row of that; false, and no row, when there is none.
+    async fn remove_document(&self, kind: DocumentKind, id: &str, audit: &AuditEntry) -> Result<bool, StoreError>;
 
     async fn audit(&self, entry: &AuditEntry) -> Result<(), StoreError>;
 

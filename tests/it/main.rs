@@ -16,5 +16,6 @@ mod orders;
 mod plugins;
 mod serve;
 mod shipped;
+mod sources;
 mod store;
 mod tidy;

@@ -46,7 +46,7 @@ pub fn agreements() -> LoadedAgreements {
     });
     let (agreement, problems) = probity::agreement::load_value(document, "agreements/orders.json");
     let agreement = agreement.unwrap_or_else(|| panic!("{problems:#?}"));
-    LoadedAgreements { agreements: vec![Arc::new(agreement)], diagnostics: problems }
+    LoadedAgreements { agreements: vec![Arc::new(agreement)], diagnostics: problems, ..Default::default() }
 }
 
 fn at(text: &str) -> Timestamp {

@@ -277,7 +277,7 @@ fn usage_and_configuration_errors_exit_with_two() {
     }
     let loaded = probity::app::read_flows(&empty).unwrap().diagnostics;
     assert!(loaded[0].to_string().contains(says), "{loaded:?}");
-    let (_, loaded) = probity::registry::load_folder(&empty);
+    let loaded = probity::registry::load_folder(&empty).diagnostics;
     assert!(loaded[0].to_string().contains(says), "{loaded:?}");
     let migrated = probity().args(["migrate", "--database-url", "bogus"]).output().unwrap();
     assert_eq!(migrated.status.code(), Some(2));

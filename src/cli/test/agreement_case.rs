@@ -20,6 +20,7 @@ use crate::evaluate::{InProcess, Request, Service, Windows};
 use crate::model::agreement::{Agreement, Collector};
 use crate::model::run::Trigger;
 use crate::model::state::{Scope, Verdict};
+use crate::registry::Agreements;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,7 +81,8 @@ pub(super) async fn run(
         engine.deploy_idle(app::plan(&engine, &loaded));
     }
     let store = crate::store::open("memory:", &Default::default()).await.map_err(|e| e.to_string())?;
-    let evaluator = app::evaluator(&Config::defaults(), &engine, &store, vec![agreement.clone()], services);
+    let evaluator =
+        app::evaluator(&Config::defaults(), &engine, &store, Agreements::fixed([agreement.clone()]), services);
     let windows = match (&case.range, case.last_closed) {
         (Some(range), None) => Windows::Overlapping { from: range.from, to: range.to },
         (None, count) => Windows::LastClosed { at: now, count: count.unwrap_or(1) },

@@ -1,6 +1,7 @@
 //! The store in Postgres: schema `probity`, set-based statements, one transaction a commit.
 
 mod claims;
+mod documents;
 mod history;
 mod instant;
 mod states;
@@ -16,8 +17,8 @@ use sqlx::{Connection, PgConnection};
 
 use super::batch::{self, Row};
 use super::{
-    AuditEntry, ClaimKey, Commit, Committed, Page, PageRequest, RunQuery, StateQuery, Store, StoreError, StoreOptions,
-    during, without_password,
+    AuditEntry, ClaimKey, Commit, Committed, DocumentKind, Page, PageRequest, PutDocument, RunQuery, StateQuery, Store,
+    StoreError, StoreOptions, StoredDocument, during, without_password,
 };
 use crate::model::RunId;
 use crate::model::run::RunRecord;
@@ -264,6 +265,32 @@ impl Store for PostgresStore {
 
     async fn last_claim(&self, schedule: &str) -> Result<Option<Timestamp>, StoreError> {
         self.within("read the last claim", claims::last(&self.pool, schedule)).await
+    }
+
+    async fn documents(&self, kind: DocumentKind) -> Result<Vec<StoredDocument>, StoreError> {
+        self.within("list documents", documents::list(&self.pool, kind)).await
+    }
+
+    async fn documents_revision(&self) -> Result<i64, StoreError> {
+        self.within("read the revision of documents", documents::revision(&self.pool)).await
+    }
+
+    async fn put_document(
+        &self,
+        kind: DocumentKind,
+        document: &StoredDocument,
+        only_new: bool,
+        audit: &AuditEntry,
+    ) -> Result<PutDocument, StoreError> {
+        let what = "store a document";
+        let put = documents::put(&self.pool, kind, document, only_new, audit);
+        self.within(what, async { put.await.map_err(during(what)) }).await
+    }
+
+    async fn remove_document(&self, kind: DocumentKind, id: &str, audit: &AuditEntry) -> Result<bool, StoreError> {
+        let what = "remove a document";
+        let remove = documents::remove(&self.pool, kind, id, audit);
+        self.within(what, async { remove.await.map_err(during(what)) }).await
     }
 
     async fn audit(&self, entry: &AuditEntry) -> Result<(), StoreError> {

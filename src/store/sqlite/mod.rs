@@ -1,6 +1,7 @@
 //! The store in a SQLite file: one writer, a few readers, WAL, every acknowledged commit synced to the disk.
 
 mod claims;
+mod documents;
 mod history;
 mod states;
 mod waivers;
@@ -15,8 +16,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{Connection, Sqlite, SqliteConnection};
 
 use super::{
-    AuditEntry, ClaimKey, Commit, Committed, Page, PageRequest, RunQuery, StateQuery, Store, StoreError, StoreOptions,
-    batch, during,
+    AuditEntry, ClaimKey, Commit, Committed, DocumentKind, Page, PageRequest, PutDocument, RunQuery, StateQuery, Store,
+    StoreError, StoreOptions, StoredDocument, batch, during,
 };
 use crate::model::RunId;
 use crate::model::run::RunRecord;
@@ -260,6 +261,38 @@ impl Store for SqliteStore {
 
     async fn last_claim(&self, schedule: &str) -> Result<Option<Timestamp>, StoreError> {
         claims::last(&self.readers, schedule).await
+    }
+
+    async fn documents(&self, kind: DocumentKind) -> Result<Vec<StoredDocument>, StoreError> {
+        documents::list(&self.readers, kind).await
+    }
+
+    async fn documents_revision(&self) -> Result<i64, StoreError> {
+        documents::revision(&self.readers).await
+    }
+
+    async fn put_document(
+        &self,
+        kind: DocumentKind,
+        document: &StoredDocument,
+        only_new: bool,
+        audit: &AuditEntry,
+    ) -> Result<PutDocument, StoreError> {
+        let put = async {
+            let mut writer = self.writer.acquire().await?;
+            let done = documents::put(&mut writer, kind, document, only_new, audit).await;
+            release(writer, done).await
+        };
+        put.await.map_err(during("store a document"))
+    }
+
+    async fn remove_document(&self, kind: DocumentKind, id: &str, audit: &AuditEntry) -> Result<bool, StoreError> {
+        let remove = async {
+            let mut writer = self.writer.acquire().await?;
+            let done = documents::remove(&mut writer, kind, id, audit).await;
+            release(writer, done).await
+        };
+        remove.await.map_err(during("remove a document"))
     }
 
     async fn audit(&self, entry: &AuditEntry) -> Result<(), StoreError> {

@@ -10,7 +10,8 @@ use probity::model::run::RunRecord;
 use probity::model::state::{Correction, Scope, StateKind, StoredState};
 use probity::model::waiver::Waiver;
 use probity::store::{
-    AuditEntry, ClaimKey, Commit, Committed, Page, PageRequest, RunQuery, StateQuery, Store, StoreError,
+    AuditEntry, ClaimKey, Commit, Committed, DocumentKind, Page, PageRequest, PutDocument, RunQuery, StateQuery, Store,
+    StoreError, StoredDocument,
 };
 use serde_json::{Value, json};
 
@@ -317,6 +318,24 @@ impl Store for Broken {
         broken()
     }
     async fn last_claim(&self, _: &str) -> Result<Option<Timestamp>, StoreError> {
+        broken()
+    }
+    async fn documents(&self, _: DocumentKind) -> Result<Vec<StoredDocument>, StoreError> {
+        broken()
+    }
+    async fn documents_revision(&self) -> Result<i64, StoreError> {
+        broken()
+    }
+    async fn put_document(
+        &self,
+        _: DocumentKind,
+        _: &StoredDocument,
+        _: bool,
+        _: &AuditEntry,
+    ) -> Result<PutDocument, StoreError> {
+        broken()
+    }
+    async fn remove_document(&self, _: DocumentKind, _: &str, _: &AuditEntry) -> Result<bool, StoreError> {
         broken()
     }
     async fn audit(&self, _: &AuditEntry) -> Result<(), StoreError> {

@@ -17,6 +17,7 @@ use probity::config::Config;
 use probity::evaluate::{Evaluator, InProcess, Service};
 use probity::model::agreement::Agreement;
 use probity::model::state::{StateKind, StoredState};
+use probity::registry::Agreements;
 use probity::store::{PageRequest, StateQuery, Store};
 use serde_json::{Value, json};
 
@@ -99,6 +100,7 @@ pub fn evaluator_of(
     let engine = app::engine(&config, surroundings, &plugins);
     let (flows, _) = probity::flow::load(flows, "test");
     engine.deploy(app::plan(&engine, &flows));
+    let agreements = Agreements::fixed(agreements);
     app::evaluator(&config, &engine, store, agreements, HashMap::from([("test".into(), Service::InProcess(collector))]))
 }
 

@@ -186,7 +186,7 @@ impl Server {
             next_due: Some("2026-03-30T22:00:00Z".parse().unwrap()),
         };
         let schedules = if setup.agreements.agreements.is_empty() { vec![] } else { vec![schedule] };
-        let agreements = setup.agreements;
+        let agreements = Arc::new(setup.agreements);
         let api = Api::new(Parts {
             engine: engine.clone(),
             store: store.clone(),

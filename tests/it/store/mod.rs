@@ -1,7 +1,9 @@
 //! Every store keeps the same promises: one suite, run for memory, SQLite and Postgres.
 
 mod databases;
+#[macro_use]
 mod promises;
+mod documents;
 pub mod samples;
 
 use std::sync::Arc;

@@ -1,0 +1,3 @@
+//! Where agreements come from: what comes, changes, breaks and goes while we run.
+
+mod live;
