@@ -38,6 +38,8 @@ pub(super) struct Schedule {
     pub(super) id: String,
     pub(super) subject: Subject,
     pub(super) catch_up: CatchUp,
+    /// What came due up to this instant is not fired live: it is caught up, or skipped.
+    pub(super) since: Timestamp,
 }
 
 pub(super) enum Subject {
@@ -49,9 +51,10 @@ pub(super) enum Subject {
     Flow { deployed: Arc<Deployed>, node: NodeIndex, cron: Cron, zone: TimeZone },
 }
 
-pub(super) fn of_agreement(agreement: &Arc<Agreement>, problems: &mut Vec<String>) -> Schedule {
+pub(super) fn of_agreement(agreement: &Arc<Agreement>, since: Timestamp, problems: &mut Vec<String>) -> Schedule {
     let id = format!("agreement/{}", agreement.id);
-    let windows = || Schedule { id: id.clone(), subject: Subject::Windows(agreement.clone()), catch_up: CatchUp::Last };
+    let windows =
+        || Schedule { id: id.clone(), subject: Subject::Windows(agreement.clone()), catch_up: CatchUp::Last, since };
     let Some(own) = &agreement.schedule else { return windows() };
     let at = format!("agreement \"{}\": $.context.x-probity.schedule", agreement.id);
     let zone = match &own.time_zone {
@@ -59,9 +62,12 @@ pub(super) fn of_agreement(agreement: &Arc<Agreement>, problems: &mut Vec<String
         Some(name) => TimeZone::get(name).map_err(|e| e.to_string()),
     };
     match (Cron::parse(&own.cron), zone) {
-        (Ok(cron), Ok(zone)) => {
-            Schedule { id, subject: Subject::Cron { agreement: agreement.clone(), cron, zone }, catch_up: own.catch_up }
-        }
+        (Ok(cron), Ok(zone)) => Schedule {
+            id,
+            subject: Subject::Cron { agreement: agreement.clone(), cron, zone },
+            catch_up: own.catch_up,
+            since,
+        },
         (Err(error), _) => {
             problems.push(format!("{at}.cron: {error}; the agreement is evaluated when its windows close"));
             windows()

@@ -89,8 +89,9 @@ impl Scheduler {
     pub fn new(evaluator: Arc<Evaluator>, options: Options) -> (Self, Vec<String>) {
         let mut problems = Vec::new();
         let mut schedules = Vec::new();
+        let since = evaluator.engine.services.clock.now();
         for agreement in &evaluator.agreements.snapshot().agreements {
-            schedules.push(Arc::new(of_agreement(agreement, &mut problems)));
+            schedules.push(Arc::new(of_agreement(agreement, since, &mut problems)));
         }
         let deployed = evaluator.engine.current();
         for (node, entry) in &deployed.schedules {
@@ -104,11 +105,12 @@ impl Scheduler {
                         zone: time_zone.clone(),
                     },
                     catch_up: *catch_up,
+                    since,
                 }));
             }
         }
         let scheduler = Scheduler {
-            since: evaluator.engine.services.clock.now(),
+            since,
             evaluator,
             options,
             schedules: ArcSwap::from_pointee(schedules),
@@ -151,7 +153,7 @@ impl Scheduler {
         let mut next_provisional = clock.now();
         loop {
             let schedules = self.schedules.load_full();
-            let due = schedules.iter().filter_map(|s| Some((s.next_after(after)?, s))).collect::<Vec<_>>();
+            let due = schedules.iter().filter_map(|s| Some((s.next_after(after.max(s.since))?, s))).collect::<Vec<_>>();
             let mut wake = due.iter().map(|(at, _)| *at).min().unwrap_or(Timestamp::MAX);
             if !provisional.is_zero() {
                 wake = wake.min(next_provisional);
@@ -207,6 +209,7 @@ impl Scheduler {
                 Subject::Flow { .. } => None,
             })
             .collect();
+        let now = self.evaluator.engine.services.clock.now();
         let (mut schedules, mut fresh, mut problems) = (Vec::new(), Vec::new(), Vec::new());
         for agreement in &loaded.agreements {
             let known = by_id.get(agreement.id.as_str());
@@ -214,7 +217,9 @@ impl Scheduler {
                 schedules.push((*schedule).clone());
                 continue;
             }
-            let schedule = Arc::new(of_agreement(agreement, &mut problems));
+            // One that goes on as another version misses nothing; one that came begins now.
+            let since = known.map_or(now, |(_, schedule)| schedule.since);
+            let schedule = Arc::new(of_agreement(agreement, since, &mut problems));
             if known.is_none_or(|(old, _)| old.hash != agreement.hash) {
                 fresh.push(schedule.clone());
             }
@@ -225,7 +230,6 @@ impl Scheduler {
         }
         schedules.extend(old.iter().filter(|s| matches!(s.subject, Subject::Flow { .. })).cloned());
         self.schedules.store(Arc::new(schedules));
-        let now = self.evaluator.engine.services.clock.now();
         async move {
             if !fresh.is_empty() {
                 join_all(self.catch_up(Arc::new(fresh), now, false).await).await;
