@@ -15,13 +15,7 @@ const ROUNDS: usize = 5;
 
 fn main() -> Result<()> {
     let (from, to): (Timestamp, Timestamp) = ("2026-01-01T00:00:00Z".parse()?, "2027-01-01T00:00:00Z".parse()?);
-    let spec = WindowSpec {
-        period: Period::Hourly,
-        initial: from,
-        end: None,
-        kind: "static".into(),
-        period_name: "hourly".into(),
-    };
+    let spec = WindowSpec::counted(Period::Hourly, "hourly", from);
     let mut slowest = (0.0, String::new());
     let mut zones = 0;
     for name in jiff::tz::db().available() {

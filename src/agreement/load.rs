@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::calendars::{Calendars, read_calendars};
 use super::collector::canonical;
 use super::document::{Reader, join, parse};
 use super::terms::read_guarantees;
@@ -80,7 +81,8 @@ pub(super) struct Validity {
     pub(super) zone: TimeZone,
     zone_name: String,
     pub(super) from: Timestamp,
-    to: Option<Timestamp>,
+    pub(super) to: Option<Timestamp>,
+    pub(super) calendars: Calendars,
 }
 
 fn read<'d>(reader: &mut Reader<'d>, document: &'d Value) -> Option<Parts> {
@@ -177,7 +179,14 @@ fn read_validity<'d>(reader: &mut Reader<'d>, context: &'d Map<String, Value>) -
                 .hint("leave out \"end\" for an agreement without end"),
         );
     }
-    Some(Validity { zone, zone_name, from: from?, to })
+    let from = from?;
+    // Whether it is an object at all is said where the schedule is read.
+    let ours = reader.field(context, "x-probity", "$.context").and_then(Value::as_object);
+    let calendars = match ours {
+        Some(ours) => read_calendars(reader, ours, "$.context[\"x-probity\"]", &zone, from),
+        None => Calendars::in_zone(zone.clone()),
+    };
+    Some(Validity { zone, zone_name, from, to, calendars })
 }
 
 /// Parts of an agreement that change what is owed but are not computed here: said, not skipped.
@@ -205,7 +214,7 @@ pub(super) fn has_content(value: &Value) -> bool {
 fn read_schedule<'d>(reader: &mut Reader<'d>, context: &'d Map<String, Value>) -> Option<ScheduleOverride> {
     let ours = reader.object(context, "x-probity", "$.context")?;
     let path = "$.context[\"x-probity\"]";
-    reader.unknown_keys(ours, &["schedule"], path);
+    reader.unknown_keys(ours, &["schedule", "calendars", "fiscalYear"], path);
     let schedule = reader.object(ours, "schedule", path)?;
     let path = &join(path, "schedule");
     reader.unknown_keys(schedule, &["cron", "timeZone", "catchUp"], path);

@@ -11,15 +11,20 @@ pub mod load;
 pub mod queries;
 pub mod windows;
 
+mod business;
+mod calendars;
 mod collector;
 mod document;
 mod metrics;
 mod recurrence;
+mod rules;
+mod steps;
 mod terms;
 mod time;
+mod window_spec;
 
 pub use load::{load, load_value};
-pub use time::instant;
+pub use time::{instant, tz_database_version};
 pub use windows::{Calendar, TooManyWindows, WINDOWS_MAX};
 
 #[cfg(test)]

@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
+use super::calendars::Calendars;
 use super::document::{Reader, join};
 use super::load::{Validity, has_content, not_computed};
-use super::time::read_window;
+use super::window_spec::{self, read_window};
 use crate::expr;
 use crate::model::agreement::{Guarantee, Metric, Term};
 use crate::model::diagnostic::Diagnostic;
@@ -20,8 +21,7 @@ type Metrics = BTreeMap<String, Option<Metric>>;
 /// What a term is read against.
 struct Context<'a> {
     metrics: &'a Metrics,
-    zone: TimeZone,
-    valid_from: Timestamp,
+    windows: window_spec::Context<'a>,
 }
 
 pub(super) fn read_guarantees<'d>(
@@ -43,10 +43,14 @@ pub(super) fn read_guarantees<'d>(
         }
     };
     // Without a validity, which is reported already, the rest is still checked.
+    let without_validity = Calendars::in_zone(TimeZone::UTC);
     let context = Context {
         metrics,
-        zone: validity.map_or(TimeZone::UTC, |v| v.zone.clone()),
-        valid_from: validity.map_or(Timestamp::UNIX_EPOCH, |v| v.from),
+        windows: window_spec::Context {
+            valid_from: validity.map_or(Timestamp::UNIX_EPOCH, |v| v.from),
+            valid_to: validity.and_then(|v| v.to),
+            calendars: validity.map_or(&without_validity, |v| &v.calendars),
+        },
     };
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     let mut guarantees = Vec::with_capacity(list.len());
@@ -169,7 +173,7 @@ fn read_term<'d>(
     let scope = read_scope(reader, term, path, dimensions);
     let with = read_with(reader, term, path, context.metrics);
     let objective = read_objective(reader, term, path, context.metrics, with.as_deref());
-    let window = read_window(reader, term, path, &context.zone, context.valid_from);
+    let window = read_window(reader, term, path, &context.windows);
     Some(Term {
         scope: scope?,
         objective: objective?,

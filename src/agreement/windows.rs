@@ -1,19 +1,22 @@
-//! Calendar windows of a term: half-open, counted from `window.initial` in the agreement's zone.
+//! The windows of a term: half-open, in the agreement's zone.
 //!
-//! Boundary *i* is the initial civil time plus *i* periods, always counted from the initial one, so a month that
-//! starts on the 31st ends on the last day of shorter months and comes back to the 31st. A boundary in a gap of the
-//! civil time moves forward by the gap, one that occurs twice means the first. Hours are absolute. Each window ends
-//! where the next one starts; a civil day that a zone skipped (Samoa, 2011-12-30) has no window.
+//! Time is cut into pieces: steps of a period counted from `window.initial` ([`Steps`](super::steps::Steps)), or the
+//! list that recurrence rules gave. A window is its piece; with a business calendar, the open part of it; of a rolling
+//! window, the piece is its last step, and it reaches back from the end of that. Pieces of steps leave no gap and do not
+//! overlap; a civil day that a zone skipped (Samoa, 2011-12-30) has none.
 
-use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use jiff::{Span, Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp, ToSpan};
 
-use crate::model::agreement::{Agreement, Period, WindowSpec};
+use super::business::open_part;
+use super::steps::Steps;
+use crate::model::agreement::{Agreement, Period, Reach, WindowSpec};
 use crate::model::state::Window;
 
 /// Most windows one call gives: over eleven years of hours.
 pub const WINDOWS_MAX: usize = 100_000;
+/// Most pieces without a window that are walked over in search of one: longer than any row of holidays.
+const EMPTY_MAX: usize = 10_000;
 
 /// A range holds more windows than one call may give.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,8 +34,10 @@ pub struct Calendar<'a> {
     valid_from: Timestamp,
     /// Exclusive; the earlier of the validity's and the window's own end.
     valid_to: Option<Timestamp>,
-    start: DateTime,
+    steps: Steps<'a>,
 }
+
+type Bounds = (Timestamp, Timestamp);
 
 impl<'a> Calendar<'a> {
     pub fn of(agreement: &'a Agreement, spec: &'a WindowSpec) -> Self {
@@ -41,27 +46,27 @@ impl<'a> Calendar<'a> {
 
     pub fn new(spec: &'a WindowSpec, zone: &'a TimeZone, valid_from: Timestamp, valid_to: Option<Timestamp>) -> Self {
         let valid_to = [valid_to, spec.end].into_iter().flatten().min();
-        Calendar { spec, zone, valid_from, valid_to, start: zone.to_datetime(spec.initial) }
+        Calendar { spec, zone, valid_from, valid_to, steps: Steps::of(spec, zone) }
     }
 
-    /// Every window that overlaps `[from, to)` and the validity, whole, in order.
+    /// Every window that overlaps `[from, to)` and the validity, whole, in order. A rolling window counts by its last
+    /// step: one of a day gives the windows that end on that day.
     ///
     /// # Errors
     /// When there are more than [`WINDOWS_MAX`].
     pub fn overlapping(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Window>, TooManyWindows> {
-        let from = from.max(self.valid_from);
+        let from = from.max(self.valid_from).max(self.spec.initial);
         let to = self.valid_to.map_or(to, |end| to.min(end));
-        if from >= to || to <= self.spec.initial {
+        if from >= to {
             return Ok(Vec::new());
         }
-        let (Some(first), Some(last)) = (self.index(from.max(self.spec.initial)), self.index_before(to)) else {
-            return Ok(Vec::new());
-        };
+        let Some(last) = self.index_before(to) else { return Ok(Vec::new()) };
+        let first = self.index(from).unwrap_or(0);
         let windows = u64::try_from(last - first + 1).unwrap_or(0);
         if windows > WINDOWS_MAX as u64 {
             return Err(TooManyWindows { windows, period: self.spec.period_name.clone() });
         }
-        Ok(self.expand(first, last))
+        Ok(self.expand(first, last, |piece| piece.1 > from && piece.0 < to))
     }
 
     /// The latest `count` windows that are over at `now`, oldest first.
@@ -69,126 +74,131 @@ impl<'a> Calendar<'a> {
         let count = count.min(WINDOWS_MAX);
         // What starts at or after the end of validity is no window, however late it is.
         let until = self.valid_to.map_or(now, |end| now.min(end));
-        let Some(mut index) = self.index_before(until) else { return Vec::new() };
-        let mut found = Vec::new();
-        while found.len() < count && index >= 0 {
-            match self.window(index) {
-                Some(window) if window.to <= self.valid_from => break,
-                Some(window) if window.to <= now => found.push(window),
-                _ => {}
+        let Some(last) = self.index_before(until) else { return Vec::new() };
+        let (mut found, mut empty) = (Vec::new(), 0);
+        for index in (0..=last).rev() {
+            if found.len() == count || empty == EMPTY_MAX || self.ends_before_validity(index) {
+                break;
             }
-            index -= 1;
+            match self.window(index).filter(|(window, piece)| window.1 <= now && self.is_valid(*piece)) {
+                Some((window, _)) => found.push(self.texts(window)),
+                None => empty += 1,
+            }
         }
         found.reverse();
         found
     }
 
-    /// The window that holds `now`.
+    /// The window that holds `now`; of rolling ones, the next to close.
     pub fn open_at(&self, now: Timestamp) -> Option<Window> {
-        let window = self.window(self.index(now)?)?;
-        let valid = window.to > self.valid_from && self.valid_to.is_none_or(|end| window.from < end);
-        valid.then_some(window)
+        let (window, piece) = self.window(self.index(now)?)?;
+        let holds = window.0 <= now && now < window.1 && self.is_valid(piece);
+        holds.then(|| self.texts(window))
     }
 
     /// When the next window closes, strictly after `now`. `None` when the validity is over.
     pub fn next_close_after(&self, now: Timestamp) -> Option<Timestamp> {
-        let index = self.index(now.max(self.valid_from).max(self.spec.initial))?;
-        let (from, to) = (self.boundary(index)?, self.boundary(index + 1)?);
-        self.valid_to.is_none_or(|end| from < end).then_some(to)
-    }
-
-    /// Window `index`; `None` when it is empty or beyond the calendar.
-    fn window(&self, index: i64) -> Option<Window> {
-        let (from, to) = (self.boundary(index)?, self.boundary(index + 1)?);
-        (from < to).then(|| Window { from, to, from_local: local(from, self.zone), to_local: local(to, self.zone) })
-    }
-
-    fn expand(&self, first: i64, last: i64) -> Vec<Window> {
-        let mut found = Vec::with_capacity(usize::try_from(last - first + 1).unwrap_or(0));
-        let mut start = self.boundary(first).map(|at| (at, local(at, self.zone)));
-        for index in first..=last {
-            let end = self.boundary(index + 1).map(|at| (at, local(at, self.zone)));
-            if let (Some((from, from_local)), Some((to, to_local))) = (start, &end)
-                && from < *to
-            {
-                found.push(Window { from, to: *to, from_local, to_local: to_local.clone() });
+        let from = now.max(self.valid_from).max(self.spec.initial);
+        let first = self.index(from).unwrap_or(0);
+        for index in first..=first.saturating_add(EMPTY_MAX as i64) {
+            let start = self.piece(index)?.0;
+            if self.valid_to.is_some_and(|end| start >= end) {
+                return None;
             }
-            start = end;
+            if let Some((window, _)) = self.window(index).filter(|(w, piece)| w.1 > now && self.is_valid(*piece)) {
+                return Some(window.1);
+            }
+        }
+        None
+    }
+
+    /// Whether a window of this piece of time is within the validity.
+    fn is_valid(&self, piece: Bounds) -> bool {
+        piece.1 > self.valid_from && self.valid_to.is_none_or(|end| piece.0 < end)
+    }
+
+    fn ends_before_validity(&self, index: i64) -> bool {
+        self.piece(index).is_some_and(|piece| piece.0 < piece.1 && piece.1 <= self.valid_from)
+    }
+
+    /// The piece of time number `index`, empty where a zone skipped it; `None` beyond the calendar.
+    fn piece(&self, index: i64) -> Option<Bounds> {
+        if self.spec.period == Period::Rules {
+            return self.spec.listed.get(usize::try_from(index).ok()?).copied();
+        }
+        Some((self.steps.boundary(index)?, self.steps.boundary(index + 1)?))
+    }
+
+    /// Window `index`, and the part of its piece that says whether it is asked for; `None` when there is none.
+    fn window(&self, index: i64) -> Option<(Bounds, Bounds)> {
+        self.of_piece(self.piece(index)?)
+    }
+
+    fn of_piece(&self, piece: Bounds) -> Option<(Bounds, Bounds)> {
+        if piece.0 >= piece.1 {
+            return None;
+        }
+        if let Some(calendar) = &self.spec.business {
+            let open = open_part(calendar, self.zone, piece.0, piece.1)?;
+            return Some((open, open));
+        }
+        match self.spec.reach {
+            Some(reach) => Some(((back(piece.1, reach, self.zone)?.max(self.steps.first()), piece.1), piece)),
+            None => Some((piece, piece)),
+        }
+    }
+
+    fn expand(&self, first: i64, last: i64, wanted: impl Fn(Bounds) -> bool) -> Vec<Window> {
+        let mut found: Vec<Window> = Vec::with_capacity(usize::try_from(last - first + 1).unwrap_or(0));
+        // A boundary is the end of one piece and the start of the next: it is reckoned once.
+        let mut next = None;
+        for index in first..=last {
+            let piece = match next.take() {
+                Some(start) if self.spec.period != Period::Rules => {
+                    self.steps.boundary(index + 1).map(|end| (start, end))
+                }
+                _ => self.piece(index),
+            };
+            let Some(piece) = piece else { continue };
+            next = Some(piece.1);
+            let Some((window, part)) = self.of_piece(piece).filter(|(_, part)| wanted(*part)) else { continue };
+            let from_local = match found.last() {
+                Some(before) if before.to == window.0 => before.to_local.clone(),
+                _ => local(window.0, self.zone),
+            };
+            found.push(Window { from: window.0, to: window.1, from_local, to_local: local(window.1, self.zone) });
+            debug_assert!(part.0 >= piece.0 && part.1 <= piece.1, "what is asked for is part of the piece");
         }
         found
     }
 
-    /// Start of window `index` (0 is `window.initial`); `None` beyond year 9999.
-    fn boundary(&self, index: i64) -> Option<Timestamp> {
-        if index == 0 {
-            return Some(self.spec.initial);
-        }
-        let (count, unit) = self.step();
-        let steps = index.checked_mul(count)?;
-        let span = match unit {
-            Unit::Hour => return self.spec.initial.checked_add(Span::new().try_hours(steps).ok()?).ok(),
-            Unit::Day => Span::new().try_days(steps).ok()?,
-            Unit::Month => Span::new().try_months(steps).ok()?,
-        };
-        let civil = self.start.checked_add(span).ok()?;
-        self.zone.to_ambiguous_timestamp(civil).compatible().ok()
+    fn texts(&self, (from, to): Bounds) -> Window {
+        Window { from, to, from_local: local(from, self.zone), to_local: local(to, self.zone) }
     }
 
-    /// The window that holds `at`; `None` before the first.
+    /// The last piece that starts at or before `at`; `None` before the first.
     fn index(&self, at: Timestamp) -> Option<i64> {
-        if at < self.spec.initial {
-            return None;
+        if self.spec.period != Period::Rules {
+            return self.steps.index(at);
         }
-        let mut index = self.estimate(at).max(0);
-        while index > 0 && self.boundary(index).is_none_or(|start| start > at) {
-            index -= 1;
-        }
-        while self.boundary(index + 1).is_some_and(|end| end <= at) {
-            index += 1;
-        }
-        Some(index)
+        let after = self.spec.listed.partition_point(|piece| piece.0 <= at);
+        i64::try_from(after.checked_sub(1)?).ok()
     }
 
-    /// The last window that starts before `to`.
+    /// The last piece that starts before `to`.
     fn index_before(&self, to: Timestamp) -> Option<i64> {
         self.index(to.checked_sub(1.nanosecond()).ok()?)
     }
-
-    /// A window near `at`, found without walking.
-    fn estimate(&self, at: Timestamp) -> i64 {
-        let (count, unit) = self.step();
-        let civil = self.zone.to_datetime(at);
-        let units = match unit {
-            Unit::Hour => (at.as_second() - self.spec.initial.as_second()) / 3600,
-            Unit::Day => {
-                let days = civil.date().since(self.start.date()).map_or(0, |span| span.get_days());
-                i64::from(days)
-            }
-            Unit::Month => {
-                i64::from(civil.year() - self.start.year()) * 12 + i64::from(civil.month() - self.start.month())
-            }
-        };
-        units / count
-    }
-
-    fn step(&self) -> (i64, Unit) {
-        match self.spec.period {
-            Period::Hourly => (1, Unit::Hour),
-            Period::Daily => (1, Unit::Day),
-            Period::Weekly => (7, Unit::Day),
-            Period::Biweekly => (14, Unit::Day),
-            Period::Monthly => (1, Unit::Month),
-            Period::Bimonthly => (2, Unit::Month),
-            Period::Quarterly => (3, Unit::Month),
-            Period::Yearly => (12, Unit::Month),
-        }
-    }
 }
 
-enum Unit {
-    Hour,
-    Day,
-    Month,
+/// `reach` before `at`, on the clock on the wall but for the seconds.
+fn back(at: Timestamp, reach: Reach, zone: &TimeZone) -> Option<Timestamp> {
+    let mut start = at;
+    if reach.months != 0 || reach.days != 0 {
+        let civil = zone.to_datetime(at).checked_sub(reach.months.months().days(reach.days)).ok()?;
+        start = zone.to_ambiguous_timestamp(civil).compatible().ok()?;
+    }
+    start.checked_sub(SignedDuration::from_secs(reach.seconds)).ok()
 }
 
 /// An instant in a zone as RFC 3339 text with the zone's offset then: `2026-03-29T00:00:00+01:00`.

@@ -1,8 +1,10 @@
 //! A Governify/iAgree v6 agreement, parsed: what `agreement::load` makes of the document.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 
 use super::objective::Objective;
@@ -142,26 +144,84 @@ pub struct BillingPenalty {
     pub up_to: Option<f64>,
 }
 
+/// The windows of a term. What cuts time is [`period`](Self::period); the optional fields change what each piece is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WindowSpec {
+    /// How time is cut. With [`reach`](Self::reach), the step between two windows.
     pub period: Period,
-    /// First boundary; windows are counted from here.
+    /// First boundary; windows are counted from here. A period that starts on days of its own (ISO weeks, fiscal
+    /// years) starts on the last such day before it.
     pub initial: Timestamp,
     pub end: Option<Timestamp>,
     /// The document's `window.type`, passed on to collectors.
     pub kind: String,
     /// The document's `window.period` text, passed on to collectors.
     pub period_name: String,
+    /// Month a fiscal year starts with, 1 to 12.
+    pub fiscal_month: i8,
+    /// How far back a rolling window reaches from the end of its step; `None` for windows that follow each other.
+    pub reach: Option<Reach>,
+    /// The hours that count: a window is what a calendar leaves of its piece of time.
+    pub business: Option<Arc<BusinessCalendar>>,
+    /// The windows of [`Period::Rules`]: `[from, to)` in order, without overlap.
+    pub listed: Arc<[(Timestamp, Timestamp)]>,
+}
+
+impl WindowSpec {
+    /// Windows that follow each other from `initial` on, without end.
+    pub fn counted(period: Period, period_name: &str, initial: Timestamp) -> WindowSpec {
+        WindowSpec {
+            period,
+            initial,
+            end: None,
+            kind: "static".into(),
+            period_name: period_name.into(),
+            fiscal_month: 1,
+            reach: None,
+            business: None,
+            listed: Arc::from([]),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Period {
+    /// 300 seconds, whatever the clock on the wall does.
+    FiveMinutes,
+    /// 3600 seconds, whatever the clock on the wall does.
     Hourly,
     Daily,
     Weekly,
+    /// Weeks of ISO 8601: from Monday.
+    IsoWeekly,
     Biweekly,
     Monthly,
     Bimonthly,
     Quarterly,
+    /// Quarters of the fiscal year.
+    FiscalQuarterly,
     Yearly,
+    /// Years of ISO 8601: 52 or 53 weeks, from the Monday of the week with the first Thursday.
+    IsoYearly,
+    /// From the first day of [`WindowSpec::fiscal_month`].
+    FiscalYearly,
+    /// The windows are listed: a document's recurrence rules, followed when it was loaded.
+    Rules,
+}
+
+/// A length of civil time: months first, then days, then seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Reach {
+    pub months: i32,
+    pub days: i32,
+    pub seconds: i64,
+}
+
+/// Which hours of which days count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BusinessCalendar {
+    pub name: String,
+    /// Monday first: opening and closing time of a day that counts. No closing time means midnight.
+    pub days: [Option<(Time, Option<Time>)>; 7],
+    pub holidays: BTreeSet<Date>,
 }

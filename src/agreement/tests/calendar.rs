@@ -28,7 +28,7 @@ fn zone(name: &str) -> TimeZone {
 }
 
 fn spec(period: Period, initial: Timestamp) -> WindowSpec {
-    WindowSpec { period, initial, end: None, kind: "static".into(), period_name: format!("{period:?}").to_lowercase() }
+    WindowSpec::counted(period, &format!("{period:?}").to_lowercase(), initial)
 }
 
 /// Local starts of the windows in a range.

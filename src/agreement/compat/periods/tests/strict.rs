@@ -102,7 +102,7 @@ fn pairs(case: &Value, name: &str, zone: &TimeZone, defects: Defects, from: Time
     if period == Period::Monthly && defects.short_months_skipped && civil.day() > 28 {
         return skipping(civil, zone);
     }
-    let spec = WindowSpec { period, initial, end: None, kind: "static".into(), period_name: name.into() };
+    let spec = WindowSpec::counted(period, name, initial);
     let wide = if period == Period::Hourly { 3 * 24 } else { 500 * 24 };
     // Marks are those until now, wherever the range is.
     let from = from.min(at(&case["now"]));
