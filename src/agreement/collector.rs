@@ -9,6 +9,7 @@ impl Collector {
     pub fn config(&self) -> &Value {
         match self {
             Collector::Flow { config, .. } | Collector::PostGet { config, .. } => config,
+            Collector::Unsupported { .. } => &Value::Null,
         }
     }
 }

@@ -9,7 +9,7 @@ const REFERENCES_MAX: usize = 32;
 /// Most values one expansion may give: a document of nested `$ref`s grows exponentially.
 const EXPANDED_MAX: usize = 100_000;
 /// Deepest nesting of a document, as `serde_json` has it.
-const DEPTH_MAX: usize = 128;
+pub(super) const DEPTH_MAX: usize = 128;
 
 /// Reads JSON, or YAML when it does not start like JSON.
 ///
@@ -27,7 +27,8 @@ pub(super) fn parse(text: &str) -> Result<Value, Box<Diagnostic>> {
             Err(json) => {
                 return yaml(text).map_err(|_| {
                     let message = format!("the document is not JSON: {json}");
-                    Box::new(Diagnostic::error("not-json", "$", message).expected("a JSON or YAML object"))
+                    let problem = Diagnostic::error("not-json", "$", message).expected("a JSON or YAML object");
+                    Box::new(problem.at_line(place(json.line()), place(json.column())))
                 });
             }
         }
@@ -41,13 +42,22 @@ fn yaml(text: &str) -> Result<Value, Box<Diagnostic>> {
         let message = error.to_string();
         let first = message.lines().next().unwrap_or_default();
         let message = format!("the document is not YAML: {first}");
-        Box::new(Diagnostic::error("not-yaml", "$", message).expected("a JSON or YAML object"))
+        let problem = Diagnostic::error("not-yaml", "$", message).expected("a JSON or YAML object");
+        Box::new(match error.location() {
+            Some(at) => problem.at_line(place(at.line()), place(at.column())),
+            None => problem,
+        })
     })?;
     if too_deep(&value, DEPTH_MAX) {
         let problem = Diagnostic::error("too-deep", "$", "the document is nested too deeply");
         return Err(Box::new(problem.expected(format!("at most {DEPTH_MAX} levels"))));
     }
     Ok(value)
+}
+
+/// A line or column as the parsers count them; an end of the text before the first column is the first.
+fn place<N: TryInto<u32>>(n: N) -> u32 {
+    n.try_into().unwrap_or(u32::MAX).max(1)
 }
 
 fn too_deep(value: &Value, left: usize) -> bool {

@@ -10,38 +10,52 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::bundle::{Bundle, load_all};
 use super::calendars::{Calendars, read_calendars};
 use super::collector::canonical;
-use super::document::{Reader, join, parse};
+use super::document::{Reader, join};
 use super::terms::read_guarantees;
 use super::time::{read_instant, read_zone, zone};
 use super::{document, metrics};
 use crate::cron::Cron;
 use crate::model::agreement::{Agreement, CatchUp, ScheduleOverride};
-use crate::model::diagnostic::Diagnostic;
+use crate::model::diagnostic::{Diagnostic, Severity};
 
 /// Longest document, in bytes.
 pub const BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Longest id of an agreement, in bytes: results are found by it, and Postgres indexes no text much longer.
 const ID_BYTES_MAX: usize = 1000;
 
-/// Loads an agreement from JSON or YAML text. `source` says where it came from and becomes the diagnostics' file.
+/// Loads the one agreement of a JSON or YAML text. `source` says where it came from and becomes the diagnostics' file.
+/// A template is no agreement; a text with several of either is refused: [`super::load_all`] reads those.
 pub fn load(text: &str, source: &str) -> (Option<Agreement>, Vec<Diagnostic>) {
-    if text.len() > BYTES_MAX {
-        let problem = Diagnostic::error("too-large", "$", format!("the document has {} bytes", text.len()))
-            .expected(format!("at most {BYTES_MAX}"));
-        return (None, vec![problem.in_file(source)]);
+    let Bundle { mut agreements, templates, mut problems } = load_all(text, source);
+    if let Some(template) = templates.first() {
+        let message = format!("\"{}\" is a template, which names no parties and cannot be judged", template.id);
+        problems.insert(
+            0,
+            Diagnostic::error("template", "$.type", message)
+                .expected("\"agreement\"")
+                .hint("make an agreement from it: `probity agreement render FILE --set id=…`")
+                .in_file(source),
+        );
     }
-    match parse(text) {
-        Ok(document) => load_value(document, source),
-        Err(problem) => (None, vec![problem.in_file(source)]),
+    if agreements.len() + templates.len() > 1 {
+        let message = format!("the text holds {} documents", agreements.len() + templates.len());
+        problems.push(Diagnostic::error("several-documents", "$", message).expected("one agreement").in_file(source));
     }
+    super::source::locate(text, &mut problems);
+    let failed = problems.iter().any(|p| p.severity == Severity::Error);
+    (agreements.pop().filter(|_| !failed), problems)
 }
 
 /// Loads an agreement from a document that is parsed already.
 pub fn load_value(document: Value, source: &str) -> (Option<Agreement>, Vec<Diagnostic>) {
     let mut reader = Reader::new(&document);
     let parts = read(&mut reader, &document);
+    for problem in super::template::unfilled(&document) {
+        reader.report(problem);
+    }
     let failed = reader.has_errors();
     let problems = reader.problems.into_iter().map(|p| p.in_file(source)).collect();
     let agreement = parts.filter(|_| !failed).map(|parts| Agreement {

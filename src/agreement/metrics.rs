@@ -11,6 +11,8 @@ use crate::model::diagnostic::Diagnostic;
 
 /// Types of collectors, as documents name them.
 const TYPES: &[&str] = &["POST-GET-V1", "PROBITY-FLOW-V1"];
+/// Types that Governify has, or had, and nobody here can ask.
+const UNSUPPORTED: &[&str] = &["PPINOT-V1", "GET-V1"];
 
 /// Every metric of the document; `None` for one that cannot be used, so that guarantees can tell it from one that
 /// does not exist.
@@ -51,32 +53,43 @@ fn read_metric<'d>(reader: &mut Reader<'d>, id: &str, value: &'d Value) -> Optio
             return None;
         }
     };
-    let Some(collector) = reader.object(metric, "collector", path) else {
-        if metric.get("collector").is_none_or(Value::is_null) {
-            no_collector(reader, metric, path);
-        }
-        return None;
+    let collector = match reader.object(metric, "collector", path) {
+        Some(collector) => read_collector(reader, collector, &join(path, "collector"))?,
+        None if metric.get("collector").is_none_or(Value::is_null) => no_collector(reader, metric, path)?,
+        None => return None,
     };
-    let collector = read_collector(reader, collector, &join(path, "collector"))?;
     Some(Metric { id: id.to_owned(), collector, measure })
 }
 
-fn no_collector(reader: &mut Reader<'_>, metric: &Map<String, Value>, path: &str) {
+/// What stands for a missing `collector`: the `computer` of iAgree v2 to v5, a URL or an object with one. The document is
+/// right as it is, but nobody serves that protocol any more: its metric has no value, for that reason.
+fn no_collector<'d>(reader: &mut Reader<'d>, metric: &'d Map<String, Value>, path: &str) -> Option<Collector> {
     let expected =
         "a collector of iAgree v6: {\"infrastructurePath\", \"endpoint\", \"type\": \"POST-GET-V1\", \"config\"}";
-    if metric.contains_key("computer") {
-        reader.report(
-            Diagnostic::error(
-                "old-computer",
-                join(path, "computer"),
-                "`computer` is the form of iAgree v2 to v5, which is not supported",
-            )
-            .expected(expected)
-            .hint("replace it by a `collector` with the same URL and config"),
-        );
-    } else {
+    let Some(computer) = reader.field(metric, "computer", path) else {
         reader.absent("collector", path, expected);
-    }
+        return None;
+    };
+    let path = &join(path, "computer");
+    let address = match computer {
+        Value::String(url) => url.trim(),
+        Value::Object(computer) => computer.get("url").and_then(Value::as_str).unwrap_or("without url"),
+        other => {
+            reader.wrong_kind(path, other, "a URL, or an object with url, apiVersion, name and config");
+            return None;
+        }
+    };
+    reader.report(
+        Diagnostic::warning(
+            "old-computer",
+            path,
+            "`computer` is the form of iAgree v2 to v5, which nobody answers any more: the metric has no value",
+        )
+        .expected(expected)
+        .hint("replace it by a `collector` with the same URL and config"),
+    );
+    let reason = format!("its computer {address} is of iAgree v2 to v5, a protocol that is not spoken here");
+    Some(Collector::Unsupported { reason })
 }
 
 fn read_collector<'d>(reader: &mut Reader<'d>, collector: &'d Map<String, Value>, path: &str) -> Option<Collector> {
@@ -108,6 +121,15 @@ fn read_collector<'d>(reader: &mut Reader<'d>, collector: &'d Map<String, Value>
         let infrastructure_path = reader.text(collector, "infrastructurePath", path);
         let endpoint = reader.text(collector, "endpoint", path);
         return Some(Collector::PostGet { infrastructure_path: infrastructure_path?, endpoint: endpoint?, config });
+    }
+    if UNSUPPORTED.contains(&kind.as_str()) {
+        let message = format!("collectors of type \"{kind}\" cannot be asked: the metric has no value");
+        reader.report(
+            Diagnostic::warning("unsupported-collector", join(path, "type"), message)
+                .expected(format!("one of {}", TYPES.join(", "))),
+        );
+        let reason = format!("its collector is of type {kind}, a protocol that is not spoken here");
+        return Some(Collector::Unsupported { reason });
     }
     let problem = Diagnostic::error(
         "unknown-collector",

@@ -4,11 +4,17 @@
 //! One evaluation is: [`load`] → [`windows`] per term → [`queries::plan`] → (collect, elsewhere) →
 //! [`collected::samples`] → [`evaluate::guarantee_states`] and [`evaluate::metric_states`].
 
+pub mod bundle;
 pub mod collected;
 pub mod compat;
 pub mod evaluate;
+pub mod explain;
 pub mod load;
+pub mod observed;
 pub mod queries;
+pub mod schema;
+pub mod source;
+pub mod template;
 pub mod windows;
 
 mod business;
@@ -23,7 +29,9 @@ mod terms;
 mod time;
 mod window_spec;
 
+pub use bundle::{Bundle, load_all};
 pub use load::{load, load_value};
+pub use template::Template;
 pub use time::{instant, tz_database_version};
 pub use windows::{Calendar, TooManyWindows, WINDOWS_MAX};
 

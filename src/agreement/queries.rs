@@ -151,6 +151,15 @@ fn asked<'a>(
         .collect()
 }
 
+/// What the states of a metric with these parameters are named in this agreement.
+pub fn state_name(agreement: &Agreement, metric: &str, params: &Map<String, Value>) -> String {
+    if with_several_params(agreement).contains(metric) && !params.is_empty() {
+        format!("{metric} {}", canonical(&Value::Object(params.clone())))
+    } else {
+        metric.to_owned()
+    }
+}
+
 /// The metrics that the agreement uses with several sets of parameters.
 fn with_several_params(agreement: &Agreement) -> HashSet<&str> {
     let mut first: HashMap<&str, &Map<String, Value>> = HashMap::new();

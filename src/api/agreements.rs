@@ -49,6 +49,18 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         route: || get(one),
     },
     Endpoint {
+        method: "get",
+        path: "/probity/v1/schemas/agreement.json",
+        tag: "agreements",
+        summary: "The JSON Schema of agreements, for editors",
+        query: &[],
+        body: None,
+        answers: &[ok("JSON Schema 2020-12", Media::Json("JsonSchema"))],
+        // Editors send no login, and there is nothing in it that is not in the documentation.
+        login: false,
+        route: || get(schema),
+    },
+    Endpoint {
         method: "post",
         path: "/probity/v1/agreements/{id}/evaluate",
         tag: "agreements",
@@ -154,6 +166,10 @@ async fn one(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<Json
     })))
 }
 
+async fn schema() -> ([(http::HeaderName, &'static str); 1], &'static str) {
+    ([(http::header::CONTENT_TYPE, "application/json")], crate::agreement::schema::TEXT)
+}
+
 #[derive(Serialize)]
 struct GuaranteeView<'a> {
     id: &'a str,
@@ -202,6 +218,7 @@ pub(super) fn collector(collector: &Collector) -> String {
         Collector::Flow { entry: FlowEntry::Http { path }, .. } => format!("flow at {path}"),
         Collector::Flow { entry: FlowEntry::Metric { name }, .. } => format!("flow metric {name}"),
         Collector::PostGet { infrastructure_path, endpoint, .. } => format!("{infrastructure_path} {endpoint}"),
+        Collector::Unsupported { reason } => format!("nobody: {reason}"),
     }
 }
 

@@ -10,6 +10,7 @@ pub mod serve;
 mod agreements;
 mod audit;
 mod body;
+mod explain;
 mod flows;
 mod grants;
 mod guard;
@@ -162,6 +163,7 @@ pub fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
         agreements::ENDPOINTS,
         states::ENDPOINTS,
         verdicts::ENDPOINTS,
+        explain::ENDPOINTS,
         schedules::ENDPOINTS,
         nodes::ENDPOINTS,
         audit::ENDPOINTS,

@@ -89,7 +89,9 @@ fn uuid() -> Value {
 /// All named schemas.
 pub(super) fn all() -> Value {
     let mut schemas = Map::new();
-    for (name, schema) in observed().into_iter().chain(promised()).chain(running()).chain(plugins()).chain(service()) {
+    for (name, schema) in
+        observed().into_iter().chain(explained()).chain(promised()).chain(running()).chain(plugins()).chain(service())
+    {
         schemas.insert(name.to_string(), schema);
     }
     Value::Object(schemas)
@@ -139,6 +141,42 @@ fn observed() -> Vec<(&'static str, Value)> {
     ]
 }
 
+fn explained() -> Vec<(&'static str, Value)> {
+    let explanation = json!({
+        "id": text(), "agreement": text(), "guarantee": text(), "description": text(), "scope": map(text()),
+        "window": refer("Window"), "verdict": refer("VerdictWord"), "provisional": { "type": "boolean" },
+        "reason": text(), "revision": count(), "recorded_at": instant(), "run": uuid(), "agreement_version": text(),
+        "agreement_changed": { "type": "boolean" }, "coverage": refer_or_null("Coverage"),
+        "inputs": or_null("string"), "waiver": refer_or_null("AppliedWaiver"),
+        "objectives": array(refer("ObjectiveExplained")), "since_last_pass": refer_or_null("ChangeSincePass"),
+        "windows_looked_back": count(), "language": words(&["en", "es"]), "text": array(text()),
+    });
+    let objective = json!({
+        "objective": text(), "substituted": text(), "holds": { "type": ["boolean", "null"] },
+        "differs": { "type": "boolean" }, "decided_by": array(refer("Decider")), "missing": array(text()),
+        "distance": { "type": "object", "description": "by `kind`: none, amount, all, any, unknown, otherwise" },
+    });
+    let decider = json!({
+        "metric": text(), "value": {}, "coverage": refer_or_null("Coverage"), "revision": { "type": ["integer", "null"] },
+        "recorded_at": instant_or_null(), "run": { "type": ["string", "null"], "format": "uuid" },
+        "evidence": array(refer("EvidencePiece")),
+    });
+    let change = json!({
+        "kind": words(&["revision", "window"]), "window": refer("Window"), "revision": count(),
+        "recorded_at": instant(), "run": uuid(), "values": array(refer("ValueChange")),
+        "agreement_changed": { "type": "boolean" },
+    });
+    let piece = json!({ "source": text(), "collected_at": instant(), "sha256": text(), "data": {} });
+    vec![
+        ("Explanation", object(explanation)),
+        ("ObjectiveExplained", object(objective)),
+        ("Decider", object(decider)),
+        ("EvidencePiece", object(piece)),
+        ("ChangeSincePass", object(change)),
+        ("ValueChange", object(json!({ "metric": text(), "then": or_null("number"), "now": or_null("number") }))),
+    ]
+}
+
 fn promised() -> Vec<(&'static str, Value)> {
     let summary = json!({
         "id": text(), "version": text(), "hash": text(), "source": text(), "time_zone": text(), "valid_from": instant(),
@@ -185,9 +223,10 @@ fn promised() -> Vec<(&'static str, Value)> {
             "Diagnostic",
             object(json!({
                 "severity": words(&["error", "warning"]), "code": text(), "file?": text(), "path": text(),
-                "message": text(), "expected?": text(), "hint?": text(),
+                "line?": count(), "column?": count(), "message": text(), "expected?": text(), "hint?": text(),
             })),
         ),
+        ("JsonSchema", json!({ "type": "object", "description": "a JSON Schema, draft 2020-12" })),
     ]
 }
 

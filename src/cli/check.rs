@@ -133,8 +133,10 @@ fn check_file(path: &Path, diagnostics: &mut Vec<Diagnostic>) {
     } else if let Some(problem) = broken_json(path, &text) {
         vec![problem]
     } else {
-        agreement::load(&text, &file).1
+        check_agreement(&text, &file)
     };
+    let mut found = found;
+    agreement::source::locate(&text, &mut found);
     diagnostics.extend(found.into_iter().map(|d| if d.file.is_empty() { d.in_file(file.clone()) } else { d }));
 }
 
@@ -147,13 +149,26 @@ fn broken_json(path: &Path, text: &str) -> Option<Diagnostic> {
     let error = serde_json::from_str::<serde::de::IgnoredAny>(text.trim_start_matches('\u{feff}')).err()?;
     let problem = Diagnostic::error("broken-json", "$", format!("not JSON: {error}"))
         .expected("a flow file (an array) or an agreement (an object)");
-    Some(problem.hint(format!("look at line {}, column {}", error.line(), error.column())))
+    let place = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).max(1);
+    Some(problem.at_line(place(error.line()), place(error.column())))
 }
 
-/// A flow file is a JSON array, or an object with `flows`; everything else is taken for an agreement.
+/// What the loader finds, and the schema where the loader found nothing: they agree, and this is where it would show if
+/// they did not.
+fn check_agreement(text: &str, file: &str) -> Vec<Diagnostic> {
+    let bundle = agreement::load_all(text, file);
+    let documents = bundle.agreements.iter().map(|a| &a.document).chain(bundle.templates.iter().map(|t| &t.document));
+    let shape: Vec<Diagnostic> = documents.flat_map(agreement::schema::problems).collect();
+    bundle.problems.into_iter().chain(shape).collect()
+}
+
+/// A flow file is a JSON array, or an object with `flows`; everything else is taken for an agreement, and so is a list of
+/// agreements or templates, as the Registry answers with.
 pub(super) fn is_flow(text: &str) -> bool {
     let start = text.trim_start_matches('\u{feff}').trim_start();
-    start.starts_with('[')
+    let agreements =
+        || serde_json::from_str::<Vec<serde_json::Value>>(start).is_ok_and(|l| agreement::bundle::holds_agreements(&l));
+    start.starts_with('[') && !agreements()
         || serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text)
             .is_ok_and(|o| o.get("flows").is_some_and(serde_json::Value::is_array))
 }
@@ -188,12 +203,12 @@ fn duplicate_agreements(files: &[PathBuf]) -> Vec<Diagnostic> {
             continue;
         }
         let file = path.display().to_string();
-        if let Some(agreement) = agreement::load(&text, &file).0 {
+        for agreement in agreement::load_all(&text, &file).agreements {
             if let Some(first) = seen.get(&agreement.id) {
                 let message = format!("the agreement id \"{}\" is also used in {first}", agreement.id);
-                diagnostics.push(Diagnostic::error("duplicate-agreement", "$.id", message).in_file(file));
+                diagnostics.push(Diagnostic::error("duplicate-agreement", "$.id", message).in_file(file.clone()));
             } else {
-                seen.insert(agreement.id, file);
+                seen.insert(agreement.id, file.clone());
             }
         }
     }

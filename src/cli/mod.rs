@@ -2,6 +2,7 @@
 
 mod check;
 mod evaluate;
+mod explain;
 mod health;
 mod nodes;
 mod plugin;
@@ -38,6 +39,8 @@ enum Command {
     Run(run::RunArgs),
     /// Evaluate an agreement once and print its verdicts.
     Evaluate(evaluate::EvaluateArgs),
+    /// Explain a stored verdict: what decides it, how far it is from passing, what changed.
+    Explain(explain::ExplainArgs),
     /// Check flows, agreements and plugin manifests; prints every problem.
     Check(check::CheckArgs),
     /// Run the .test.yaml files beside flows and agreements.
@@ -137,6 +140,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Serve(settings) => serve::serve(&settings),
         Command::Run(args) => run::run(&args),
         Command::Evaluate(args) => evaluate::evaluate(&args),
+        Command::Explain(args) => explain::explain(&args),
         Command::Check(args) => check::check(&args),
         Command::Test(args) => test::test(&args),
         Command::Migrate(settings) => serve::migrate(&settings),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::model::{Diagnostic, Severity};
 
-/// A SARIF log with one run. JSON paths are logical locations; lines are not known.
+/// A SARIF log with one run. JSON paths are logical locations; a problem whose line is not known stands in the first.
 pub(super) fn log(diagnostics: &[Diagnostic]) -> Value {
     let mut rules: Vec<&str> = diagnostics.iter().map(|d| d.code.as_str()).collect();
     rules.sort_unstable();
@@ -19,6 +19,7 @@ pub(super) fn log(diagnostics: &[Diagnostic]) -> Value {
                 "version": env!("CARGO_PKG_VERSION"),
                 "rules": rules.iter().map(|id| json!({"id": id})).collect::<Vec<_>>(),
             }},
+            "columnKind": "unicodeCodePoints",
             "results": results,
         }],
     })
@@ -32,12 +33,16 @@ fn result(diagnostic: &Diagnostic) -> Value {
     if let Some(hint) = &diagnostic.hint {
         text.push_str(&format!("; {hint}"));
     }
+    let mut region = json!({"startLine": diagnostic.line.unwrap_or(1)});
+    if let Some(column) = diagnostic.column {
+        region["startColumn"] = column.into();
+    }
     json!({
         "ruleId": diagnostic.code,
         "level": match diagnostic.severity { Severity::Error => "error", Severity::Warning => "warning" },
         "message": {"text": text},
         "locations": [{
-            "physicalLocation": {"artifactLocation": {"uri": diagnostic.file}, "region": {"startLine": 1}},
+            "physicalLocation": {"artifactLocation": {"uri": diagnostic.file}, "region": region},
             "logicalLocations": [{"fullyQualifiedName": diagnostic.path}],
         }],
     })

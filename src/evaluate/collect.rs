@@ -73,6 +73,7 @@ impl Evaluator {
         run: RunId,
     ) -> Result<(String, Option<RunId>, Json), String> {
         match &metric.collector {
+            Collector::Unsupported { reason } => Err(reason.clone()),
             Collector::Flow { entry, .. } => self.ask_flow(entry, metric, query, body, run).await,
             Collector::PostGet { infrastructure_path, endpoint, .. } => match self.service(infrastructure_path)? {
                 Service::Url(base) => {

@@ -2,6 +2,7 @@
 //! windows → queries → samples → states → one transaction.
 
 mod collect;
+pub mod explain;
 mod judge;
 
 use std::cell::Cell;

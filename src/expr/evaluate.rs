@@ -58,6 +58,23 @@ pub fn evaluate<'a>(objective: &'a Objective, lookup: &dyn Fn(&str) -> Operand<'
     Outcome { truth, value, substituted, missing: evaluation.missing }
 }
 
+/// Whether a condition holds, and what had no value.
+pub(super) fn truth_of<'a>(expr: &'a Expr, lookup: &dyn Fn(&str) -> Operand<'a>) -> (Option<bool>, Vec<String>) {
+    let mut evaluation = Evaluation { lookup, missing: Vec::new() };
+    let (truth, _) = evaluation.top(expr);
+    (truth, evaluation.missing)
+}
+
+/// The number that a side of a comparison comes to, as it is compared.
+pub(super) fn number_of<'a>(expr: &'a Expr, lookup: &dyn Fn(&str) -> Operand<'a>) -> Option<f64> {
+    Evaluation { lookup, missing: Vec::new() }.settled(expr).number()
+}
+
+/// `left - right` to 15 significant digits of the larger one: 9.3 - 2.1 is 7.2.
+pub(super) fn difference(left: f64, right: f64) -> f64 {
+    decimal(decimal_sum(left - right, left.abs().max(right.abs())))
+}
+
 /// A value in the middle of an evaluation. `Unknown`'s reasons are in [`Evaluation::missing`].
 #[derive(Clone, Debug, PartialEq)]
 enum Operated<'a> {
@@ -351,7 +368,7 @@ impl<'a> Evaluation<'_, 'a> {
     }
 }
 
-fn is_comparison(op: BinaryOp) -> bool {
+pub(super) fn is_comparison(op: BinaryOp) -> bool {
     matches!(super::parse::strength(op), 4 | 5)
 }
 

@@ -15,11 +15,13 @@
 //! Before it is compared, what was computed is rounded to 15 significant decimal digits: `57 / 100 * 100` is 57 and
 //! `0.1 + 0.2` is 0.3. Values as collected are compared as they are.
 
+mod decide;
 mod evaluate;
 mod lex;
 mod parse;
 mod print;
 
+pub use decide::{Distance, deciding, distance};
 pub(crate) use evaluate::numeric;
 pub use evaluate::{Operand, Outcome, evaluate, without_value};
 pub use parse::{DEPTH_MAX, ExprError, LENGTH_MAX, parse};

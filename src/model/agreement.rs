@@ -76,6 +76,9 @@ pub enum Collector {
         endpoint: String,
         config: serde_json::Value,
     },
+    /// A protocol that documents may name and nobody here speaks: a `computer` of iAgree v2 to v5, `PPINOT-V1`. Its
+    /// metric never has a value, for this reason.
+    Unsupported { reason: String },
 }
 
 #[derive(Clone, Debug, PartialEq)]

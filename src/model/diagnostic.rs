@@ -22,6 +22,12 @@ pub struct Diagnostic {
     pub file: String,
     /// JSON path inside the document, for example `$.terms.guarantees[2].of[0].objective`.
     pub path: String,
+    /// Line of the text where that stands, from 1; absent when there is no text or the place is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// Column in that line, in characters from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<u32>,
     /// Lower-case fragment that names the thing and what is wrong with it.
     pub message: String,
     /// What was expected instead.
@@ -47,6 +53,8 @@ impl Diagnostic {
             code: code.into(),
             file: String::new(),
             path: path.into(),
+            line: None,
+            column: None,
             message: message.into(),
             expected: None,
             hint: None,
@@ -68,6 +76,12 @@ impl Diagnostic {
         self
     }
 
+    /// Where in the text it stands, both from 1.
+    pub fn at_line(mut self, line: u32, column: u32) -> Self {
+        (self.line, self.column) = (Some(line), Some(column));
+        self
+    }
+
     /// A file without anything in it; said alike wherever flows or agreements are read.
     pub fn empty_file() -> Self {
         Diagnostic::error("empty-file", "$", "the file is empty")
@@ -86,7 +100,11 @@ impl Diagnostic {
 impl std::fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if !self.file.is_empty() {
-            write!(f, "{}: ", self.file)?;
+            write!(f, "{}", self.file)?;
+            if let (Some(line), Some(column)) = (self.line, self.column) {
+                write!(f, ":{line}:{column}")?;
+            }
+            write!(f, ": ")?;
         }
         let severity = match self.severity {
             Severity::Error => "error",

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says by panicking")]
 
 mod api;
+mod authoring;
 mod browser;
 mod callers;
 mod deploy;

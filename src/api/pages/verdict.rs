@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
+use http::HeaderMap;
 use maud::{Markup, html};
 
 use super::bars::{badge, verdict_address};
 use super::layout::{self, PageError, Section, instant, number, page, scope_text, segment};
+use crate::agreement::explain::VerdictId;
 use crate::api::Api;
 use crate::api::error::ApiError;
+use crate::api::explain;
 use crate::api::openapi::{AFTER, Kind, LIMIT, Parameter};
 use crate::api::query::Query;
 use crate::api::states::VERDICTS;
@@ -89,7 +92,11 @@ fn filters(query: &Query) -> Markup {
     }
 }
 
-pub(super) async fn show(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Response, PageError> {
+pub(super) async fn show(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, PageError> {
     let query = Query::read(query.as_deref(), QUERY)?;
     let missing = |name: &str| ApiError::bad_request(format!("query parameter \"{name}\" is missing"));
     let agreement = query.text("agreement").ok_or_else(|| missing("agreement"))?;
@@ -108,10 +115,19 @@ pub(super) async fn show(State(api): State<Arc<Api>>, RawQuery(query): RawQuery)
         (up.clone(), agreement.to_string()),
         (format!("{up}#{}", segment(guarantee)), guarantee.to_string()),
     ];
-    Ok(page(Section::Verdicts, guarantee, &trail, one(stored, &revisions)))
+    let id = VerdictId {
+        agreement: agreement.to_owned(),
+        guarantee: guarantee.to_owned(),
+        scope,
+        from: from.to_string(),
+        to: Some(to.to_string()),
+    };
+    let language = explain::accepted(&headers);
+    let why = explain::explained(&api, &id).await?.lines(language);
+    Ok(page(Section::Verdicts, guarantee, &trail, one(stored, &revisions, &why, language.tag())))
 }
 
-fn one(stored: &StoredState, revisions: &[StoredState]) -> Markup {
+fn one(stored: &StoredState, revisions: &[StoredState], why: &[String], language: &str) -> Markup {
     let state = &stored.state;
     html! {
         h1 { (layout::id(&state.of)) " " (badge(state.verdict, state.provisional)) }
@@ -127,6 +143,11 @@ fn one(stored: &StoredState, revisions: &[StoredState]) -> Markup {
                 dt { "Recorded" } dd { (instant(stored.recorded_at)) ", revision " (stored.revision) }
                 dt { "Agreement" } dd { (state.agreement) " at " code { (short(&state.agreement_version)) } }
             }
+        }
+        section .card id="why" {
+            h2 { "Why" }
+            // Laid out as text: what belongs to a line stands indented below it.
+            pre tabindex="0" lang=(language) { (why.join("\n")) }
         }
         section .card id="evidence" {
             h2 { "Evidence" }

@@ -1,0 +1,96 @@
+//! `/probity/v1/verdicts/explain`: why a verdict is as it is.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::routing::get;
+use http::HeaderMap;
+use serde_json::{Value, json};
+
+use super::Api;
+use super::error::ApiError;
+use super::openapi::{BAD_REQUEST, Endpoint, Kind, Media, NOT_FOUND, Parameter, ok};
+use super::query::Query;
+use crate::agreement::explain::words::Language;
+use crate::agreement::explain::{Explanation, VerdictId};
+use crate::evaluate::explain::{ExplainError, explain};
+
+const QUERY: &[Parameter] = &[
+    Parameter::new(
+        "id",
+        Kind::Text,
+        "agreement/guarantee/scope/window, as `probity explain` takes it; instead of the others",
+    ),
+    Parameter::new("agreement", Kind::Text, "the agreement's id"),
+    Parameter::new("guarantee", Kind::Text, "the guarantee's id"),
+    Parameter::new(
+        "scope",
+        Kind::Scope,
+        "the scope, a JSON object such as {\"team\":\"a\"}; absent for one without dimensions",
+    ),
+    Parameter::new("from", Kind::Text, "the window's start: an instant, or a date in the agreement's zone"),
+    Parameter::new("to", Kind::Text, "the window's end; needed for an agreement that is not loaded"),
+    Parameter::new("lang", Kind::OneOf(&["en", "es"]), "the language of `text`; else by Accept-Language"),
+];
+
+pub(super) const ENDPOINTS: &[Endpoint] = &[Endpoint {
+    method: "get",
+    path: "/probity/v1/verdicts/explain",
+    tag: "verdicts",
+    summary: "Why a verdict is as it is: its objective with values put in, the least evidence that decides it, how far it \
+              is from passing, what changed since it last passed",
+    query: QUERY,
+    body: None,
+    answers: &[ok("the explanation", Media::Json("Explanation")), BAD_REQUEST, NOT_FOUND],
+    login: true,
+    route: || get(one),
+}];
+
+async fn one(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Json<Value>, ApiError> {
+    let query = Query::read(query.as_deref(), QUERY)?;
+    let language = query.word("lang", "en or es", Language::parse)?.unwrap_or_else(|| accepted(&headers));
+    let id = match query.text("id") {
+        Some(text) => VerdictId::parse(text).map_err(ApiError::bad_request)?,
+        None => {
+            let part = |name: &str| {
+                query.owned(name).ok_or_else(|| ApiError::bad_request(format!("query parameter \"{name}\" is missing")))
+            };
+            VerdictId {
+                agreement: part("agreement")?,
+                guarantee: part("guarantee")?,
+                scope: query.scope("scope")?.unwrap_or_default(),
+                from: part("from")?,
+                to: query.owned("to"),
+            }
+        }
+    };
+    let explanation = explained(&api, &id).await?;
+    let mut answer =
+        serde_json::to_value(&explanation).map_err(|e| ApiError::internal("writing an explanation", &e))?;
+    answer["language"] = language.tag().into();
+    answer["text"] = json!(explanation.lines(language));
+    Ok(Json(answer))
+}
+
+/// The language a request asks for.
+pub(super) fn accepted(headers: &HeaderMap) -> Language {
+    let header = headers.get(http::header::ACCEPT_LANGUAGE).and_then(|h| h.to_str().ok());
+    header.map(Language::accepted).unwrap_or_default()
+}
+
+/// The explanation of a stored verdict, by the agreement that is loaded now.
+pub(super) async fn explained(api: &Api, id: &VerdictId) -> Result<Explanation, ApiError> {
+    let loaded = (api.agreements)();
+    let agreement = loaded.agreements.iter().find(|a| a.id == id.agreement);
+    explain(api.store.as_ref(), agreement.map(Arc::as_ref), id).await.map_err(|error| match error {
+        ExplainError::BadId(problem) => ApiError::bad_request(problem),
+        ExplainError::NotStored { .. } => ApiError::not_found(error.to_string())
+            .hint("/probity/v1/verdicts lists those that are; the scope is the verdict's own, without `*`"),
+        ExplainError::Store(error) => error.into(),
+    })
+}

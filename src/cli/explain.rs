@@ -1,0 +1,87 @@
+//! `probity explain`: why a stored verdict is as it is.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+
+use super::{Settings, not_so, print, runtime, usage};
+use crate::agreement::explain::VerdictId;
+use crate::agreement::explain::words::Language;
+use crate::app;
+use crate::config::Config;
+use crate::evaluate::explain::{ExplainError, explain as explained};
+use crate::registry::Agreements;
+use crate::store::Store;
+
+#[derive(Args)]
+pub(super) struct ExplainArgs {
+    /// agreement/guarantee/scope/window, such as shop/FAST/team=blue/2026-03-01, with - for no scope; or a verdict's URL
+    verdict: String,
+    /// Language of the text
+    #[arg(long, value_enum, default_value_t)]
+    lang: Lang,
+    /// Output form
+    #[arg(long, value_enum, default_value_t)]
+    format: Form,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Lang {
+    #[default]
+    En,
+    Es,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Form {
+    #[default]
+    Text,
+    Json,
+}
+
+pub(super) fn explain(args: &ExplainArgs) -> ExitCode {
+    let config = match args.settings.load() {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    super::log(&config, true);
+    let id = match VerdictId::parse(&args.verdict) {
+        Ok(id) => id,
+        Err(problem) => return usage(&problem),
+    };
+    runtime().block_on(async {
+        let (agreements, store) = match surroundings(&config).await {
+            Ok(found) => found,
+            Err(problem) => return usage(&problem),
+        };
+        let agreement = agreements.get(&id.agreement);
+        match explained(store.as_ref(), agreement.as_deref(), &id).await {
+            Err(ExplainError::BadId(problem)) => usage(&problem),
+            Err(other) => not_so(other),
+            Ok(explanation) if args.format == Form::Json => {
+                let json = serde_json::to_string_pretty(&explanation).expect("an explanation is JSON");
+                print(&format!("{json}\n"));
+                ExitCode::SUCCESS
+            }
+            Ok(explanation) => {
+                let language = match args.lang {
+                    Lang::En => Language::English,
+                    Lang::Es => Language::Spanish,
+                };
+                print(&format!("{}\n", explanation.lines(language).join("\n")));
+                ExitCode::SUCCESS
+            }
+        }
+    })
+}
+
+/// What both this command and `simulate` need: the configured agreements and the store.
+pub(super) async fn surroundings(config: &Config) -> Result<(Arc<Agreements>, Arc<dyn Store>), String> {
+    let net = app::net(config).map_err(|e| format!("{e:#}"))?;
+    let agreements = app::load_agreements(config, &net).await.map_err(|e| format!("{e:#}"))?;
+    let store = app::open_store(config).await.map_err(|e| format!("{e:#}"))?;
+    Ok((agreements, store))
+}
