@@ -103,6 +103,9 @@ pub struct Collectors {
     pub services: BTreeMap<String, String>,
     pub parallel_max: usize,
     pub collect_ms_max: u64,
+    pub call_ms_max: u64,
+    pub host_parallel_max: usize,
+    pub retries_max: u32,
     pub poll_ms_min: u64,
     pub poll_ms_max: u64,
 }

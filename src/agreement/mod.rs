@@ -13,6 +13,7 @@ pub mod load;
 pub mod observed;
 pub mod queries;
 pub mod schema;
+pub mod slices;
 pub mod source;
 pub mod template;
 pub mod windows;

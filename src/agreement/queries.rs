@@ -194,9 +194,9 @@ pub fn collector_request(query: &Query, metric: &Metric) -> Value {
             "type": query.window_type,
             "period": query.period_name,
             "initial": from,
+            "from": from,
             "end": to,
             "timeZone": query.time_zone_name,
-            "from": from,
         }),
     );
     json!({ "config": metric.collector.config(), "metric": measure })

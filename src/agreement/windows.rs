@@ -49,6 +49,11 @@ impl<'a> Calendar<'a> {
         Calendar { spec, zone, valid_from, valid_to, steps: Steps::of(spec, zone) }
     }
 
+    /// This range as one window, whatever the term's period is.
+    pub fn exactly(&self, from: Timestamp, to: Timestamp) -> Window {
+        Window { from, to, from_local: local(from, self.zone), to_local: local(to, self.zone) }
+    }
+
     /// Every window that overlaps `[from, to)` and the validity, whole, in order. A rolling window counts by its last
     /// step: one of a day gives the windows that end on that day.
     ///

@@ -136,6 +136,9 @@ pub fn evaluator(
     let options = evaluate::Options {
         parallel_max: config.collectors.parallel_max,
         collect_ms_max: config.collectors.collect_ms_max,
+        call_ms_max: config.collectors.call_ms_max,
+        host_parallel_max: config.collectors.host_parallel_max,
+        retries_max: config.collectors.retries_max,
         poll_ms_min: config.collectors.poll_ms_min,
         poll_ms_max: config.collectors.poll_ms_max,
         windows_max: config.schedule.windows_max,

@@ -2,6 +2,7 @@
 //! windows → queries → samples → states → one transaction.
 
 mod collect;
+mod collector;
 pub mod explain;
 mod judge;
 
@@ -22,7 +23,7 @@ pub use collect::{InProcess, Service};
 use judge::Members;
 
 use crate::agreement::queries::Plan;
-use crate::agreement::{Calendar, queries};
+use crate::agreement::{Calendar, queries, slices};
 use crate::model::RunId;
 use crate::model::agreement::Agreement;
 use crate::model::run::{RunError, RunRecord, RunState, TraceStep, Trigger};
@@ -39,6 +40,12 @@ pub struct Options {
     pub parallel_max: usize,
     /// One collector may take this long for one answer, milliseconds.
     pub collect_ms_max: u64,
+    /// One HTTP call to a collector may take this long, milliseconds.
+    pub call_ms_max: u64,
+    /// HTTP calls to one host at once.
+    pub host_parallel_max: usize,
+    /// How often a call is made again that failed in a way that makes this safe.
+    pub retries_max: u32,
     /// First and longest pause between two polls, milliseconds.
     pub poll_ms_min: u64,
     pub poll_ms_max: u64,
@@ -61,6 +68,25 @@ pub enum Windows {
     ClosingAt(Timestamp),
     /// Those open at this instant.
     OpenAt(Timestamp),
+    /// This range as one, whatever the terms' windows are, cut only by what the collectors answer for.
+    Exactly { from: Timestamp, to: Timestamp },
+}
+
+/// How to ask the collectors, besides what the agreement says.
+#[derive(Clone, Debug, Default)]
+pub struct Asking {
+    /// The caller's STATUS token, sent on to Governify collectors as the cookie `accessToken`.
+    pub access_token: Option<String>,
+    /// Whether the answers are given back as they came.
+    pub keep: bool,
+}
+
+/// What was asked and answered, as it came; empty unless kept.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    pub plan: Plan,
+    /// `answers[i]` answers `plan.queries[i]`.
+    pub answers: Vec<Result<serde_json::Value, String>>,
 }
 
 /// What to evaluate and why.
@@ -118,6 +144,7 @@ pub struct Evaluator {
     /// By infrastructure path.
     pub services: HashMap<String, Service>,
     pub options: Options,
+    hosts: collector::Hosts,
     /// Verdicts stored since the start, in the order of [`Verdict::ALL`].
     pub verdicts_stored: [AtomicU64; Verdict::ALL.len()],
     /// Commits that failed since the start.
@@ -137,6 +164,7 @@ impl Evaluator {
             store,
             agreements,
             services,
+            hosts: collector::Hosts::new(options.host_parallel_max),
             options,
             verdicts_stored: Default::default(),
             commits_failed: AtomicU64::new(0),
@@ -155,15 +183,27 @@ impl Evaluator {
     /// One evaluation, from windows to the committed transaction. Evaluating again with the same samples changes
     /// nothing.
     pub async fn run(&self, request: Request) -> Result<Evaluation, EvaluateError> {
+        Ok(self.run_asking(request, &Asking::default()).await?.0)
+    }
+
+    /// As [`Evaluator::run`], asking the collectors in a caller's name and giving their answers back.
+    ///
+    /// # Errors
+    /// Those of [`Evaluator::run`].
+    pub async fn run_asking(&self, request: Request, asking: &Asking) -> Result<(Evaluation, Asked), EvaluateError> {
         let clock = &self.engine.services.clock;
         let (started, started_at, id) = (Instant::now(), clock.now(), RunId::fresh());
         let agreement = &request.agreement;
         if let Some(guarantee) = &request.guarantee {
             known_guarantee(agreement, guarantee)?;
         }
-        let plan = self.plan(&request)?;
+        let mut plan = self.plan(&request)?;
         let mut trace = Trace { started, steps: Vec::new(), max: self.options.trace_steps_max, dropped: 0 };
-        let answers = self.collect(agreement, &plan, id, &mut trace).await;
+        let (mut answers, raw) = self.collect(agreement, &plan, id, asking, &mut trace).await;
+        let asked = Asked { plan: if asking.keep { plan.clone() } else { Plan::default() }, answers: raw };
+        if matches!(request.windows, Windows::Exactly { .. }) {
+            (plan, answers) = slices::by_period(plan, answers);
+        }
         // What was asked while a window was open is provisional, even if the window has closed when the answer comes.
         let mut states = judge::judge(agreement, &plan, &answers, id, started_at);
         if request.store {
@@ -190,7 +230,7 @@ impl Evaluator {
             trace_dropped: trace.dropped,
         };
         let committed = if request.store { Some(self.commit(&request, &run, &states, verdicts).await?) } else { None };
-        Ok(Evaluation { run, states, committed })
+        Ok((Evaluation { run, states, committed }, asked))
     }
 
     fn plan(&self, request: &Request) -> Result<Plan, EvaluateError> {
@@ -215,6 +255,7 @@ impl Evaluator {
                     windows
                 }
                 Windows::OpenAt(at) => calendar.open_at(at).into_iter().collect(),
+                Windows::Exactly { from, to } => vec![calendar.exactly(from, to)],
             };
             // Counted before they are planned: the windows of many terms over many years fit into no memory.
             planned.set(planned.get() + windows.len());
@@ -235,15 +276,17 @@ impl Evaluator {
         agreement: &Agreement,
         plan: &Plan,
         run: RunId,
+        asking: &Asking,
         trace: &mut Trace,
-    ) -> Vec<Result<Vec<Sample>, String>> {
+    ) -> (Vec<Result<Vec<Sample>, String>>, Vec<Result<serde_json::Value, String>>) {
         let mut answers: Vec<Result<Vec<Sample>, String>> = Vec::with_capacity(plan.queries.len());
+        let mut raw = Vec::with_capacity(if asking.keep { plan.queries.len() } else { 0 });
         let mut asked = stream::iter(0..plan.queries.len())
             .map(|i| {
                 let query = &plan.queries[i];
                 async move {
                     let asked_at = Instant::now();
-                    let answer = self.ask(agreement, query, run).await;
+                    let answer = self.ask(agreement, query, run, asking).await;
                     (query, answer, asked_at.elapsed())
                 }
                 .boxed()
@@ -253,16 +296,25 @@ impl Evaluator {
             if trace.has_room() {
                 let took_ms = took.as_millis();
                 let note = match &answer {
-                    Ok(samples) => format!("{} samples in {took_ms} ms for {}", samples.len(), query.window.from_local),
+                    Ok((samples, _)) => {
+                        format!("{} samples in {took_ms} ms for {}", samples.len(), query.window.from_local)
+                    }
                     Err(reason) => format!("no samples after {took_ms} ms for {}: {reason}", query.window.from_local),
                 };
                 trace.step(&query.metric, "metric", note);
             } else {
                 trace.dropped += 1;
             }
-            answers.push(answer);
+            let (samples, answer) = match answer {
+                Ok((samples, answer)) => (Ok(samples), Ok(answer)),
+                Err(reason) => (Err(reason.clone()), Err(reason)),
+            };
+            answers.push(samples);
+            if asking.keep {
+                raw.push(answer);
+            }
         }
-        answers
+        (answers, raw)
     }
 
     /// Verdicts stored for a scope with `*`, when its members were not known, whose members are judged now: they must

@@ -1,3 +1,5 @@
 //! What the Governify Registry does where its documents and clients depend on it.
 
+pub mod loose;
 pub mod periods;
+pub mod states;
