@@ -77,6 +77,13 @@ pub fn load_value(document: Value, source: &str) -> (Option<Agreement>, Vec<Diag
     (agreement, problems)
 }
 
+/// A document with its local references replaced by what they stand for; as it is when one of them stands for nothing.
+pub fn resolved(document: &Value) -> Value {
+    let mut reader = Reader::new(document);
+    let expanded = reader.expand(document, "$");
+    if reader.has_errors() { document.clone() } else { expanded }
+}
+
 /// Whether a document claims to be an agreement (or a template of one), rather than some other JSON or YAML.
 pub fn looks_like_agreement(document: &Value) -> bool {
     document.get("terms").is_some() && document.get("context").is_some()

@@ -119,6 +119,7 @@ mod tests {
             value: SampleValue::Number(1.0),
             evidence: Vec::new(),
             coverage: None,
+            score: None,
             run: None,
         }
     }

@@ -21,6 +21,7 @@ mod nodes;
 mod pages;
 mod plugins;
 mod query;
+pub mod registry_v6;
 mod runs;
 mod schedules;
 mod schemas;
