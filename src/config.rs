@@ -119,6 +119,8 @@ pub struct Schedule {
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct Registry {
+    /// Whose verdicts the Registry API gives when a call does not say.
+    pub mode: crate::api::registry_v6::Mode,
     pub watch_ms: u64,
     pub poll_ms: u64,
     pub request_ms_max: u64,

@@ -13,7 +13,7 @@ use super::answer::{Refusal, json_answer, object_id, text, with_type};
 use super::query::Wanted;
 use super::{Mode, RegistryV6};
 use crate::api::auth::Caller;
-use crate::registry::{PutError, PutOutcome};
+use crate::registry::PutError;
 use crate::store::DocumentKind;
 
 type Answered = Result<Response, Refusal>;

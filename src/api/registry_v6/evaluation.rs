@@ -184,7 +184,10 @@ async fn stream_states(task: Arc<Task>, jobs: Vec<(usize, Windows)>) -> Answered
         while let Some(states) = evaluated.next().await {
             if found.send(states).await.is_err() && !gone {
                 gone = true;
-                tracing::warn!(agreement = task.agreement.id, "nobody waits for the states any more; the evaluation goes on and is stored");
+                tracing::warn!(
+                    agreement = task.agreement.id,
+                    "nobody waits for the states any more; the evaluation goes on and is stored"
+                );
             }
         }
     });

@@ -11,7 +11,6 @@ mod query;
 mod service;
 mod states;
 
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -74,14 +73,8 @@ impl RegistryV6 {
 /// Every path of the API.
 pub fn router(registry: Arc<RegistryV6>) -> Router {
     Router::new()
-        .route(
-            "/api/v6/agreements",
-            get(documents::list).post(documents::add).delete(documents::remove_all),
-        )
-        .route(
-            "/api/v6/agreements/{id}",
-            get(documents::one).put(documents::put).delete(documents::remove),
-        )
+        .route("/api/v6/agreements", get(documents::list).post(documents::add).delete(documents::remove_all))
+        .route("/api/v6/agreements/{id}", get(documents::one).put(documents::put).delete(documents::remove))
         .route("/api/v6/templates", get(documents::templates).post(documents::add_template))
         .route("/api/v6/templates/{id}", get(documents::template).delete(documents::remove_template))
         .route("/api/v6/states", axum::routing::delete(service::keeps_states))

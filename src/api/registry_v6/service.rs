@@ -32,23 +32,22 @@ pub(super) async fn commons() -> Response {
 
 /// The configured services as the tree that `infrastructurePath` walks, without users and passwords.
 pub(super) async fn infrastructure(registry: Shared<Arc<RegistryV6>>) -> Response {
-    let mut tree = Map::new();
+    let mut tree = Value::Object(Map::new());
     for (path, url) in &registry.services {
         let mut place = &mut tree;
-        let mut keys: Vec<&str> = path.split('.').collect();
-        let Some(last) = keys.pop() else { continue };
-        for key in keys {
-            let branch = place.entry(key).or_insert_with(|| json!({}));
-            // `a` and `a.b` are both configured: the first becomes the second's default.
-            if let Some(text) = branch.as_str() {
-                *branch = json!({ "default": text });
+        for key in path.split('.') {
+            // `a` and `a.b` are both configured: the first becomes the default of its kind.
+            if !place.is_object() {
+                *place = json!({ "default": place.take() });
             }
-            let Some(fields) = branch.as_object_mut() else { continue };
-            place = fields;
+            place = &mut place[key];
+            if place.is_null() {
+                *place = json!({});
+            }
         }
-        place.insert(last.to_owned(), json!(url));
+        *place = json!(url);
     }
-    json_answer(StatusCode::OK, &Value::Object(tree))
+    json_answer(StatusCode::OK, &tree)
 }
 
 /// A base URL that may be shown.
