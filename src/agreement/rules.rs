@@ -63,10 +63,9 @@ struct Problem {
     hint: Option<&'static str>,
 }
 
+/// The end of the validity, or [`HORIZON_YEARS`] after the start where there is none.
 fn horizon(initial: DateTime, until: Option<DateTime>) -> DateTime {
-    let years = i64::from(HORIZON_YEARS).years();
-    let end = initial.checked_add(years).unwrap_or(DateTime::MAX);
-    until.map_or(end, |until| until.min(end))
+    until.unwrap_or_else(|| initial.checked_add(i64::from(HORIZON_YEARS).years()).unwrap_or(DateTime::MAX))
 }
 
 fn occurrences(rule: &str, which: &str, initial: DateTime, until: DateTime) -> Result<Vec<DateTime>, Problem> {

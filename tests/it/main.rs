@@ -20,3 +20,4 @@ mod shipped;
 mod sources;
 mod store;
 mod tidy;
+mod windows;
