@@ -7,6 +7,7 @@
 pub mod bundle;
 pub mod collected;
 pub mod compat;
+pub mod diff;
 pub mod evaluate;
 pub mod explain;
 pub mod load;
@@ -14,6 +15,7 @@ pub mod observed;
 pub mod queries;
 pub mod schema;
 pub mod slices;
+pub mod simulate;
 pub mod source;
 pub mod template;
 pub mod windows;

@@ -18,6 +18,7 @@ use crate::model::state::{Sample, Scope, State, Verdict};
 mod calendar;
 mod evidence;
 mod real;
+mod simulation;
 mod windows;
 
 fn root() -> PathBuf {

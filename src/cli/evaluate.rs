@@ -11,6 +11,7 @@ use super::{Format, Settings, not_so, print, report, runtime, usage};
 use crate::app::{self, Surroundings};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::evaluate::dry_run::DryRun;
 use crate::evaluate::{Evaluation, Request, Windows};
 use crate::model::agreement::Agreement;
 use crate::model::run::Trigger;
@@ -35,8 +36,11 @@ pub(super) struct EvaluateArgs {
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// Store the verdicts in the configured database
-    #[arg(long)]
+    #[arg(long, conflicts_with = "dry_run")]
     store: bool,
+    /// Say what would be asked and judged, and ask nobody
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     settings: Settings,
 }
@@ -49,7 +53,14 @@ pub(super) fn evaluate(args: &EvaluateArgs) -> ExitCode {
     super::log(&config, true);
     runtime().block_on(async {
         match evaluate_once(args, &config).await {
-            Ok(evaluation) => show(args, &evaluation),
+            Ok(Done::Evaluated(evaluation)) => show(args, &evaluation),
+            Ok(Done::Planned(plan)) => {
+                print(&match args.format {
+                    Format::Json => format!("{}\n", serde_json::to_string_pretty(&plan).expect("a plan is JSON")),
+                    Format::Table => report::plan(&plan),
+                });
+                ExitCode::SUCCESS
+            }
             Err(code) => code,
         }
     })
@@ -71,7 +82,12 @@ fn show(args: &EvaluateArgs, evaluation: &Evaluation) -> ExitCode {
     }
 }
 
-async fn evaluate_once(args: &EvaluateArgs, config: &Config) -> Result<Evaluation, ExitCode> {
+enum Done {
+    Evaluated(Box<Evaluation>),
+    Planned(DryRun),
+}
+
+async fn evaluate_once(args: &EvaluateArgs, config: &Config) -> Result<Done, ExitCode> {
     let net = app::net(config).map_err(|e| usage(&format!("{e:#}")))?;
     let configured = app::load_agreements(config, &net).await.map_err(|e| usage(&format!("{e:#}")))?;
     let (agreement, agreements) = find(args, configured.snapshot().agreements.clone())?;
@@ -101,10 +117,14 @@ async fn evaluate_once(args: &EvaluateArgs, config: &Config) -> Result<Evaluatio
         store: args.store,
         claim: None,
     };
-    evaluator.run(request).await.map_err(|e| match e {
+    if args.dry_run {
+        return evaluator.dry_run(&request).map(Done::Planned).map_err(|e| usage(&e.to_string()));
+    }
+    let evaluated = evaluator.run(request).await.map_err(|e| match e {
         crate::evaluate::EvaluateError::Store(_) => not_so(e),
         _ => usage(&e.to_string()),
-    })
+    });
+    evaluated.map(|evaluation| Done::Evaluated(Box::new(evaluation)))
 }
 
 /// The agreement asked for, among those configured or in a file of its own.

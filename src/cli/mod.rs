@@ -1,5 +1,6 @@
 //! Floor 13: the command line. Exit codes: 0 ok, 1 the thing asked for is not so, 2 usage or configuration error.
 
+mod agreement;
 mod check;
 mod evaluate;
 mod explain;
@@ -11,6 +12,7 @@ mod run;
 mod sarif;
 mod serve;
 mod server;
+mod simulate;
 mod test;
 
 use std::path::PathBuf;
@@ -39,6 +41,10 @@ enum Command {
     Run(run::RunArgs),
     /// Evaluate an agreement once and print its verdicts.
     Evaluate(evaluate::EvaluateArgs),
+    /// Start an agreement, fill in a template, compare two agreements.
+    Agreement(agreement::AgreementArgs),
+    /// Judge stored evidence by a changed agreement: which verdicts would be others.
+    Simulate(simulate::SimulateArgs),
     /// Explain a stored verdict: what decides it, how far it is from passing, what changed.
     Explain(explain::ExplainArgs),
     /// Check flows, agreements and plugin manifests; prints every problem.
@@ -140,6 +146,8 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Serve(settings) => serve::serve(&settings),
         Command::Run(args) => run::run(&args),
         Command::Evaluate(args) => evaluate::evaluate(&args),
+        Command::Agreement(args) => agreement::agreement(&args),
+        Command::Simulate(args) => simulate::simulate(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Check(args) => check::check(&args),
         Command::Test(args) => test::test(&args),

@@ -1,6 +1,7 @@
 //! Tables and verdicts as the terminal shows them.
 
-use crate::model::state::{State, Verdict};
+use crate::evaluate::dry_run::DryRun;
+use crate::model::state::{Scope, State, Verdict};
 
 /// Columns as wide as their widest cell, the last one free.
 pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
@@ -57,6 +58,30 @@ pub(super) fn verdicts<'a>(states: impl Iterator<Item = &'a State>) -> String {
         if counts.is_empty() { "none".into() } else { counts.join(", ") }
     ));
     out
+}
+
+/// What an evaluation would ask and judge.
+pub(super) fn plan(plan: &DryRun) -> String {
+    let scope = |scope: &Scope| {
+        let members: Vec<String> = scope.0.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        if members.is_empty() { "-".to_owned() } else { members.join(" ") }
+    };
+    let asks = plan.asks.iter().map(|ask| {
+        let source = match &ask.problem {
+            Some(problem) => format!("{}; no value: {problem}", ask.source),
+            None => ask.source.clone(),
+        };
+        vec![ask.metric.clone(), scope(&ask.scope), ask.window.text(), source]
+    });
+    let judges =
+        plan.judges.iter().map(|j| vec![j.guarantee.clone(), scope(&j.scope), j.window.text(), j.objective.clone()]);
+    format!(
+        "{}\n{}\n{} would be asked, {} judged; nobody was asked\n",
+        table(&["asks", "scope", "window", "source"], asks.collect()),
+        table(&["judges", "scope", "window", "objective"], judges.collect()),
+        plan.asks.len(),
+        plan.judges.len()
+    )
 }
 
 /// At most four decimals, cut and marked, never rounded: 99.99999 must not read as 100.

@@ -3,8 +3,10 @@
 
 mod collect;
 mod collector;
+pub mod dry_run;
 pub mod explain;
 mod judge;
+pub mod simulate;
 
 use std::cell::Cell;
 use std::collections::HashMap;

@@ -88,3 +88,188 @@ fn check_says_line_and_column_in_every_form() {
     };
     assert_eq!(region("unknown-period"), serde_json::json!({"startLine": 17, "startColumn": 28}));
 }
+
+/// A block of a document, by the comment in its first line.
+fn block(document: &str, language: &str, first: &str) -> String {
+    let text = std::fs::read_to_string(super::root().join(document)).unwrap();
+    let start = format!("```{language}\n");
+    let mut blocks = text.split(start.as_str()).skip(1).filter_map(|rest| Some(rest.split_once("\n```")?.0));
+    blocks
+        .find(|b| b.starts_with(first))
+        .unwrap_or_else(|| panic!("{document} has no block that starts with {first}"))
+        .to_owned()
+        + "\n"
+}
+
+#[test]
+fn the_template_of_the_documents_makes_what_they_say() {
+    let folder = Folder::new("template");
+    folder.write("latency.template.yaml", &block("docs/agreements.md", "yaml", "# latency.template.yaml"));
+    let checked = probity(&folder.0, &["check", "latency.template.yaml"]);
+    assert!(checked.status.success(), "{}", stdout(&checked));
+    let command = block("docs/agreements.md", "sh", "probity agreement render");
+    let words: Vec<&str> = command.split_whitespace().skip(1).collect();
+    let rendered = probity(&folder.0, &words);
+    let text = stdout(&rendered);
+    assert!(rendered.status.success(), "{}", String::from_utf8_lossy(&rendered.stderr));
+    let document: Value = serde_saphyr::from_str(&text).unwrap();
+    assert_eq!((&document["id"], &document["type"]), (&"shop-latency".into(), &"agreement".into()));
+    assert_eq!(document["templateId"], "template-latency-v1.0.0");
+    assert_eq!(document["terms"]["guarantees"][0]["of"][0]["objective"], "P99_MS <= 250");
+    assert_eq!(document["terms"]["metrics"]["P99_MS"]["collector"]["metric"], "shop-p99");
+    assert!(document.get("parameters").is_none());
+    let path = folder.write("shop.yaml", &text);
+    assert!(probity(&folder.0, &["check", path.to_str().unwrap()]).status.success());
+}
+
+#[test]
+fn wrong_values_of_a_template_are_all_named() {
+    let folder = Folder::new("values");
+    folder.write("t.yaml", &block("docs/agreements.md", "yaml", "# latency.template.yaml"));
+    let output = probity(
+        &folder.0,
+        &[
+            "agreement",
+            "render",
+            "t.yaml",
+            "--set",
+            "service=No Such",
+            "--set",
+            "limit_ms=fast",
+            "--set",
+            "perod=daily",
+        ],
+    );
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    for part in ["$.parameters.service", "$.parameters.limit_ms", "did you mean \"period\"?", "--set id=…"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
+fn governify_templates_are_filled_in_by_their_placeholders() {
+    let folder = Folder::new("governify");
+    let template = super::root().join("tests/data/agreements/tpa-manager-template.json");
+    let output = probity(
+        &folder.0,
+        &[
+            "agreement",
+            "render",
+            template.to_str().unwrap(),
+            "--set",
+            "id=tpa-mine",
+            "--set",
+            "$_[infrastructure.internal.assets.default]=http://assets.test",
+            "--set",
+            "$_[infrastructure.internal.scopes.default]=http://scopes.test",
+        ],
+    );
+    let text = stdout(&output);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("http://assets.test") && !text.contains("$_["), "{text}");
+    let document: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&document["id"], &document["type"]), (&"tpa-mine".into(), &"agreement".into()));
+    // Of several in one file one must be named.
+    let several = super::root().join("tests/data/agreements/tpa-manager-all-templates.json");
+    let output = probity(&folder.0, &["agreement", "render", several.to_str().unwrap(), "--set", "id=x"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("give --id"));
+}
+
+#[test]
+fn a_new_agreement_loads_and_is_not_written_over() {
+    let folder = Folder::new("new");
+    let new = || {
+        probity(
+            &folder.0,
+            &["agreement", "new", "--set", "id=shop", "--set", "timeZone=Asia/Kolkata", "--out", "shop.yaml"],
+        )
+    };
+    assert!(new().status.success());
+    let text = std::fs::read_to_string(folder.0.join("shop.yaml")).unwrap();
+    assert!(text.contains("# `probity check FILE`") && text.contains("id: \"shop\""), "{text}");
+    let checked = probity(&folder.0, &["check", "shop.yaml"]);
+    assert_eq!(stdout(&checked), "1 file checked: 0 errors, 0 warnings\n");
+    assert_eq!(new().status.code(), Some(1));
+    assert_eq!(probity(&folder.0, &["agreement", "new", "--set", "tmeZone=UTC"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_difference_says_what_it_may_touch() {
+    let folder = Folder::new("diff");
+    let old = block("docs/agreements.md", "json", "{\n  \"id\": \"shop\"");
+    folder.write("old.json", &old);
+    let new = old.replace("P99_MS <= 300", "P99_MS <= 250").replace("\"hourly\"", "\"daily\"");
+    folder.write("new.json", &new);
+    let same = probity(&folder.0, &["agreement", "diff", "old.json", "old.json"]);
+    assert_eq!((same.status.code(), stdout(&same)), (Some(0), "0 differences\n".to_owned()));
+    let output = probity(&folder.0, &["agreement", "diff", "old.json", "new.json"]);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(1));
+    let line = "guarantee FAST, team=*: threshold-changed: P99_MS <= 300 → P99_MS <= 250; fulfilled verdicts may become violated (FAST)";
+    assert!(text.contains(line), "{text}");
+    assert!(text.contains("window-changed"), "{text}");
+    let json: Value = serde_json::from_str(&stdout(&probity(
+        &folder.0,
+        &["agreement", "diff", "old.json", "new.json", "--format", "json"],
+    )))
+    .unwrap();
+    let effects: Vec<&Value> = json["differences"].as_array().unwrap().iter().map(|d| &d["effect"]).collect();
+    assert_eq!(effects, ["stricter", "verdicts"]);
+}
+
+#[test]
+fn a_dry_run_asks_nobody() {
+    let folder = Folder::new("dry");
+    let file = folder.write("shop.json", &block("docs/agreements.md", "json", "{\n  \"id\": \"shop\""));
+    let range = ["--from", "2026-03-01T00:00:00Z", "--to", "2026-03-01T02:00:00Z"];
+    let run = |more: &[&str]| {
+        let mut words = vec!["evaluate", file.to_str().unwrap(), "--dry-run"];
+        words.extend(range);
+        words.extend(more);
+        probity(&folder.0, &words)
+    };
+    let text = stdout(&run(&[]));
+    assert!(
+        text.contains("flow metric p99") && text.contains("2 would be asked, 2 judged; nobody was asked"),
+        "{text}"
+    );
+    let json: Value = serde_json::from_str(&stdout(&run(&["--format", "json"]))).unwrap();
+    assert_eq!(json["asks"][0]["body"]["metric"]["window"]["period"], "hourly");
+    assert!(!folder.0.join("data").exists(), "a dry run leaves no trace");
+}
+
+/// What a user does: evaluate, see a violated verdict, ask why, try another objective.
+#[test]
+fn a_stored_verdict_is_explained_and_simulated() {
+    let folder = Folder::new("explain");
+    let shipped = super::root().join("agreements/service-level.json");
+    let id: Value = serde_json::from_str(&std::fs::read_to_string(&shipped).unwrap()).unwrap();
+    let id = id["id"].as_str().unwrap().to_owned();
+    let range = ["--from", "2026-03-01T00:00:00Z", "--to", "2026-03-01T03:00:00Z"];
+    let with_range = |words: &[&str]| -> Vec<String> { words.iter().chain(&range).map(|w| (*w).to_owned()).collect() };
+    let words = with_range(&["evaluate", &id, "--store", "--format", "json"]);
+    let output = probity(&folder.0, &words.iter().map(String::as_str).collect::<Vec<_>>());
+    let verdicts: Value = serde_json::from_str(&stdout(&output))
+        .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)));
+    let first = &verdicts["verdicts"][0];
+    let scope: Vec<String> =
+        first["scope"].as_object().unwrap().iter().map(|(k, v)| format!("{k}={}", v.as_str().unwrap())).collect();
+    let scope = if scope.is_empty() { "-".to_owned() } else { scope.join(",") };
+    let name =
+        format!("{id}/{}/{scope}/{}", first["guarantee"].as_str().unwrap(), first["window"]["from"].as_str().unwrap());
+    let explained = probity(&folder.0, &["explain", &name, "--format", "json"]);
+    let json: Value = serde_json::from_str(&stdout(&explained))
+        .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&explained.stderr)));
+    assert_eq!((&json["verdict"], &json["reason"]), (&first["verdict"], &first["reason"]));
+    assert_eq!(json["agreement_changed"], false);
+    assert_eq!(json["objectives"][0]["differs"], false, "{json:#}");
+    let spanish = stdout(&probity(&folder.0, &["explain", &name, "--lang", "es"]));
+    assert!(spanish.contains("Objetivo: ") && spanish.contains("Veredicto: "), "{spanish}");
+    assert_eq!(probity(&folder.0, &["explain", &name.replace(":00Z", ":01Z")]).status.code(), Some(2));
+    assert_eq!(probity(&folder.0, &["explain", "nonsense"]).status.code(), Some(2));
+    // The same agreement again changes nothing; one that nothing can pass changes all that passed.
+    let current = probity(&folder.0, &["simulate", shipped.to_str().unwrap()]);
+    assert_eq!(current.status.code(), Some(0), "{}{}", stdout(&current), String::from_utf8_lossy(&current.stderr));
+}

@@ -1,0 +1,278 @@
+//! A changed agreement over stored evidence: which verdicts would be others.
+//!
+//! Purely: [`answers`] says what the store holds of what the candidate asks, [`compare`] sets the verdicts it comes to
+//! beside the stored ones. What is not stored is never made up: a metric whose collector, measure or parameters were
+//! changed, a window that was cut otherwise, a member nobody asked about has no value, for that reason.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::explain::terms;
+use super::observed;
+use super::queries::{Plan, Query, state_name};
+use crate::expr::{self, Operand};
+use crate::model::agreement::Agreement;
+use crate::model::state::{Sample, Scope, State, StoredState, Verdict, Window};
+
+/// What a candidate would change.
+#[derive(Clone, Debug, Serialize)]
+pub struct Simulation {
+    /// The agreement whose evidence is used, and its version.
+    pub agreement: String,
+    pub current: String,
+    /// Hash of the candidate.
+    pub candidate: String,
+    pub from: Timestamp,
+    pub to: Timestamp,
+    /// Verdicts that are the same.
+    pub same: usize,
+    /// Verdicts that are others, by window, guarantee and scope.
+    pub flips: Vec<Flip>,
+    /// Verdicts of the candidate that nothing stored stands for.
+    pub added: Vec<Flip>,
+    /// Stored verdicts that the candidate does not give.
+    pub removed: Vec<Flip>,
+    /// The earliest flip.
+    pub first: Option<Flip>,
+    /// The flip that the fewest values decide; of several the earliest.
+    pub smallest: Option<Flip>,
+    /// How many verdicts there are of each kind, stored and under the candidate.
+    pub before: BTreeMap<String, usize>,
+    pub after: BTreeMap<String, usize>,
+    /// Sums of penalties by name.
+    pub penalties: Vec<Sum>,
+    /// Why values were not at hand, each with how many questions it left open.
+    pub not_stored: BTreeMap<String, usize>,
+}
+
+/// One verdict, before and after.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Flip {
+    pub guarantee: String,
+    pub scope: Scope,
+    pub window: Window,
+    pub before: Option<Verdict>,
+    pub after: Option<Verdict>,
+    /// The sentence of the stored verdict, and of the candidate's.
+    pub reason_before: Option<String>,
+    pub reason_after: Option<String>,
+    /// Values the candidate's objective was evaluated with.
+    pub values: BTreeMap<String, Option<f64>>,
+    /// The fewest metrics that decide it under the candidate.
+    pub decided_by: Vec<String>,
+}
+
+/// A penalty's sum over all verdicts; verdicts whose penalty cannot be said are counted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Sum {
+    pub over: String,
+    pub before: f64,
+    pub after: f64,
+    pub unsaid_before: usize,
+    pub unsaid_after: usize,
+}
+
+impl Simulation {
+    /// Whether any verdict is another, or there at all only on one side.
+    pub fn changes_something(&self) -> bool {
+        !(self.flips.is_empty() && self.added.is_empty() && self.removed.is_empty())
+    }
+}
+
+/// What the store holds of what a candidate's plan asks: one answer for each query, and why there is none.
+pub fn answers(
+    current: &Agreement,
+    candidate: &Agreement,
+    plan: &Plan,
+    metrics: &[StoredState],
+) -> Vec<Result<Vec<Sample>, String>> {
+    let mut by_window: HashMap<(&str, Timestamp, Timestamp), Vec<&State>> = HashMap::new();
+    for stored in metrics {
+        let state = &stored.state;
+        by_window.entry((&state.of, state.window.from, state.window.to)).or_default().push(state);
+    }
+    let mut names: HashMap<(String, String), Result<String, String>> = HashMap::new();
+    let mut answer = |query: &Query| {
+        let params = super::collector::canonical(&Value::Object(query.params.clone()));
+        let name = names
+            .entry((query.metric.clone(), params))
+            .or_insert_with(|| stored_name(current, candidate, &query.metric, &query.params))
+            .clone()?;
+        let window = &query.window;
+        let here = by_window.get(&(name.as_str(), window.from, window.to)).map(Vec::as_slice).unwrap_or_default();
+        let found: Vec<Sample> = here
+            .iter()
+            .filter(|s| query.scope.covers(&s.scope) && !s.scope.has_wildcard())
+            .map(|s| observed::sample(s, &query.metric))
+            .collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        // Asked for all members, the source failed or knew of none; that is stored as of the scope with `*`.
+        let whole =
+            here.iter().find(|s| s.scope.has_wildcard() && (s.scope == query.scope || s.scope.covers(&query.scope)));
+        match whole.map(|s| observed::sample(s, &query.metric).value) {
+            Some(crate::model::state::SampleValue::Missing { missing }) => Err(missing),
+            _ if here.is_empty() => Err("it is not stored for this window".into()),
+            _ => Err("it is not stored for this scope".into()),
+        }
+    };
+    plan.queries.iter().map(&mut answer).collect()
+}
+
+/// What the stored states of a candidate's metric are named, when they answer the same question.
+fn stored_name(
+    current: &Agreement,
+    candidate: &Agreement,
+    metric: &str,
+    params: &Map<String, Value>,
+) -> Result<String, String> {
+    let (Some(new), Some(old)) = (candidate.metrics.get(metric), current.metrics.get(metric)) else {
+        return Err("it is not stored: the current agreement has no such metric".into());
+    };
+    if new.collector != old.collector || new.measure != old.measure {
+        return Err("it is not stored: its collector or its measure is another in the current agreement".into());
+    }
+    let mut uses = current.guarantees.iter().flat_map(|g| &g.terms).flat_map(|t| &t.with);
+    if !uses.any(|(id, given)| id == metric && given == params) {
+        return Err("it is not stored: the current agreement never asks for it with these parameters".into());
+    }
+    Ok(state_name(current, metric, params))
+}
+
+/// Identity of a verdict within an agreement.
+type Place<'s> = (Timestamp, Timestamp, &'s str, &'s Scope);
+
+fn place(state: &State) -> Place<'_> {
+    (state.window.from, state.window.to, &state.of, &state.scope)
+}
+
+/// Sets a candidate's verdicts beside the stored ones of `[from, to)`. Waivers are left aside on both sides: what is
+/// compared is what the evidence comes to. `answers` are those the verdicts were made from.
+pub fn compare(
+    current: &Agreement,
+    candidate: &Agreement,
+    (from, to): (Timestamp, Timestamp),
+    stored: &[StoredState],
+    judged: &[State],
+    answers: &[Result<Vec<Sample>, String>],
+) -> Simulation {
+    let before: BTreeMap<Place<'_>, &State> =
+        stored.iter().map(|s| &s.state).filter(|s| s.unwaived().is_some()).map(|s| (place(s), s)).collect();
+    let after: BTreeMap<Place<'_>, &State> =
+        judged.iter().filter(|s| s.unwaived().is_some()).map(|s| (place(s), s)).collect();
+    let mut simulation = Simulation {
+        agreement: current.id.clone(),
+        current: current.hash.clone(),
+        candidate: candidate.hash.clone(),
+        from,
+        to,
+        same: 0,
+        flips: Vec::new(),
+        added: Vec::new(),
+        removed: Vec::new(),
+        first: None,
+        smallest: None,
+        before: counts(before.values().copied()),
+        after: counts(after.values().copied()),
+        penalties: sums(before.values().copied(), after.values().copied()),
+        not_stored: BTreeMap::new(),
+    };
+    for (place, new) in &after {
+        match before.get(place) {
+            Some(old) if old.unwaived() == new.unwaived() => simulation.same += 1,
+            Some(old) => simulation.flips.push(flip(candidate, Some(old), Some(new))),
+            None => simulation.added.push(flip(candidate, None, Some(new))),
+        }
+    }
+    // A scope with `*` whose members have come is not applicable and is not judged again.
+    let outdated = |s: &State| s.scope.has_wildcard() && s.verdict == Some(Verdict::NotApplicable);
+    for (place, old) in before.iter().filter(|(place, old)| !after.contains_key(*place) && !outdated(old)) {
+        debug_assert_eq!(place.2, old.of);
+        simulation.removed.push(flip(candidate, Some(old), None));
+    }
+    simulation.first = simulation.flips.first().cloned();
+    // An undecided one has no deciding values; it rests on all that are missing.
+    let size = |f: &&Flip| if f.decided_by.is_empty() { f.values.len() } else { f.decided_by.len() };
+    simulation.smallest = simulation.flips.iter().min_by_key(size).cloned();
+    for reason in
+        answers.iter().filter_map(|a| a.as_ref().err()).filter(|reason| reason.starts_with("it is not stored"))
+    {
+        *simulation.not_stored.entry(reason.clone()).or_default() += 1;
+    }
+    simulation
+}
+
+fn counts<'s>(states: impl Iterator<Item = &'s State>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for verdict in states.filter_map(State::unwaived) {
+        *counts.entry(verdict.as_str().to_owned()).or_default() += 1;
+    }
+    counts
+}
+
+fn sums<'s>(before: impl Iterator<Item = &'s State>, after: impl Iterator<Item = &'s State>) -> Vec<Sum> {
+    let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
+    for state in before {
+        // A waived state owes nothing; without the waiver it would.
+        let penalties = state.waiver.as_ref().map_or(&state.penalties, |waiver| &waiver.penalties);
+        for (over, amount) in penalties {
+            let sum = sums.entry(over).or_default();
+            match amount {
+                Some(amount) => sum.before += amount,
+                None => sum.unsaid_before += 1,
+            }
+        }
+    }
+    for state in after {
+        let penalties = state.waiver.as_ref().map_or(&state.penalties, |waiver| &waiver.penalties);
+        for (over, amount) in penalties {
+            let sum = sums.entry(over).or_default();
+            match amount {
+                Some(amount) => sum.after += amount,
+                None => sum.unsaid_after += 1,
+            }
+        }
+    }
+    sums.into_iter().map(|(over, sum)| Sum { over: over.to_owned(), ..sum }).collect()
+}
+
+fn flip(candidate: &Agreement, before: Option<&State>, after: Option<&State>) -> Flip {
+    let state = after.or(before).expect("one of the two is there");
+    Flip {
+        guarantee: state.of.clone(),
+        scope: state.scope.clone(),
+        window: state.window.clone(),
+        before: before.and_then(State::unwaived),
+        after: after.and_then(State::unwaived),
+        reason_before: before.map(|s| s.reason.clone()),
+        reason_after: after.map(|s| s.reason.clone()),
+        values: state.values.clone(),
+        decided_by: after.map(|s| deciders(candidate, s)).unwrap_or_default(),
+    }
+}
+
+/// The fewest metrics that decide a verdict, by the numbers it was judged with: of the term that is violated, when one is,
+/// of all terms otherwise.
+fn deciders(agreement: &Agreement, state: &State) -> Vec<String> {
+    let lookup = |name: &str| match state.values.get(name) {
+        Some(Some(n)) => Operand::Number(*n),
+        _ => Operand::Missing(""),
+    };
+    let mut found: Vec<String> = Vec::new();
+    for term in terms(agreement, &state.of, &state.scope, &state.window) {
+        let deciding: Vec<String> = expr::deciding(&term.objective, &lookup).into_iter().map(str::to_owned).collect();
+        if expr::evaluate(&term.objective, &lookup).truth == Some(false) {
+            return deciding;
+        }
+        for name in deciding {
+            if !found.contains(&name) {
+                found.push(name);
+            }
+        }
+    }
+    found
+}
