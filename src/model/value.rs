@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arcstr::ArcStr;
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use super::Object;
@@ -482,9 +482,33 @@ impl Serialize for Object {
     }
 }
 
-struct ValueVisitor;
+/// Property names met while one text is read: rows of a list have the same ones, which are then shared, not copied.
+#[derive(Default)]
+struct Names([Option<ArcStr>; 16]);
 
-impl<'de> Visitor<'de> for ValueVisitor {
+impl Names {
+    fn shared(&mut self, name: &str) -> ArcStr {
+        let bytes = name.as_bytes();
+        let ends = bytes.first().zip(bytes.last()).map_or(0, |(first, last)| usize::from(first ^ (last >> 1)));
+        let place = &mut self.0[(ends + bytes.len()) % 16];
+        match place {
+            Some(known) if known == name => known.clone(),
+            _ => place.insert(ArcStr::from(name)).clone(),
+        }
+    }
+}
+
+/// Reads one value.
+struct Reading<'n>(&'n mut Names);
+
+impl<'de> DeserializeSeed<'de> for Reading<'_> {
+    type Value = Value;
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Value, D::Error> {
+        d.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reading<'_> {
     type Value = Value;
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any JSON value")
@@ -496,7 +520,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         Ok(Value::Null)
     }
     fn visit_some<D: Deserializer<'de>>(self, d: D) -> Result<Value, D::Error> {
-        d.deserialize_any(ValueVisitor)
+        d.deserialize_any(self)
     }
     fn visit_bool<E>(self, b: bool) -> Result<Value, E> {
         Ok(Value::Bool(b))
@@ -515,23 +539,43 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut items = Vec::with_capacity(seq.size_hint().unwrap_or(0).min(4096));
-        while let Some(item) = seq.next_element()? {
+        while let Some(item) = seq.next_element_seed(Reading(self.0))? {
             items.push(item);
         }
         Ok(Value::array(items))
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut object = Object::new();
-        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-            object.insert(ArcStr::from(key.as_ref()), map.next_value::<Value>()?);
+        while let Some(name) = map.next_key_seed(Name(self.0))? {
+            object.insert(name, map.next_value_seed(Reading(self.0))?);
         }
         Ok(object.into())
     }
 }
 
+/// Reads one property name.
+struct Name<'n>(&'n mut Names);
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = ArcStr;
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<ArcStr, D::Error> {
+        d.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = ArcStr;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a property name")
+    }
+    fn visit_str<E>(self, name: &str) -> Result<ArcStr, E> {
+        Ok(self.0.shared(name))
+    }
+}
+
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        d.deserialize_any(ValueVisitor)
+        Reading(&mut Names::default()).deserialize(d)
     }
 }
 

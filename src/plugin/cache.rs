@@ -12,6 +12,9 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::component::CONTRACT;
+use crate::model::Diagnostic;
+
 /// Folders of compiled components: the first is written to.
 pub(super) struct Cache {
     dirs: Vec<PathBuf>,
@@ -25,9 +28,14 @@ impl Cache {
         Cache { dirs }
     }
 
-    /// The component of this WASM: loaded when it was compiled before by this engine, else compiled and kept.
-    pub(super) fn component(&self, engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Component> {
-        let Some(own) = self.dirs.first() else { return Component::new(engine, wasm) };
+    /// The component of this WASM: loaded when it was compiled before by this engine, else made by `compile` and kept.
+    pub(super) fn component(
+        &self,
+        engine: &Engine,
+        wasm: &[u8],
+        compile: impl FnOnce() -> Result<Component, Diagnostic>,
+    ) -> Result<Component, Diagnostic> {
+        let Some(own) = self.dirs.first() else { return compile() };
         let name = entry(engine, wasm);
         for dir in &self.dirs {
             let path = dir.join(&name);
@@ -36,7 +44,7 @@ impl Cache {
                 return Ok(component);
             }
         }
-        let component = Component::new(engine, wasm)?;
+        let component = compile()?;
         let kept = component.serialize().and_then(|code| Ok(write(own, &name, &code, &key(own)?)?));
         if let Err(error) = kept {
             tracing::warn!(path = %own.display(), "compiled plugin code could not be kept: {error}");
@@ -45,10 +53,12 @@ impl Cache {
     }
 }
 
-/// Name of an entry: what was compiled, by which compiler with which settings.
+/// Name of an entry: what was compiled, by which compiler with which settings, for which contract.
 fn entry(engine: &Engine, wasm: &[u8]) -> String {
     let mut settings = std::hash::DefaultHasher::new();
     std::hash::Hash::hash(&engine.precompile_compatibility_hash(), &mut settings);
+    // A component that a newer contract let in must be looked at again by an older one.
+    std::hash::Hash::hash(&CONTRACT, &mut settings);
     let settings = std::hash::Hasher::finish(&settings);
     format!("{}-{settings:016x}.code", hex::encode(&Sha256::digest(wasm)[..16]))
 }

@@ -133,7 +133,7 @@ impl PluginNode {
             let text = format!("plugin {} has no node type {} any more", core.slot.name, core.node_type);
             return Step::fail(msg, text);
         };
-        if let Some(why) = core.slot.quarantined(&core.node_type, cx.now()) {
+        if let Some(why) = core.slot.quarantined(&core.node_type, || cx.now()) {
             return Step::fail(msg, NodeError::with_code(why, "EQUARANTINE"));
         }
         let caller = cx.has_caller();

@@ -12,13 +12,13 @@ use sha2::{Digest, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::bindings::exports::probity::plugin::handler::Description;
+use super::description;
 use super::granted::Granted;
 use super::host::{Facts, NodeFacts};
 use super::instance::{Fault, Instance, Kind};
 use super::manifest::Manifest;
-use super::sandbox::{Code, Options, Sandbox};
+use super::sandbox::{self, Code, Options, Sandbox};
 use super::slot::{Noted, Slot, Version};
-use super::{component, description};
 use super::{node, spec};
 use crate::clock::Clock;
 use crate::model::Diagnostic;
@@ -137,9 +137,7 @@ impl Plugins {
         if let Some(shared) = self.shared.get() {
             return Ok(shared);
         }
-        let sandbox = Sandbox::new(&self.options).map_err(|e| {
-            Diagnostic::error("plugin-sandbox", "", format!("the sandbox for plugins cannot be set up: {e:#}"))
-        })?;
+        let sandbox = Sandbox::new(&self.options).map_err(sandbox::not_set_up)?;
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(self.shared.get_or_init(|| Arc::new(Shared { sandbox, workers, slots: RwLock::default() })))
     }
@@ -233,13 +231,7 @@ impl Plugins {
             return Ok(code);
         }
         let sandbox = self.shared()?.sandbox.clone();
-        let compiled = tokio::task::spawn_blocking(move || {
-            let wasm = component::of(&wasm)?;
-            match component::newer(&wasm) {
-                Some(newer) => Err(newer),
-                None => sandbox.code(&wasm, metered).map_err(|e| component::unfit(&e)),
-            }
-        });
+        let compiled = tokio::task::spawn_blocking(move || sandbox.code(&wasm, metered));
         let code = match compiled.await {
             Ok(code) => Arc::new(code?),
             Err(panic) => {

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::bindings::probity::plugin::types::Message;
-use super::component;
 use super::granted::Granted;
 use super::host::tape::Replaying;
 use super::host::told::Told;
@@ -18,7 +17,7 @@ use super::limits::{CallLimits, Limits};
 use super::package::sha256;
 use super::plugins::Package;
 use super::recording::outcome;
-use super::sandbox::{Code, Options, Sandbox};
+use super::sandbox::{self, Code, Options, Sandbox};
 use crate::model::Diagnostic;
 use crate::model::call::{CallRecord, Outcome};
 use crate::net::Net;
@@ -44,9 +43,7 @@ impl Replayer {
             evaluate_typed: |_, _, _, _| Err(NodeError::new("a replay evaluates nothing")),
             read_secret: Arc::new(|_| None),
         };
-        let sandbox = Sandbox::new(&options).map_err(|e| {
-            vec![Diagnostic::error("plugin-sandbox", "", format!("the sandbox for plugins cannot be set up: {e:#}"))]
-        })?;
+        let sandbox = Sandbox::new(&options).map_err(|e| vec![sandbox::not_set_up(e)])?;
         Ok(Replayer { sandbox, net: Arc::new(net.granting(&[])?), codes: HashMap::new() })
     }
 
@@ -95,8 +92,7 @@ impl Replayer {
         if let Some(code) = self.codes.get(&digest) {
             return Ok(code.clone());
         }
-        let wasm = component::of(&package.wasm).map_err(|d| d.to_string())?;
-        let code = self.sandbox.code(&wasm, true).map_err(|e| component::unfit(&e).to_string())?;
+        let code = self.sandbox.code(&package.wasm, true).map_err(|d| d.to_string())?;
         self.codes.insert(digest, code.clone());
         Ok(code)
     }

@@ -1,17 +1,21 @@
 //! The WASM engine plugins run in, with its limits set once, and the loading of their code.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use wasmtime::component::{Component, HasData, HasSelf, Linker};
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, WasmBacktraceDetails};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, WasmBacktraceDetails,
+};
 
 use super::bindings::{InterpreterPre, probity::plugin as contract};
 use super::cache::Cache;
+use super::component;
 use super::host::{EvaluateTyped, HasTaped, Host, ReadSecret, Surroundings, Taped};
 use super::limits::Limits;
 use super::ticker::Ticker;
 use super::wasi;
+use crate::model::Diagnostic;
 
 /// How plugins run.
 #[derive(Clone)]
@@ -27,16 +31,20 @@ pub struct Options {
 pub(super) struct Sandbox {
     pub(super) limits: Limits,
     /// For plugins whose manifest does not say `deterministic`.
-    plain: Engine,
-    /// Counts fuel, and computes alike on every machine.
-    metered: Engine,
-    linker: Linker<Host>,
-    /// Records host calls, or replays them.
-    metered_linker: Linker<Host>,
+    plain: Linked,
+    /// Counts fuel, and computes alike on every machine; its linker records host calls, or replays them. Set up when
+    /// the first plugin needs it.
+    metered: OnceLock<Linked>,
     pub(super) ticker: Ticker,
     pub(super) cache: Cache,
     pub(super) surroundings: Surroundings,
     pub(super) places: Arc<tokio::sync::Semaphore>,
+}
+
+/// An engine with the contract's imports.
+struct Linked {
+    engine: Engine,
+    linker: Linker<Host>,
 }
 
 /// Code that is ready to be instantiated.
@@ -53,6 +61,8 @@ const FIBER_STACK_BYTES: usize = 1 << 20;
 const TABLES_MAX: u32 = 8;
 /// Memories, tables and stacks that were given back are cleared so many at a time.
 const CLEARED_AT_ONCE: u32 = 8;
+/// Instances' memories that are kept warm for a plugin that may come back; with more, the next plugin takes one over.
+const UNUSED_WARM_MAX: u32 = 16;
 /// What stays mapped of a freed memory, so that the next instance need not fault it in again.
 const KEEP_RESIDENT_BYTES: usize = 256 << 10;
 /// Core modules one component may consist of: a Python guest links its interpreter of about forty. Only counted, not
@@ -63,15 +73,14 @@ impl Sandbox {
     /// Sets the engine up.
     pub(super) fn new(options: &Options) -> wasmtime::Result<Arc<Sandbox>> {
         let Options { limits, cache_dirs, evaluate_typed, read_secret } = options.clone();
-        let plain = engine(&limits, false)?;
-        let metered = engine(&limits, true)?;
-        let ticker = Ticker::start(&[&plain, &metered]);
+        let engine = engine(&limits, false)?;
+        let plain = Linked { linker: linker::<HasSelf<_>>(&engine, |host| host)?, engine };
+        let ticker = Ticker::start();
+        ticker.follow(&plain.engine);
         let places = Arc::new(tokio::sync::Semaphore::new(limits.instances_max as usize));
         Ok(Arc::new(Sandbox {
-            linker: linker::<HasSelf<_>>(&plain, |host| host)?,
-            metered_linker: linker::<HasTaped>(&metered, |host| Taped(host))?,
             plain,
-            metered,
+            metered: OnceLock::new(),
             ticker,
             cache: Cache::new(cache_dirs),
             surroundings: Surroundings { evaluate_typed, read_secret },
@@ -80,20 +89,45 @@ impl Sandbox {
         }))
     }
 
-    /// Compiles a component, or takes it from the cache, and checks that it fits the contract.
-    pub(super) fn code(&self, wasm: &[u8], metered: bool) -> wasmtime::Result<Code> {
-        let (engine, linker) =
-            if metered { (&self.metered, &self.metered_linker) } else { (&self.plain, &self.linker) };
-        let component = self.cache.component(engine, wasm)?;
-        let pre = if imports_wasi(&component, engine) {
-            let mut linker = linker.clone();
-            wasi::link(&mut linker, &component, engine)?;
-            linker.instantiate_pre(&component)?
-        } else {
-            linker.instantiate_pre(&component)?
-        };
-        Ok(Code { pre: InterpreterPre::new(pre)?, metered })
+    fn metered(&self) -> wasmtime::Result<&Linked> {
+        if let Some(metered) = self.metered.get() {
+            return Ok(metered);
+        }
+        let engine = engine(&self.limits, true)?;
+        let made = Linked { linker: linker::<HasTaped>(&engine, |host| Taped(host))?, engine };
+        Ok(self.metered.get_or_init(|| {
+            self.ticker.follow(&made.engine);
+            made
+        }))
     }
+
+    /// The code of a WASM binary: from the cache, else checked, compiled and kept; linked with the contract.
+    pub(super) fn code(&self, wasm: &[u8], metered: bool) -> Result<Code, Diagnostic> {
+        let Linked { engine, linker } = if metered { self.metered() } else { Ok(&self.plain) }.map_err(not_set_up)?;
+        let component = self.cache.component(engine, wasm, || {
+            let component = component::of(wasm)?;
+            match component::newer(&component) {
+                Some(newer) => Err(newer),
+                None => Component::new(engine, &component).map_err(|e| component::unfit(&e)),
+            }
+        })?;
+        let linked = || {
+            let pre = if imports_wasi(&component, engine) {
+                let mut linker = linker.clone();
+                wasi::link(&mut linker, &component, engine)?;
+                linker.instantiate_pre(&component)?
+            } else {
+                linker.instantiate_pre(&component)?
+            };
+            InterpreterPre::new(pre)
+        };
+        Ok(Code { pre: linked().map_err(|e| component::unfit(&e))?, metered })
+    }
+}
+
+/// Says that the engine itself is not to be had.
+pub(super) fn not_set_up(error: wasmtime::Error) -> Diagnostic {
+    Diagnostic::error("plugin-sandbox", "", format!("the sandbox for plugins cannot be set up: {error:#}"))
 }
 
 fn imports_wasi(component: &Component, engine: &Engine) -> bool {
@@ -139,7 +173,10 @@ fn config(limits: &Limits, metered: bool, pooled: bool) -> Config {
             .table_elements(limits.table_elements_max)
             .max_memory_size(usize::try_from(limits.max.memory_bytes_max).unwrap_or(usize::MAX))
             .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+            // One call says which pages were touched, so that only those are cleared (Linux 6.7 and newer).
+            .pagemap_scan(Enabled::Auto)
             .table_keep_resident(64 << 10)
+            .max_unused_warm_slots(UNUSED_WARM_MAX)
             .decommit_batch_size(CLEARED_AT_ONCE as usize);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     }

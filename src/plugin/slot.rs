@@ -1,7 +1,7 @@
 //! One installed plugin: its current version and those that open runs still use, its record, its quarantine.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -50,6 +50,8 @@ pub(super) struct Slot {
     pub(super) pools: Mutex<Vec<Weak<Pool>>>,
     pub(super) record: Record,
     quarantine: Mutex<BTreeMap<String, Quarantine>>,
+    /// Whether there is anything in `quarantine`: each message asks, and almost always there is nothing.
+    stopped_lately: AtomicBool,
 }
 
 /// What a node keeps.
@@ -74,6 +76,7 @@ impl Slot {
             pools: Mutex::default(),
             record: Record::default(),
             quarantine: Mutex::default(),
+            stopped_lately: AtomicBool::new(false),
         }
     }
 
@@ -101,7 +104,7 @@ impl Slot {
         let now = *version.since.get_or_init(Instant::now);
         before.retain(|(replaced, _)| now.duration_since(*replaced) < BEFORE_MAX);
         drop(before);
-        lock(&self.quarantine).clear();
+        self.release();
     }
 
     pub(super) fn states(&self, node: &ArcStr) -> Arc<States> {
@@ -128,11 +131,14 @@ impl Slot {
     }
 
     /// Says why messages for this node type are refused now, if they are.
-    pub(super) fn quarantined(&self, node_type: &str, now: Timestamp) -> Option<String> {
+    pub(super) fn quarantined(&self, node_type: &str, now: impl FnOnce() -> Timestamp) -> Option<String> {
+        if !self.stopped_lately.load(Ordering::Acquire) {
+            return None;
+        }
         let mut all = lock(&self.quarantine);
         let found = all.get_mut(node_type)?;
         let until = found.until?;
-        if now >= until {
+        if now() >= until {
             // One message is let through; if it is stopped, too, the quarantine goes on at once.
             found.until = None;
             found.trial = true;
@@ -151,6 +157,7 @@ impl Slot {
     pub(super) fn stopped(&self, node_type: &str, kind: Kind, message: &str, now: Timestamp, limits: &Limits) {
         self.record.stopped(kind, message, now);
         let mut all = lock(&self.quarantine);
+        self.stopped_lately.store(true, Ordering::Release);
         let found = all.entry(node_type.to_string()).or_default();
         found.last = message.lines().next().unwrap_or_default().to_string();
         let window = SignedDuration::from_millis(limits.stops_ms as i64);
@@ -165,10 +172,14 @@ impl Slot {
 
     /// Notes that a call went well.
     pub(super) fn went_well(&self, node_type: &str) {
+        if !self.stopped_lately.load(Ordering::Acquire) {
+            return;
+        }
         let mut all = lock(&self.quarantine);
-        if !all.is_empty() && all.get(node_type).is_some_and(|q| q.trial) {
+        if all.get(node_type).is_some_and(|q| q.trial) {
             all.remove(node_type);
         }
+        self.stopped_lately.store(!all.is_empty(), Ordering::Release);
     }
 
     /// Ends all quarantines of this plugin; says whether there were any.
@@ -176,6 +187,7 @@ impl Slot {
         let mut all = lock(&self.quarantine);
         let any = all.values().any(|q| q.until.is_some());
         all.clear();
+        self.stopped_lately.store(false, Ordering::Release);
         any
     }
 

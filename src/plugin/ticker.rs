@@ -1,7 +1,7 @@
 //! The clock of the sandbox: a thread that moves the engines' epochs on while guests run, and sleeps otherwise.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use wasmtime::{Engine, EngineWeak};
@@ -11,11 +11,12 @@ use super::limits::TICK_MS;
 /// Ticks without a call after which the thread sleeps.
 const IDLE_TICKS: u32 = 200;
 
-/// Ticks the epochs of its engines. Stops when the last clone is dropped.
+/// Ticks the epochs of the engines it follows. Stops when the last clone is dropped.
 #[derive(Clone)]
 pub(super) struct Ticker(Arc<Shared>);
 
 struct Shared {
+    engines: Mutex<Vec<EngineWeak>>,
     /// Calls begun so far.
     calls: AtomicU64,
     /// Calls under way.
@@ -28,18 +29,18 @@ struct Shared {
 pub(super) struct Ticking<'a>(&'a Shared);
 
 impl Ticker {
-    pub(super) fn start(engines: &[&Engine]) -> Ticker {
-        let engines: Vec<EngineWeak> = engines.iter().map(|e| e.weak()).collect();
+    pub(super) fn start() -> Ticker {
         let (sender, receiver) = std::sync::mpsc::channel::<std::sync::Weak<Shared>>();
         let thread = std::thread::Builder::new()
             .name("plugin-epochs".into())
             .spawn(move || {
                 if let Ok(shared) = receiver.recv() {
-                    tick(&engines, &shared);
+                    tick(&shared);
                 }
             })
             .expect("the system gives a thread at start");
         let shared = Arc::new(Shared {
+            engines: Mutex::default(),
             calls: AtomicU64::new(0),
             open: AtomicU64::new(0),
             asleep: AtomicBool::new(false),
@@ -48,6 +49,11 @@ impl Ticker {
         // The thread waits for this; it cannot be gone.
         let _ = sender.send(Arc::downgrade(&shared));
         Ticker(shared)
+    }
+
+    /// Ticks for this engine from now on.
+    pub(super) fn follow(&self, engine: &Engine) {
+        self.0.engines.lock().unwrap_or_else(|p| p.into_inner()).push(engine.weak());
     }
 
     /// Keeps the epochs moving until dropped.
@@ -73,12 +79,12 @@ impl Drop for Shared {
     }
 }
 
-fn tick(engines: &[EngineWeak], shared: &std::sync::Weak<Shared>) {
+fn tick(shared: &std::sync::Weak<Shared>) {
     let (mut seen, mut idle) = (0, 0);
     loop {
         std::thread::park_timeout(Duration::from_millis(TICK_MS));
         let Some(shared) = shared.upgrade() else { return };
-        for engine in engines.iter().filter_map(EngineWeak::upgrade) {
+        for engine in shared.engines.lock().unwrap_or_else(|p| p.into_inner()).iter().filter_map(EngineWeak::upgrade) {
             engine.increment_epoch();
         }
         let calls = shared.calls.load(Ordering::Relaxed);
