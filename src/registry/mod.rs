@@ -3,9 +3,13 @@
 
 mod document;
 mod folder;
+mod governify;
 mod live;
+mod mongo;
 mod put;
+mod references;
 mod remote;
+mod shown;
 mod source;
 mod stored;
 
