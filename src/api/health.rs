@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::Api;
 use super::openapi::{Answer, Endpoint, Media, ok};
+use crate::registry::SourceState;
 
 pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
@@ -54,11 +55,16 @@ async fn ready(State(api): State<Arc<Api>>) -> Response {
     let runs = api.engine.open_runs() < api.engine.services.limits.runs_max;
     let what = format!("{} of {} runs are open", api.engine.open_runs(), api.engine.services.limits.runs_max);
     let checks = [("store", store, api.store.describe()), ("runs", runs, what)];
+    // A source that is away is no reason to stop: its agreements go on as they were.
+    let sources = (api.agreements)();
+    let away = sources.sources.iter().filter(|s| s.state == SourceState::Away).count();
+    let what_sources = format!("{away} of {} sources of agreements are away", sources.sources.len());
     let word = |good: bool| if good { "ok" } else { "failed" };
     let failed: Vec<&str> = checks.iter().filter(|(_, good, _)| !good).map(|(name, ..)| *name).collect();
     let dependencies: serde_json::Map<String, serde_json::Value> = checks
         .iter()
         .map(|(name, good, what)| (name.to_string(), json!({ "status": word(*good), "what": what })))
+        .chain([("sources".into(), json!({ "status": "ok", "what": what_sources }))])
         .collect();
     let status = if failed.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({ "status": word(failed.is_empty()), "failed": failed, "dependencies": dependencies });

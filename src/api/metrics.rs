@@ -42,6 +42,7 @@ use super::openapi::{Endpoint, Media, ok};
 use super::{Api, Parts};
 use crate::model::state::Verdict;
 use crate::plugin::Report;
+use crate::registry::{Snapshot, SourceState};
 use crate::runtime::Engine;
 
 /// Counters of the floors below, read when somebody asks for them.
@@ -114,6 +115,7 @@ async fn show(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     let mut text = String::new();
     let mut rest = snapshot(&api.engine, (api.observed)(), api.metrics.started_at_s);
     plugins(&mut rest, &api.plugins.report());
+    sources(&mut rest, &(api.agreements)());
     // Both are whole documents, each ended by "# EOF"; one end is enough.
     encode(&mut text, &rest).map_err(|e| ApiError::internal("writing the metrics", &e))?;
     text.truncate(text.trim_end().trim_end_matches("# EOF").len());
@@ -195,6 +197,21 @@ fn plugins(registry: &mut Registry, reports: &[Report]) {
     registry.register("probity_plugin_refusals", "Capabilities asked for that were not granted", refusals);
     registry.register("probity_plugin_quarantined", "Node types in quarantine", quarantined);
     registry.register("probity_plugin_memory_bytes", "Largest memory of an instance", memory);
+}
+
+fn sources(registry: &mut Registry, loaded: &Snapshot) {
+    let up = Family::<OwnedLabels, Gauge>::default();
+    let agreements = Family::<OwnedLabels, Gauge>::default();
+    let broken = Family::<OwnedLabels, Gauge>::default();
+    for source in &loaded.sources {
+        let labels = vec![("source", source.name.clone()), ("kind", source.kind.to_string())];
+        up.get_or_create(&labels).set(i64::from(source.state == SourceState::Ok));
+        agreements.get_or_create(&labels).set(i64::try_from(source.agreements).unwrap_or(i64::MAX));
+        broken.get_or_create(&labels).set(i64::try_from(source.broken).unwrap_or(i64::MAX));
+    }
+    registry.register("probity_source_up", "1 when a source of agreements answers, 0 when it is away", up);
+    registry.register("probity_source_agreements", "Agreements in force from a source", agreements);
+    registry.register("probity_source_broken", "Documents of a source that are broken", broken);
 }
 
 fn labelled(registry: &mut Registry, (name, help, label): (&str, &str, &'static str), values: &[(&'static str, u64)]) {

@@ -25,6 +25,7 @@ pub mod registry_v6;
 mod runs;
 mod schedules;
 mod schemas;
+mod sources;
 mod stalled;
 mod states;
 mod verdicts;
@@ -162,6 +163,7 @@ pub fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
         runs::ENDPOINTS,
         flows::ENDPOINTS,
         agreements::ENDPOINTS,
+        sources::ENDPOINTS,
         states::ENDPOINTS,
         verdicts::ENDPOINTS,
         explain::ENDPOINTS,

@@ -203,6 +203,14 @@ fn promised() -> Vec<(&'static str, Value)> {
     });
     vec![
         ("AgreementSummary", object(summary)),
+        (
+            "Source",
+            object(json!({
+                "name": text(), "kind": words(&["shipped", "folder", "registry", "mongodb", "stored", "given"]),
+                "state": words(&["starting", "ok", "away"]), "problem": or_null("string"), "read_at": instant_or_null(),
+                "away_since": instant_or_null(), "agreements": count(), "broken": count(),
+            })),
+        ),
         ("Agreement", object(detail)),
         ("Guarantee", object(guarantee)),
         ("Term", object(term)),

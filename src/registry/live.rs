@@ -194,10 +194,6 @@ impl Agreements {
         let mut held = self.held();
         let Some(source) = held.get_mut(index) else { return };
         let report = &mut source.report;
-        if report.problem.as_ref() != Some(&problem) {
-            let kept = report.agreements;
-            tracing::error!(source = report.name, agreements_kept = kept, "the source is away: {problem}");
-        }
         report.state = SourceState::Away;
         report.problem = Some(problem);
         report.away_since.get_or_insert_with(|| self.clock.now());
@@ -232,6 +228,9 @@ fn merged(held: &mut [Held]) -> Snapshot {
     let mut by_id: BTreeMap<String, Arc<Agreement>> = BTreeMap::new();
     for source in held {
         let (mut in_force, mut broken) = (0, 0);
+        if let Some(problem) = &source.report.problem {
+            snapshot.diagnostics.push(away_diagnostic(&source.report, problem));
+        }
         snapshot.diagnostics.extend(source.found.diagnostics.iter().cloned());
         for document in &source.found.documents {
             snapshot.diagnostics.extend(document.diagnostics.iter().cloned());
@@ -268,6 +267,17 @@ fn merged(held: &mut [Held]) -> Snapshot {
     }
     snapshot.agreements = by_id.into_values().collect();
     snapshot
+}
+
+fn away_diagnostic(report: &SourceReport, problem: &str) -> Diagnostic {
+    let message = format!("the source is away: {problem}");
+    Diagnostic::error("source-away", "$", message)
+        .expected("an answer")
+        .hint(match report.read_at {
+            Some(at) => format!("its agreements go on as they were read at {at}; it is asked again and again"),
+            None => "nothing has been read from it yet; it is asked again and again".into(),
+        })
+        .in_file(&report.name)
 }
 
 fn duplicate(id: &str, first: &str) -> Diagnostic {

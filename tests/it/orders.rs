@@ -8,6 +8,7 @@ use probity::api::LoadedAgreements;
 use probity::model::RunId;
 use probity::model::run::{RunRecord, RunState, TraceStep, Trigger};
 use probity::model::state::{Coverage, Evidence, Scope, State, StateKind, Verdict, Window};
+use probity::registry::{SourceReport, SourceState};
 use probity::store::{AuditEntry, Commit, Store};
 use serde_json::json;
 
@@ -46,7 +47,18 @@ pub fn agreements() -> LoadedAgreements {
     });
     let (agreement, problems) = probity::agreement::load_value(document, "agreements/orders.json");
     let agreement = agreement.unwrap_or_else(|| panic!("{problems:#?}"));
-    LoadedAgreements { agreements: vec![Arc::new(agreement)], diagnostics: problems, ..Default::default() }
+    let source = SourceReport {
+        name: "agreements".into(),
+        kind: "folder",
+        state: SourceState::Ok,
+        problem: None,
+        read_at: Some(at("2026-03-24T10:00:00Z")),
+        away_since: None,
+        agreements: 1,
+        broken: 0,
+    };
+    let agreements = vec![Arc::new(agreement)];
+    LoadedAgreements { agreements, diagnostics: problems, sources: vec![source], ..Default::default() }
 }
 
 fn at(text: &str) -> Timestamp {

@@ -2,7 +2,7 @@
 //! says so, gone with the test process.
 //!
 //! `tests/all` installs it into `target/tools`; `PROBITY_TEST_MONGOD` names another binary. Where there is none, tests
-//! are skipped and say so, unless `PROBITY_REQUIRE_MONGOD` is set.
+//! are skipped and say so, unless `PROBITY_TEST_REQUIRE_MONGOD` is set.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -78,8 +78,8 @@ fn binary() -> Option<PathBuf> {
     let mut installed = installed.map(|python| python.path().join("site-packages/fiftyone/db/bin/mongod"));
     let found = named.or_else(|| installed.find(|path| path.exists()));
     assert!(
-        found.is_some() || variable("PROBITY_REQUIRE_MONGOD").is_none(),
-        "PROBITY_REQUIRE_MONGOD is set, and there is no mongod: tests/all installs it into target/tools"
+        found.is_some() || variable("PROBITY_TEST_REQUIRE_MONGOD").is_none(),
+        "PROBITY_TEST_REQUIRE_MONGOD is set, and there is no mongod: tests/all installs it into target/tools"
     );
     if found.is_none() {
         eprintln!("SKIPPED: no mongod; tests/all installs it into target/tools, or name one in PROBITY_TEST_MONGOD");
@@ -158,7 +158,7 @@ impl Mongo {
             admin.run_command(doc! {"replSetInitiate": {"_id": "rs0", "members": [member]}}).await?;
             crate::evaluation::until("the server is primary", async || {
                 let hello = admin.run_command(doc! {"hello": 1}).await;
-                hello.is_ok_and(|hello| hello.get_bool("isWritablePrimary") == Ok(true))
+                hello.is_ok_and(|hello| hello.get_bool("isWritablePrimary").unwrap_or_default())
             })
             .await;
         }

@@ -16,7 +16,7 @@ use crate::evaluation::{at, in_process, until};
 use crate::harness::mongo::{Mode, Mongo, PASSWORD};
 
 const TIMES: Times =
-    Times { watch: Duration::from_secs(1), poll: Duration::from_secs(10), request: Duration::from_secs(20) };
+    Times { watch: Duration::from_secs(1), poll: Duration::from_secs(10), request: Duration::from_secs(4) };
 
 /// As the Registry stores it.
 fn stored(id: &str, version: &str) -> Document {
