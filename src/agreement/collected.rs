@@ -10,6 +10,7 @@ use super::terms::member;
 use super::time::instant;
 use super::windows::local;
 use crate::expr;
+use crate::model::score::Score;
 use crate::model::state::{Coverage, Evidence, Sample, SampleValue, Scope, Window};
 
 /// Reads an answer to `query`: `{computations: [{scope, period, value, evidences, coverage?}]}`, a bare list of
@@ -65,13 +66,14 @@ impl Reading<'_> {
                 None
             }
         };
+        let score = score(map.get("score"), map.get("value"), &mut value);
         if let Some(Coverage { seen: 0, expected: 1.. }) = coverage
             && !matches!(value, SampleValue::Missing { .. })
         {
             value = missing(format!("none of the {} expected was seen", coverage.map_or(0, |c| c.expected)));
         }
         let (scope, value) = self.attributable(scope, value);
-        self.sample(scope, window, value, evidence, coverage)
+        Sample { score, ..self.sample(scope, window, value, evidence, coverage) }
     }
 
     fn sample(
@@ -210,6 +212,36 @@ fn bound(value: Option<&Value>, default: Timestamp, zone: &TimeZone) -> Result<T
             .ok_or_else(|| format!("its period has the bound {number}, which is no instant")),
         Some(other) => Err(format!("its period has {} as a bound", kind(other))),
     }
+}
+
+/// The computation's exact fraction. It is the value where none is given, and must agree with one that is, or it would not
+/// be known which of the two was meant.
+fn score(score: Option<&Value>, given: Option<&Value>, value: &mut SampleValue) -> Option<Score> {
+    let score = score.filter(|score| !score.is_null())?;
+    let part = |key: &str| score.get(key).and_then(Value::as_i64);
+    let (Some(numerator), Some(denominator)) = (part("numerator"), part("denominator")) else {
+        *value = missing("its score is not {numerator, denominator} with two whole numbers".into());
+        return None;
+    };
+    let Some(found) = Score::new(numerator, denominator) else {
+        *value = missing(match (numerator, denominator) {
+            (0, 0) => "nothing was counted: its score is 0/0".into(),
+            _ => format!("its score is {numerator}/{denominator}, whose denominator is not positive"),
+        });
+        return None;
+    };
+    match (given.is_none_or(Value::is_null), &*value) {
+        (true, _) => *value = SampleValue::Number(found.value()),
+        (false, SampleValue::Number(n)) if (n - found.value()).abs() <= 1e-9 * found.value().abs().max(1.0) => {
+            *value = SampleValue::Number(found.value());
+        }
+        (false, SampleValue::Number(n)) => {
+            *value = missing(format!("its value {} is not its score {}", expr::number_text(*n), found.text()));
+            return None;
+        }
+        _ => return None,
+    }
+    Some(found)
 }
 
 fn coverage(value: Option<&Value>) -> Result<Option<Coverage>, String> {

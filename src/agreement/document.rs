@@ -99,6 +99,14 @@ impl<'d> Reader<'d> {
         }
     }
 
+    /// What `value` stands for, without a word about a reference that leads nowhere.
+    pub(super) fn peek<'v>(&self, value: &'v Value) -> Option<&'v Value>
+    where
+        'd: 'v,
+    {
+        target(self.root, value).ok()
+    }
+
     /// `value` with every `$ref` inside it replaced. Reports what cannot be resolved.
     pub(super) fn expand(&mut self, value: &Value, path: &str) -> Value {
         let mut budget = EXPANDED_MAX;

@@ -7,11 +7,13 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
+use super::inputs::{Inputs, in_order};
+use super::penalties;
 use super::queries::{Collected, Query};
-use crate::expr::{self, Operand};
+use crate::expr::{self, Exact, Operand};
 use crate::model::RunId;
 use crate::model::agreement::{Agreement, Guarantee, Term};
-use crate::model::state::{Coverage, Evidence, Sample, SampleValue, Scope, State, StateKind, Verdict, Window};
+use crate::model::state::{Coverage, Sample, SampleValue, Scope, State, StateKind, Verdict, Window};
 
 /// Judges one term of a guarantee in one window: a state for each concrete scope that `collected` knows, or one with
 /// the term's own scope when it has no `*` or nothing is known of its members. `run` is the evaluation; a window
@@ -80,12 +82,17 @@ fn absence(all: &[Sample], window: &Window, fitting: usize) -> String {
     if fitting > 0 {
         return "the collector returned no computation for this scope".into();
     }
-    match all.iter().find(|s| (s.window.from, s.window.to) != (window.from, window.to)) {
+    // The least of them, so that the reason does not depend on the order they came in.
+    let others = all.iter().filter(|s| (s.window.from, s.window.to) != (window.from, window.to));
+    match others.min_by_key(|s| (s.window.from, s.window.to)) {
         Some(other) => format!(
             "the collector answered for the period {} to {} instead of this window",
             other.window.from_local, other.window.to_local
         ),
-        None => format!("the collector answered for other scopes only, such as {}", all[0].scope.canonical()),
+        None => {
+            let least = all.iter().map(|s| &s.scope).min().map(Scope::canonical).unwrap_or_default();
+            format!("the collector answered for other scopes only, such as {least}")
+        }
     }
 }
 
@@ -181,7 +188,45 @@ fn judge(state: &mut State, term: &Term, metrics: &[Column<'_>], cells: &[Cell<'
         Some(false) => Verdict::Violated,
         None => Verdict::Unknown,
     });
+    state.score = match state.value {
+        Some(_) => expr::score(&term.objective, &|name| place(name).map_or(Exact::Missing, |m| exact(cells[m], operands[m]))),
+        None => None,
+    };
+    settle(state, term, &|name| {
+        place(name).map_or(Operand::Missing("it is not in the term's `with`"), |m| operands[m])
+    });
     gather(state, metrics, cells, &operands);
+}
+
+/// What is known exactly of a metric: its counts, where its source gave them.
+fn exact<'a>(cell: Cell<'a>, operand: Operand<'a>) -> Exact<'a> {
+    match (operand, cell) {
+        (Operand::Number(_), Cell::One(Sample { score: Some(score), .. })) => Exact::Score(*score),
+        (Operand::Number(n), _) => Exact::Number(n),
+        (Operand::Bool(b), _) => Exact::Number(f64::from(u8::from(b))),
+        (Operand::Text(text), _) => Exact::Text(text),
+        (Operand::Missing(_), _) => Exact::Missing,
+    }
+}
+
+/// What the verdict costs and earns, and why that cannot be said.
+fn settle<'a>(state: &mut State, term: &'a Term, lookup: &dyn Fn(&str) -> Operand<'a>) {
+    if term.penalties.is_empty() && term.rewards.is_empty() {
+        return;
+    }
+    let (broken, kept) = match state.verdict {
+        Some(Verdict::Violated) => (Some(true), Some(false)),
+        Some(Verdict::Fulfilled) => (Some(false), Some(true)),
+        Some(Verdict::NotApplicable) => (Some(false), Some(false)),
+        _ => (None, None),
+    };
+    let mut missing = Vec::new();
+    state.penalties = penalties::amounts(&term.penalties, broken, lookup, &mut missing);
+    state.rewards = penalties::amounts(&term.rewards, kept, lookup, &mut missing);
+    for reason in missing {
+        state.reason.push_str("; ");
+        state.reason.push_str(&reason);
+    }
 }
 
 fn not_applicable<'a>(term: &Term, metrics: impl Iterator<Item = &'a str>) -> String {
@@ -210,24 +255,31 @@ fn gather(state: &mut State, metrics: &[Column<'_>], cells: &[Cell<'_>], operand
             state.coverage = add(state.coverage, sample.coverage);
             evidence += sample.evidence.len();
         } else if let Cell::Many(..) = cell {
-            evidence += all_evidence(column, &state.scope).count();
+            evidence += of_scope(column, &state.scope).map(|s| s.evidence.len()).sum::<usize>();
         }
     }
     state.evidence = Vec::with_capacity(evidence);
+    let mut inputs = Inputs::default();
     for (column, cell) in metrics.iter().zip(cells) {
         match cell {
-            Cell::None => {}
-            Cell::One(sample) => state.evidence.extend(sample.evidence.iter().cloned()),
+            Cell::None => inputs.absent(column.id, &column.absence),
+            Cell::One(sample) => {
+                inputs.sample(sample);
+                state.evidence.extend(sample.evidence.iter().cloned());
+            }
             Cell::Many(..) => {
-                let found: Vec<Evidence> = all_evidence(column, &state.scope).cloned().collect();
-                state.evidence.extend(found);
+                let mut samples: Vec<&Sample> = of_scope(column, &state.scope).collect();
+                in_order(&mut samples);
+                samples.iter().for_each(|sample| inputs.sample(sample));
+                state.evidence.extend(samples.iter().flat_map(|s| &s.evidence).cloned());
             }
         }
     }
+    state.inputs = Some(inputs.finish());
 }
 
-fn all_evidence<'a>(column: &'a Column<'_>, scope: &'a Scope) -> impl Iterator<Item = &'a Evidence> {
-    column.samples.iter().filter(move |s| s.scope == *scope).flat_map(|s| &s.evidence)
+fn of_scope<'a>(column: &Column<'a>, scope: &Scope) -> impl Iterator<Item = &'a Sample> {
+    column.samples.iter().filter(move |s| s.scope == *scope).copied()
 }
 
 /// Counts of all metrics that say them, added up.
@@ -255,35 +307,48 @@ pub fn metric_states(
         agreement_version: agreement.hash.clone(),
         ..State::blank(&agreement.id, StateKind::Metric, &query.state_name, scope.clone(), window.clone(), run)
     };
-    let nothing = |reason: &str| vec![frame(&query.scope, &query.window, expr::without_value(&query.metric, reason))];
+    let nothing = |reason: &str| {
+        let mut inputs = Inputs::default();
+        inputs.absent(&query.metric, reason);
+        let mut state = frame(&query.scope, &query.window, expr::without_value(&query.metric, reason));
+        state.inputs = Some(inputs.finish());
+        vec![state]
+    };
     let samples = match answer {
         Err(reason) => return nothing(reason),
         Ok(samples) if samples.is_empty() => return nothing("the collector returned no computation"),
         Ok(samples) => samples,
     };
     let mut places: HashMap<(&Scope, Timestamp, Timestamp), usize> = HashMap::with_capacity(samples.len());
-    let mut states: Vec<(State, usize)> = Vec::with_capacity(samples.len());
+    let mut found: Vec<Vec<&Sample>> = Vec::with_capacity(samples.len());
     for sample in samples {
         let place = *places.entry((&sample.scope, sample.window.from, sample.window.to)).or_insert_with(|| {
-            states.push((frame(&sample.scope, &sample.window, String::new()), 0));
-            states.len() - 1
+            found.push(Vec::with_capacity(1));
+            found.len() - 1
         });
-        let (state, computations) = &mut states[place];
-        *computations += 1;
-        state.evidence.extend(sample.evidence.iter().cloned());
-        if *computations == 1 {
-            measured(state, query, sample);
-        } else {
-            state.value = None;
-            state.coverage = None;
-            state.values.insert(query.metric.clone(), None);
-            state.reason = format!(
-                "{} has no value: the collector returned {computations} computations for this scope and window",
-                query.metric
-            );
-        }
+        found[place].push(sample);
     }
-    states.into_iter().map(|(state, _)| state).collect()
+    let state_of = |mut samples: Vec<&Sample>| {
+        in_order(&mut samples);
+        let mut state = frame(&samples[0].scope, &samples[0].window, String::new());
+        let mut inputs = Inputs::default();
+        samples.iter().for_each(|sample| inputs.sample(sample));
+        state.inputs = Some(inputs.finish());
+        state.evidence.extend(samples.iter().flat_map(|s| &s.evidence).cloned());
+        match samples.as_slice() {
+            [one] => measured(&mut state, query, one),
+            several => {
+                state.values.insert(query.metric.clone(), None);
+                state.reason = format!(
+                    "{} has no value: the collector returned {} computations for this scope and window",
+                    query.metric,
+                    several.len()
+                );
+            }
+        }
+        state
+    };
+    found.into_iter().map(state_of).collect()
 }
 
 fn measured(state: &mut State, query: &Query, sample: &Sample) {
@@ -296,5 +361,6 @@ fn measured(state: &mut State, query: &Query, sample: &Sample) {
         SampleValue::Missing { missing } => (None, expr::without_value(metric, missing)),
     };
     state.coverage = sample.coverage;
+    state.score = sample.score.filter(|_| state.value.is_some());
     state.values.insert(metric.clone(), state.value);
 }

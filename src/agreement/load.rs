@@ -13,13 +13,16 @@ use sha2::{Digest, Sha256};
 use super::bundle::{Bundle, load_all};
 use super::calendars::{Calendars, read_calendars};
 use super::collector::canonical;
+use super::billing::read_billing;
 use super::document::{Reader, join};
 use super::terms::read_guarantees;
 use super::time::{read_instant, read_zone, zone};
+use super::waivers::read_waivers;
 use super::{document, metrics};
 use crate::cron::Cron;
-use crate::model::agreement::{Agreement, CatchUp, ScheduleOverride};
+use crate::model::agreement::{Agreement, Billing, CatchUp, ScheduleOverride};
 use crate::model::diagnostic::{Diagnostic, Severity};
+use crate::model::waiver::Waiver;
 
 /// Longest document, in bytes.
 pub const BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -70,8 +73,8 @@ pub fn load_value(document: Value, source: &str) -> (Option<Agreement>, Vec<Diag
         metrics: parts.metrics,
         guarantees: parts.guarantees,
         schedule: parts.schedule,
-        waivers: Vec::new(),
-        billing: None,
+        waivers: parts.waivers,
+        billing: parts.billing,
         document: document.clone(),
     });
     (agreement, problems)
@@ -96,6 +99,8 @@ struct Parts {
     metrics: BTreeMap<String, crate::model::agreement::Metric>,
     guarantees: Vec<crate::model::agreement::Guarantee>,
     schedule: Option<ScheduleOverride>,
+    waivers: Vec<Waiver>,
+    billing: Option<Billing>,
 }
 
 pub(super) struct Validity {
@@ -133,6 +138,10 @@ fn read<'d>(reader: &mut Reader<'d>, document: &'d Value) -> Option<Parts> {
     unsupported_terms(reader, terms);
     let metrics = metrics::read_metrics(reader, terms);
     let guarantees = read_guarantees(reader, terms, &metrics, validity.as_ref());
+    let waivers = context.map_or_else(Vec::new, |context| {
+        read_waivers(reader, context, id.as_deref().unwrap_or_default(), validity.as_ref(), &guarantees)
+    });
+    let billing = read_billing(reader, terms, validity.as_ref());
     Some(Parts {
         id: id?,
         version,
@@ -140,6 +149,8 @@ fn read<'d>(reader: &mut Reader<'d>, document: &'d Value) -> Option<Parts> {
         metrics: metrics.into_iter().filter_map(|(id, metric)| Some((id, metric?))).collect(),
         guarantees,
         schedule,
+        waivers,
+        billing,
     })
 }
 
@@ -212,11 +223,22 @@ fn read_validity<'d>(reader: &mut Reader<'d>, context: &'d Map<String, Value>) -
 
 /// Parts of an agreement that change what is owed but are not computed here: said, not skipped.
 fn unsupported_terms(reader: &mut Reader<'_>, terms: &Map<String, Value>) {
-    for key in ["pricing", "quotas", "rates", "overrides"] {
+    for key in ["quotas", "rates"] {
         if terms.get(key).is_some_and(has_content) {
             reader.report(not_computed(&join("$.terms", key), key));
         }
     }
+    if terms.get("overrides").is_some_and(has_content) {
+        reader.report(override_refused("$.terms.overrides"));
+    }
+}
+
+/// An override takes evidence out of a computation that was made elsewhere, which no verdict can be computed from; and it
+/// names neither who answers for it nor an end.
+pub(super) fn override_refused(path: &str) -> Diagnostic {
+    Diagnostic::error("override", path, "overrides cannot be applied: the evidence they take out was counted by the collector")
+        .expected("none; what is to be accepted is a waiver, with reason, owner and expiry")
+        .hint("move it to context.x-probity.waivers, or make it with `probity waiver add`; or correct the collector's evidence")
 }
 
 pub(super) fn not_computed(path: &str, what: &str) -> Diagnostic {
@@ -235,7 +257,7 @@ pub(super) fn has_content(value: &Value) -> bool {
 fn read_schedule<'d>(reader: &mut Reader<'d>, context: &'d Map<String, Value>) -> Option<ScheduleOverride> {
     let ours = reader.object(context, "x-probity", "$.context")?;
     let path = "$.context[\"x-probity\"]";
-    reader.unknown_keys(ours, &["schedule", "calendars", "fiscalYear"], path);
+    reader.unknown_keys(ours, &["schedule", "calendars", "fiscalYear", "waivers"], path);
     let schedule = reader.object(ours, "schedule", path)?;
     let path = &join(path, "schedule");
     reader.unknown_keys(schedule, &["cron", "timeZone", "catchUp"], path);

@@ -5,6 +5,7 @@
 //! [`collected::samples`] → [`evaluate::guarantee_states`] and [`evaluate::metric_states`].
 
 pub mod bundle;
+pub mod billing;
 pub mod collected;
 pub mod compat;
 pub mod diff;
@@ -18,13 +19,16 @@ pub mod simulate;
 pub mod slices;
 pub mod source;
 pub mod template;
+pub mod waivers;
 pub mod windows;
 
 mod business;
 mod calendars;
 mod collector;
 mod document;
+mod inputs;
 mod metrics;
+pub(crate) mod penalties;
 mod recurrence;
 mod rules;
 mod steps;

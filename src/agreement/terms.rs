@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::calendars::Calendars;
 use super::document::{Reader, join};
-use super::load::{Validity, has_content, not_computed};
+use super::load::{Validity, has_content, override_refused};
+use super::penalties::read_compensations;
 use super::window_spec::{self, read_window};
 use crate::expr;
 use crate::model::agreement::{Guarantee, Metric, Term};
@@ -165,23 +166,17 @@ fn read_term<'d>(
         reader.wrong_kind(path, value, "a term: an object with objective, with and window");
         return None;
     };
-    for key in ["penalties", "rewards", "overrides"] {
-        if term.get(key).is_some_and(has_content) {
-            reader.report(not_computed(&join(path, key), key));
-        }
+    if term.get("overrides").is_some_and(has_content) {
+        reader.report(override_refused(&join(path, "overrides")));
     }
     let scope = read_scope(reader, term, path, dimensions);
     let with = read_with(reader, term, path, context.metrics);
     let objective = read_objective(reader, term, path, context.metrics, with.as_deref());
     let window = read_window(reader, term, path, &context.windows);
-    Some(Term {
-        scope: scope?,
-        objective: objective?,
-        with: with?,
-        window: window?,
-        penalties: Vec::new(),
-        rewards: Vec::new(),
-    })
+    let metrics: Vec<&str> = with.iter().flatten().map(|(id, _)| id.as_str()).collect();
+    let penalties = read_compensations(reader, term, "penalties", path, &metrics);
+    let rewards = read_compensations(reader, term, "rewards", path, &metrics);
+    Some(Term { scope: scope?, objective: objective?, with: with?, window: window?, penalties, rewards })
 }
 
 /// The effective scope: the guarantee's dimensions, each with the term's member, else its default, else left out.

@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 
+use crate::agreement::penalties;
 use crate::agreement::evaluate::{guarantee_states, metric_states};
 use crate::agreement::queries::Plan;
 use crate::model::RunId;
 use crate::model::agreement::Agreement;
+use crate::model::provenance::Digest;
 use crate::model::state::{Sample, Scope, State, StateKind, Verdict, Window};
 
 /// Judges everything that was planned: the guarantees' states, then the metrics' own.
@@ -117,6 +120,9 @@ pub(super) fn members<'s>(agreement: &'s Agreement, states: &'s [State]) -> Vec<
 fn join(one: &mut State, other: State) {
     let (mut first, second) = if gravity(&other) > gravity(one) { (other, one.clone()) } else { (one.clone(), other) };
     first.reason = format!("{}; and {}", first.reason, second.reason);
+    penalties::add(&mut first.penalties, second.penalties);
+    penalties::add(&mut first.rewards, second.rewards);
+    first.inputs = first.inputs.zip(second.inputs).map(|(one, other)| both(one, other));
     for (metric, value) in second.values {
         first.values.entry(metric).or_insert(value);
     }
@@ -126,6 +132,15 @@ fn join(one: &mut State, other: State) {
         }
     }
     *one = first;
+}
+
+/// The inputs of two terms as one hash, whichever of them comes first.
+fn both(one: Digest, other: Digest) -> Digest {
+    let (less, more) = if one <= other { (one, other) } else { (other, one) };
+    let mut hash = Sha256::new();
+    hash.update(less.0);
+    hash.update(more.0);
+    Digest(hash.finalize().into())
 }
 
 fn gravity(state: &State) -> u8 {

@@ -1,0 +1,218 @@
+//! Exact arithmetic beside the binary one: what a measured side comes to as a fraction of whole numbers.
+
+use super::evaluate::numeric;
+use super::print::metrics;
+use crate::model::objective::{BinaryOp, Expr, Function, Objective, UnaryOp};
+use crate::model::score::Score;
+
+/// What is known exactly of a metric.
+#[derive(Clone, Copy, Debug)]
+pub enum Exact<'a> {
+    /// A number as collected: its shortest decimal notation is what was meant.
+    Number(f64),
+    /// What was counted.
+    Score(Score),
+    Text(&'a str),
+    Missing,
+}
+
+/// The measured side of an objective (see [`super::Outcome::value`]) as an exact fraction, when it is a ratio or rests
+/// on counts: it divides, averages, or uses a metric that came as a score. `None` otherwise, when something has no
+/// value, and beyond 64 bits. Not reduced: `PASSED / TOTAL * 100` with 199 of 200 is `19900/200`.
+pub fn score<'a>(objective: &Objective, lookup: &dyn Fn(&str) -> Exact<'a>) -> Option<Score> {
+    let measured = match &objective.expr {
+        Expr::Binary(op, left, right) if super::evaluate::is_comparison(*op) => {
+            if metrics(left).is_empty() && !metrics(right).is_empty() { right } else { left }
+        }
+        _ => return None,
+    };
+    let counted = || metrics(measured).into_iter().any(|name| matches!(lookup(name), Exact::Score(_)));
+    if !divides(measured) && !counted() {
+        return None;
+    }
+    let Fraction { n, d } = value(measured, lookup)?.fitting()?;
+    Score::new(i64::try_from(n).ok()?, i64::try_from(d).ok()?)
+}
+
+fn divides(expr: &Expr) -> bool {
+    match expr {
+        Expr::Binary(BinaryOp::Divide, ..) | Expr::Call(Function::Avg, _) => true,
+        Expr::Binary(_, left, right) => divides(left) || divides(right),
+        Expr::Unary(_, inner) => divides(inner),
+        Expr::Call(_, arguments) => arguments.iter().any(divides),
+        _ => false,
+    }
+}
+
+/// `n / d`, `d` at least 1.
+#[derive(Clone, Copy, Debug)]
+struct Fraction {
+    n: i128,
+    d: i128,
+}
+
+/// Largest part of a fraction that another may be multiplied with.
+const PART_MAX: i128 = i64::MAX as i128;
+
+impl Fraction {
+    const ZERO: Fraction = Fraction { n: 0, d: 1 };
+
+    /// With parts of at most 63 bits, reduced only when it must be; `None` when even that does not help.
+    fn fitting(self) -> Option<Fraction> {
+        let fits = |f: &Fraction| f.n.checked_abs().is_some_and(|n| n <= PART_MAX) && f.d <= PART_MAX;
+        if fits(&self) {
+            return Some(self);
+        }
+        let divisor = gcd(self.n.checked_abs()?, self.d);
+        Some(Fraction { n: self.n / divisor, d: self.d / divisor }).filter(fits)
+    }
+
+    fn plus(self, other: Fraction) -> Option<Fraction> {
+        if self.d == other.d {
+            return Fraction { n: self.n + other.n, d: self.d }.fitting();
+        }
+        Fraction { n: self.n * other.d + other.n * self.d, d: self.d * other.d }.fitting()
+    }
+
+    fn times(self, other: Fraction) -> Option<Fraction> {
+        Fraction { n: self.n * other.n, d: self.d * other.d }.fitting()
+    }
+
+    fn over(self, other: Fraction) -> Option<Fraction> {
+        let sign = other.n.signum();
+        (sign != 0).then_some(Fraction { n: self.n * other.d * sign, d: self.d * other.n.abs() })?.fitting()
+    }
+
+    fn minus(self) -> Fraction {
+        Fraction { n: -self.n, d: self.d }
+    }
+
+    fn order(self, other: Fraction) -> std::cmp::Ordering {
+        (self.n * other.d).cmp(&(other.n * self.d))
+    }
+
+    /// The shortest decimal notation of a binary number, as a fraction of a power of ten.
+    fn decimal(number: f64) -> Option<Fraction> {
+        if !number.is_finite() {
+            return None;
+        }
+        if number.fract() == 0.0 && number.abs() < 9.0e15 {
+            return Some(Fraction { n: number as i128, d: 1 });
+        }
+        let text = format!("{number:e}");
+        let (mantissa, exponent) = text.split_once('e')?;
+        let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let n: i128 = format!("{whole}{part}").parse().ok()?;
+        let exponent = exponent.parse::<i32>().ok()? - i32::try_from(part.len()).ok()?;
+        let power = 10_i128.checked_pow(exponent.unsigned_abs())?;
+        let whole = if exponent < 0 { Fraction { n, d: power } } else { Fraction { n: n.checked_mul(power)?, d: 1 } };
+        whole.fitting()
+    }
+}
+
+fn gcd(mut a: i128, mut b: i128) -> i128 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a.max(1)
+}
+
+fn value<'a>(expr: &Expr, lookup: &dyn Fn(&str) -> Exact<'a>) -> Option<Fraction> {
+    match expr {
+        Expr::Number(n) => Fraction::decimal(*n),
+        Expr::Text(text) => Fraction::decimal(numeric(text)?),
+        Expr::Bool(b) => Some(Fraction { n: i128::from(*b), d: 1 }),
+        Expr::Metric(name) => match lookup(name) {
+            Exact::Number(n) => Fraction::decimal(n),
+            Exact::Score(score) => {
+                Some(Fraction { n: i128::from(score.numerator()), d: i128::from(score.denominator()) })
+            }
+            Exact::Text(text) => Fraction::decimal(numeric(text)?),
+            Exact::Missing => None,
+        },
+        Expr::Unary(UnaryOp::Negate, inner) => Some(value(inner, lookup)?.minus()),
+        Expr::Binary(op, left, right) => {
+            let (left, right) = (value(left, lookup)?, value(right, lookup)?);
+            match op {
+                BinaryOp::Add => left.plus(right),
+                BinaryOp::Subtract => left.plus(right.minus()),
+                BinaryOp::Multiply => left.times(right),
+                BinaryOp::Divide => left.over(right),
+                _ => None,
+            }
+        }
+        Expr::Call(function, arguments) => {
+            let all: Vec<Fraction> = arguments.iter().map(|a| value(a, lookup)).collect::<Option<_>>()?;
+            let sum = || all.iter().try_fold(Fraction::ZERO, |sum, each| sum.plus(*each));
+            match function {
+                Function::Sum => sum(),
+                Function::Avg => sum()?.over(Fraction { n: all.len() as i128, d: 1 }),
+                Function::Min => all.iter().copied().min_by(|a, b| a.order(*b)),
+                Function::Max => all.iter().copied().max_by(|a, b| a.order(*b)),
+                Function::Abs => all.first().map(|f| Fraction { n: f.n.abs(), d: f.d }),
+                _ => None,
+            }
+        }
+        Expr::Null | Expr::Unary(UnaryOp::Not, _) => None,
+    }
+}
+
+/// The sum of amounts as their decimal notations have it: -0.1 ten times is -1. `None` beyond 63 bits.
+pub fn decimal_sum(amounts: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let sum = amounts.into_iter().try_fold(Fraction::ZERO, |sum, each| sum.plus(Fraction::decimal(each)?))?;
+    Some(sum.n as f64 / sum.d as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expr::parse;
+
+    fn of(objective: &str, known: &[(&str, f64)]) -> Option<String> {
+        let objective = parse(objective).unwrap();
+        let lookup = |name: &str| known.iter().find(|k| k.0 == name).map_or(Exact::Missing, |k| Exact::Number(k.1));
+        score(&objective, &lookup).map(Score::text)
+    }
+
+    #[test]
+    fn ratios_keep_their_counts() {
+        let counts = [("P", 199.0), ("T", 200.0)];
+        assert_eq!(of("P / T >= 1", &counts).unwrap(), "199/200");
+        assert_eq!(of("P / T * 100 >= 100", &counts).unwrap(), "19900/200");
+        assert_eq!(of("100 - P / T * 100 <= 0.5", &counts).unwrap(), "100/200");
+        assert_eq!(of("95 <= P * 100 / T", &counts).unwrap(), "19900/200");
+        assert_eq!(of("avg(P, T, 0.5) > 1", &counts).unwrap(), "3995/30");
+        assert_eq!(of("P / -T < 0", &counts).unwrap(), "-199/200");
+    }
+
+    #[test]
+    fn what_is_no_ratio_or_has_no_value_has_no_score() {
+        let known = [("A", 91.5), ("ZERO", 0.0), ("HUGE", 1e300)];
+        for text in ["A >= 95", "A - 1 > 3", "A / ZERO > 1", "A / B > 1", "HUGE / A > 1", "exists(A)", "A / 3 > 1 and A > 1"]
+        {
+            assert_eq!(of(text, &known), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_counted_metric_has_one_without_dividing() {
+        let objective = parse("RATE >= 100").unwrap();
+        let found = score(&objective, &|_| Exact::Score(Score::new(19900, 200).unwrap())).unwrap();
+        assert_eq!(found.text(), "19900/200");
+    }
+
+    #[test]
+    fn large_parts_are_reduced_and_larger_ones_given_up() {
+        let known = [("A", 9e15), ("B", 3e15), ("C", 7.0)];
+        assert_eq!(of("A / B * (B / C) > 1", &known).unwrap(), "9000000000000000/7");
+        assert_eq!(of("A * B * A / C > 1", &known), None);
+    }
+
+    #[test]
+    fn sums_are_decimal() {
+        assert_eq!(decimal_sum([-0.1; 10]), Some(-1.0));
+        assert_eq!(decimal_sum([0.1, 0.2]), Some(0.3));
+        assert_eq!(decimal_sum([]), Some(0.0));
+        assert_eq!(decimal_sum([1e300]), None);
+    }
+}
