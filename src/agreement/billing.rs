@@ -42,8 +42,7 @@ fn window_of(
     validity: Option<&Validity>,
 ) -> Option<WindowSpec> {
     let validity = validity?;
-    let context =
-        Context { valid_from: validity.from, valid_to: validity.to, calendars: &validity.calendars };
+    let context = Context { valid_from: validity.from, valid_to: validity.to, calendars: &validity.calendars };
     let of_window = |(key, _): &(&String, &Value)| ["period", "initial", "end"].contains(&key.as_str());
     let fields: Map<String, Value> =
         billing.iter().filter(of_window).map(|(key, value)| (key.clone(), value.clone())).collect();
@@ -78,8 +77,12 @@ fn read_lines(reader: &mut Reader<'_>, billing: &Map<String, Value>, key: &str, 
         match line.get("aggregatedBy").map(|a| a.as_str().unwrap_or_default()) {
             None | Some("sum") => {}
             Some(other) => reader.report(
-                Diagnostic::error("unknown-aggregation", join(&path, "aggregatedBy"), format!("\"{other}\" is no way to aggregate"))
-                    .expected("\"sum\""),
+                Diagnostic::error(
+                    "unknown-aggregation",
+                    join(&path, "aggregatedBy"),
+                    format!("\"{other}\" is no way to aggregate"),
+                )
+                .expected("\"sum\""),
             ),
         }
         let up_to = match line.get("upTo") {
@@ -137,7 +140,9 @@ pub fn bill<'s>(billing: &Billing, window: &Window, states: impl Iterator<Item =
     for line in &billing.penalties {
         let mut groups: BTreeMap<Scope, Vec<Option<f64>>> = BTreeMap::new();
         for state in states.clone().filter(of_window) {
-            let Some(amount) = state.penalties.get(&line.over).or_else(|| state.rewards.get(&line.over)) else { continue };
+            let Some(amount) = state.penalties.get(&line.over).or_else(|| state.rewards.get(&line.over)) else {
+                continue;
+            };
             let group = line.group_by.iter().filter_map(|key| Some((key.clone(), state.scope.0.get(key)?.clone())));
             groups.entry(Scope(group.collect())).or_default().push(*amount);
         }

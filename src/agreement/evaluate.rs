@@ -189,7 +189,9 @@ fn judge(state: &mut State, term: &Term, metrics: &[Column<'_>], cells: &[Cell<'
         None => Verdict::Unknown,
     });
     state.score = match state.value {
-        Some(_) => expr::score(&term.objective, &|name| place(name).map_or(Exact::Missing, |m| exact(cells[m], operands[m]))),
+        Some(_) => {
+            expr::score(&term.objective, &|name| place(name).map_or(Exact::Missing, |m| exact(cells[m], operands[m])))
+        }
         None => None,
     };
     settle(state, term, &|name| {

@@ -10,10 +10,10 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::billing::read_billing;
 use super::bundle::{Bundle, load_all};
 use super::calendars::{Calendars, read_calendars};
 use super::collector::canonical;
-use super::billing::read_billing;
 use super::document::{Reader, join};
 use super::terms::read_guarantees;
 use super::time::{read_instant, read_zone, zone};

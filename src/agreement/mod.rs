@@ -4,8 +4,8 @@
 //! One evaluation is: [`load`] → [`windows`] per term → [`queries::plan`] → (collect, elsewhere) →
 //! [`collected::samples`] → [`evaluate::guarantee_states`] and [`evaluate::metric_states`].
 
-pub mod bundle;
 pub mod billing;
+pub mod bundle;
 pub mod collected;
 pub mod compat;
 pub mod diff;

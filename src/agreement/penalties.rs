@@ -55,7 +55,11 @@ pub(super) fn read_compensations<'d>(
 
 /// The names under `over`, each with the unit of its schema. A schema that cannot be found is not missed: only its name
 /// is needed.
-pub(super) fn read_over(reader: &mut Reader<'_>, entry: &Map<String, Value>, path: &str) -> Vec<(String, Option<String>)> {
+pub(super) fn read_over(
+    reader: &mut Reader<'_>,
+    entry: &Map<String, Value>,
+    path: &str,
+) -> Vec<(String, Option<String>)> {
     match entry.get("over") {
         Some(Value::Object(names)) if !names.is_empty() => names
             .iter()
@@ -174,9 +178,11 @@ pub(super) fn amounts<'a>(
 ) -> Amounts {
     let one = |compensation: &'a Compensation, missing: &mut Vec<String>| match due {
         Some(false) => Some(0.0),
-        Some(true) => amount(&compensation.cases, lookup).map_err(|reasons| {
-            missing.push(format!("{} cannot be said: {}", compensation.over, reasons.join("; ")));
-        }).ok(),
+        Some(true) => amount(&compensation.cases, lookup)
+            .map_err(|reasons| {
+                missing.push(format!("{} cannot be said: {}", compensation.over, reasons.join("; ")));
+            })
+            .ok(),
         None => amount(&compensation.cases, lookup).ok().filter(|amount| *amount == 0.0),
     };
     compensations.iter().map(|compensation| (compensation.over.clone(), one(compensation, missing))).collect()

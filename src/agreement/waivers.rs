@@ -1,12 +1,15 @@
 //! `context.x-probity.waivers`: the waivers a document brings.
 
+use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::document::{Reader, join};
 use super::load::Validity;
 use super::terms::member;
-use super::time::read_instant;
-use crate::model::agreement::Guarantee;
+use super::time::{instant, read_instant};
+use crate::model::RunId;
+use crate::model::agreement::{Agreement, Guarantee};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::state::Scope;
 use crate::model::waiver::{Origin, Waiver};
@@ -83,9 +86,13 @@ fn read_waiver<'d>(
         && guarantees.iter().all(|g| g.id != *name)
     {
         reader.report(
-            Diagnostic::error("unknown-guarantee", join(path, "guarantee"), format!("no guarantee is called \"{name}\""))
-                .expected("the id of a guarantee of this agreement, or none for all")
-                .did_you_mean(name, guarantees.iter().map(|g| g.id.as_str())),
+            Diagnostic::error(
+                "unknown-guarantee",
+                join(path, "guarantee"),
+                format!("no guarantee is called \"{name}\""),
+            )
+            .expected("the id of a guarantee of this agreement, or none for all")
+            .did_you_mean(name, guarantees.iter().map(|g| g.id.as_str())),
         );
     }
     let scope = read_members(reader, object, path)?;
@@ -105,7 +112,8 @@ fn read_waiver<'d>(
         created_at: None,
     };
     for (key, problem) in problems(&waiver) {
-        reader.report(Diagnostic::error("empty-waiver", join(path, key), problem).expected("an instant after \"from\""));
+        reader
+            .report(Diagnostic::error("empty-waiver", join(path, key), problem).expected("an instant after \"from\""));
     }
     Some(waiver)
 }
@@ -148,4 +156,91 @@ pub fn problems(waiver: &Waiver) -> Vec<(&'static str, String)> {
         found.push(("to", format!("it covers windows until {to}, not after its start at {}", waiver.from)));
     }
     found
+}
+
+/// A waiver as somebody asks for it, by API or command line; instants are RFC 3339 or dates in the agreement's zone.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Draft {
+    /// A fresh one is given when it is absent.
+    pub id: Option<String>,
+    pub agreement: String,
+    pub guarantee: Option<String>,
+    pub scope: Scope,
+    pub reason: String,
+    pub owner: String,
+    /// Now, when absent.
+    pub from: Option<String>,
+    pub to: Option<String>,
+    pub expires: Option<String>,
+}
+
+/// Longest text of a waiver, in bytes; ids and names are indexed.
+const REASON_BYTES_MAX: usize = 10_000;
+const NAME_BYTES_MAX: usize = 500;
+
+impl Draft {
+    /// The waiver that is to be stored.
+    ///
+    /// # Errors
+    /// Every problem: the field, and what about it.
+    pub fn waiver(
+        self,
+        agreement: &Agreement,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<Waiver, Vec<(&'static str, String)>> {
+        let mut found = Vec::new();
+        let mut read = |field: &'static str, text: Option<&str>| {
+            let at = instant(text?, &agreement.time_zone);
+            if at.is_none() {
+                found.push((field, format!("\"{}\" is not a date or time", text.unwrap_or_default())));
+            }
+            at
+        };
+        let from = read("from", self.from.as_deref()).unwrap_or(now);
+        let to = read("to", self.to.as_deref());
+        let expires = read("expires", self.expires.as_deref());
+        if self.expires.is_none() {
+            found.push(("expires", "it has no end; a waiver without one is none".into()));
+        }
+        if let Some(name) = &self.guarantee
+            && agreement.guarantees.iter().all(|g| g.id != *name)
+        {
+            found.push(("guarantee", format!("agreement \"{}\" has no guarantee \"{name}\"", agreement.id)));
+        }
+        for (field, text, max) in [
+            ("id", self.id.as_deref().unwrap_or_default(), NAME_BYTES_MAX),
+            ("owner", &self.owner, NAME_BYTES_MAX),
+            ("reason", &self.reason, REASON_BYTES_MAX),
+        ] {
+            if text.len() > max {
+                found.push((field, format!("it has {} bytes; expected at most {max}", text.len())));
+            }
+        }
+        if self.id.as_deref().is_some_and(|id| id.trim().is_empty()) {
+            found.push(("id", "it is empty; leave it out to be given one".into()));
+        }
+        let waiver = Waiver {
+            id: self.id.unwrap_or_else(|| RunId::fresh().to_string()),
+            agreement: agreement.id.clone(),
+            guarantee: self.guarantee,
+            scope: self.scope,
+            reason: self.reason.trim().to_owned(),
+            owner: self.owner.trim().to_owned(),
+            from,
+            to,
+            // Only when it is reported already.
+            expires: expires.unwrap_or(Timestamp::MAX),
+            ended_at: None,
+            origin: Origin::Stored,
+            created_by: by.to_owned(),
+            created_at: Some(now),
+        };
+        found.extend(problems(&waiver));
+        if expires.is_some_and(|at| at <= now && at > from) {
+            found.push(("expires", format!("it expires at {}, which has passed", waiver.expires)));
+        }
+        if found.is_empty() { Ok(waiver) } else { Err(found) }
+    }
 }

@@ -9,7 +9,9 @@ pub mod serve;
 
 mod agreements;
 mod audit;
+mod bill;
 mod body;
+mod corrections;
 mod explain;
 mod flows;
 mod grants;
@@ -29,6 +31,7 @@ mod sources;
 mod stalled;
 mod states;
 mod verdicts;
+mod waivers;
 
 use std::sync::Arc;
 
@@ -167,6 +170,9 @@ pub fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
         states::ENDPOINTS,
         verdicts::ENDPOINTS,
         explain::ENDPOINTS,
+        corrections::ENDPOINTS,
+        waivers::ENDPOINTS,
+        bill::ENDPOINTS,
         schedules::ENDPOINTS,
         nodes::ENDPOINTS,
         audit::ENDPOINTS,

@@ -135,6 +135,24 @@ fn observed() -> Vec<(&'static str, Value)> {
         ("Window", object(window)),
         ("Coverage", object(json!({ "seen": count(), "expected": count() }))),
         ("Evidence", object(json!({ "metric": text(), "source": text(), "collected_at": instant(), "data": {} }))),
+        ("Correction", correction()),
+        ("Waiver", object(waiver())),
+        (
+            "WaiverDraft",
+            object(json!({
+                "agreement": text(), "reason": text(), "owner": text(), "expires": moment(), "id?": text(),
+                "guarantee?": text(), "scope?": map(text()), "from?": moment(), "to?": moment(),
+            })),
+        ),
+        ("WaiverMade", object(json!({ "waiver": refer("Waiver"), "changed": count() }))),
+        ("Bill", object(json!({ "window": refer("Window"), "lines": array(refer("BillLine")) }))),
+        (
+            "BillLine",
+            object(json!({
+                "over": text(), "unit?": text(), "group": map(text()), "sum": or_null("number"),
+                "amount": or_null("number"), "up_to?": { "type": "number" }, "verdicts": count(), "unknown": count(),
+            })),
+        ),
         ("State", object(state)),
         ("Verdict", object(verdict)),
         ("Verdicts", object(json!({ "verdicts": array(refer("Verdict")) }))),
@@ -175,6 +193,20 @@ fn explained() -> Vec<(&'static str, Value)> {
         ("ChangeSincePass", object(change)),
         ("ValueChange", object(json!({ "metric": text(), "then": or_null("number"), "now": or_null("number") }))),
     ]
+}
+
+fn correction() -> Value {
+    let because = words(&["agreement", "waiver", "evidence"]);
+    object(json!({ "before": refer("State"), "after": refer("State"), "because": because }))
+}
+
+fn waiver() -> Value {
+    json!({
+        "id": text(), "agreement": text(), "guarantee?": text(), "scope": map(text()), "reason": text(), "owner": text(),
+        "from": instant(), "to?": instant(), "expires": instant(), "ended_at?": instant(),
+        "origin": words(&["document", "stored"]), "created_by": text(), "created_at?": instant(),
+        "in_force": { "type": "boolean" },
+    })
 }
 
 fn promised() -> Vec<(&'static str, Value)> {

@@ -119,6 +119,22 @@ pub fn taken_routes(plan: &Plan, file: &FlowFile, http_root: &str) -> Vec<Diagno
     taken.collect()
 }
 
+/// Tells an evaluator which plugins its flows can call, for what each state says of how it was made.
+pub fn name_plugins(evaluator: &Evaluator, plugins: &Arc<Plugins>) {
+    let plugins = plugins.clone();
+    let versions = move || {
+        plugins
+            .report()
+            .into_iter()
+            .filter(|plugin| plugin.loaded_at.is_some())
+            .map(|plugin| (plugin.name, plugin.digest))
+            .collect()
+    };
+    if evaluator.plugins.set(Box::new(versions)).is_err() {
+        tracing::error!("an evaluator was told its plugins twice; it keeps the first");
+    }
+}
+
 /// The evaluator over an engine, and the engine's way to it.
 pub fn evaluator(
     config: &Config,

@@ -61,6 +61,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     let following = tokio::spawn(registry::follow(&agreements, sources).run());
     agreements.started(Duration::from_millis(config.registry.start_ms_max)).await;
     let evaluator = evaluator(&config, &engine, &store, agreements.clone(), Default::default());
+    super::name_plugins(&evaluator, &plugins);
     let deployed = engine.deploy(plan(&engine, &flows.loaded));
     report(&deployed.plan.diagnostics);
     report(&deployed.diagnostics);

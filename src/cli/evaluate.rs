@@ -18,6 +18,7 @@ use crate::model::run::Trigger;
 use crate::model::state::Verdict;
 use crate::model::{Diagnostic, Severity};
 use crate::registry::Agreements;
+use crate::store::{AuditEntry, Store};
 
 #[derive(Args)]
 pub(super) struct EvaluateArgs {
@@ -98,7 +99,9 @@ async fn evaluate_once(args: &EvaluateArgs, config: &Config) -> Result<Done, Exi
         store.migrate().await.map_err(|e| usage(&e.to_string()))?;
         store
     } else {
-        crate::store::open("memory:", &Default::default()).await.map_err(|e| usage(&e.to_string()))?
+        let store = crate::store::open("memory:", &Default::default()).await.map_err(|e| usage(&e.to_string()))?;
+        take_waivers(config, &agreement.id, &*store).await;
+        store
     };
     let clock = Clock::System;
     let windows = windows(args, &agreement, clock.now()).map_err(|e| usage(&e))?;
@@ -108,6 +111,7 @@ async fn evaluate_once(args: &EvaluateArgs, config: &Config) -> Result<Done, Exi
     // Injections and schedules belong to the server; here they would act beside it.
     engine.deploy_idle(app::plan(&engine, &flows.loaded));
     let evaluator = app::evaluator(config, &engine, &store, Agreements::fixed(agreements), Default::default());
+    app::name_plugins(&evaluator, &plugins);
     let request = Request {
         agreement,
         windows,
@@ -125,6 +129,33 @@ async fn evaluate_once(args: &EvaluateArgs, config: &Config) -> Result<Done, Exi
         _ => usage(&e.to_string()),
     });
     evaluated.map(|evaluation| Done::Evaluated(Box::new(evaluation)))
+}
+
+/// The waivers stored for an agreement hold here, too: an evaluation that passes them over would say something else
+/// than the server. When they cannot be read, that is said.
+async fn take_waivers(config: &Config, agreement: &str, into: &dyn Store) {
+    let url = config.database_url();
+    let file = url.strip_prefix("sqlite:").map(|path| path.trim_start_matches("//"));
+    // Looking must not make a database where there is none.
+    if url == "memory:" || file.is_some_and(|path| !Path::new(path).exists()) {
+        return;
+    }
+    let taken = async {
+        let audit = |at| AuditEntry {
+            at,
+            actor: "cli".into(),
+            action: "waive".into(),
+            subject: agreement.into(),
+            detail: serde_json::Value::Null,
+        };
+        for waiver in app::open_store(config).await?.waivers(Some(agreement)).await? {
+            into.add_waiver(&waiver, &audit(waiver.from)).await?;
+        }
+        anyhow::Ok(())
+    };
+    if let Err(error) = taken.await {
+        eprintln!("warning: stored waivers are not taken into account: {error:#}");
+    }
 }
 
 /// The agreement asked for, among those configured or in a file of its own.

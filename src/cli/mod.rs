@@ -14,6 +14,8 @@ mod serve;
 mod server;
 mod simulate;
 mod test;
+mod verdicts;
+mod waiver;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,6 +49,10 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// Explain a stored verdict: what decides it, how far it is from passing, what changed.
     Explain(explain::ExplainArgs),
+    /// List stored verdicts, as believed now or at an instant, and their corrections.
+    Verdicts(verdicts::VerdictsArgs),
+    /// Accept violated or unknown verdicts for a reason and a time.
+    Waiver(waiver::WaiverArgs),
     /// Check flows, agreements and plugin manifests; prints every problem.
     Check(check::CheckArgs),
     /// Run the .test.yaml files beside flows and agreements.
@@ -149,6 +155,8 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Agreement(args) => agreement::agreement(&args),
         Command::Simulate(args) => simulate::simulate(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Verdicts(args) => verdicts::verdicts(&args),
+        Command::Waiver(args) => waiver::waiver(&args),
         Command::Check(args) => check::check(&args),
         Command::Test(args) => test::test(&args),
         Command::Migrate(settings) => serve::migrate(&settings),

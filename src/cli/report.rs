@@ -43,7 +43,7 @@ pub(super) fn verdicts<'a>(states: impl Iterator<Item = &'a State>) -> String {
                 state.of.clone(),
                 if scope.is_empty() { "-".into() } else { scope.join(" ") },
                 state.window.text(),
-                verdict.as_str().to_string() + if state.provisional { " (provisional)" } else { "" },
+                word(state, verdict),
                 state.value.map_or_else(|| "-".into(), short_number),
                 state.coverage.and_then(|c| c.percent()).unwrap_or_else(|| "-".into()),
                 state.reason.clone(),
@@ -82,6 +82,13 @@ pub(super) fn plan(plan: &DryRun) -> String {
         plan.asks.len(),
         plan.judges.len()
     )
+}
+
+/// The verdict; a waived one with the one it is without the waiver.
+fn word(state: &State, verdict: Verdict) -> String {
+    let unwaived = state.waiver.as_ref().map(|w| format!(" ({} until {})", w.verdict.as_str(), w.expires));
+    let provisional = if state.provisional { " (provisional)" } else { "" };
+    format!("{}{}{provisional}", verdict.as_str(), unwaived.unwrap_or_default())
 }
 
 /// At most four decimals, cut and marked, never rounded: 99.99999 must not read as 100.

@@ -54,7 +54,8 @@ async fn run_once(args: &RunArgs, config: &crate::config::Config) -> Result<Exit
     let plugins = app::plugins::start(config, &surroundings.net, &surroundings.clock, &content.loaded).await;
     let engine = app::engine(config, surroundings, &plugins);
     let agreements = app::load_agreements(config, &engine.services.net).await.map_err(|e| usage(&format!("{e:#}")))?;
-    let _evaluator = app::evaluator(config, &engine, &store, agreements, Default::default());
+    let evaluator = app::evaluator(config, &engine, &store, agreements, Default::default());
+    app::name_plugins(&evaluator, &plugins);
     let deployed = engine.prepare(app::plan(&engine, &content.loaded));
     let problems = content.diagnostics.iter().chain(&deployed.plan.diagnostics).chain(&deployed.diagnostics);
     for problem in problems.filter(|d| d.severity == Severity::Error) {

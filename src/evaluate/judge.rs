@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use crate::agreement::penalties;
 use crate::agreement::evaluate::{guarantee_states, metric_states};
+use crate::agreement::penalties;
 use crate::agreement::queries::Plan;
 use crate::model::RunId;
 use crate::model::agreement::Agreement;

@@ -6,12 +6,14 @@ mod collector;
 pub mod dry_run;
 pub mod explain;
 mod judge;
+mod provenance;
 pub mod simulate;
+mod waivers;
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use arcstr::ArcStr;
@@ -19,8 +21,11 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
+use tokio::sync::Notify;
 
 pub use collect::{InProcess, Service};
+pub use provenance::PluginVersions;
+pub use waivers::in_force;
 
 use judge::Members;
 
@@ -29,7 +34,8 @@ use crate::agreement::{Calendar, queries, slices};
 use crate::model::RunId;
 use crate::model::agreement::Agreement;
 use crate::model::run::{RunError, RunRecord, RunState, TraceStep, Trigger};
-use crate::model::state::{Sample, State, StateKind, Verdict, Window};
+use crate::model::state::{Amounts, Sample, State, StateKind, Verdict, Window};
+use crate::model::waiver;
 use crate::registry::Agreements;
 use crate::runtime::Engine;
 use crate::runtime::services::{EvaluateAgreement, EvaluateRequest};
@@ -151,6 +157,11 @@ pub struct Evaluator {
     pub verdicts_stored: [AtomicU64; Verdict::ALL.len()],
     /// Commits that failed since the start.
     pub commits_failed: AtomicU64,
+    /// Set once by the application; without it no plugins are named.
+    pub plugins: OnceLock<PluginVersions>,
+    /// Told when waivers were made or ended here, so that the schedule looks at them.
+    pub waivers_changed: Notify,
+    turns: waivers::Turns,
 }
 
 impl Evaluator {
@@ -170,6 +181,9 @@ impl Evaluator {
             options,
             verdicts_stored: Default::default(),
             commits_failed: AtomicU64::new(0),
+            plugins: OnceLock::new(),
+            waivers_changed: Notify::new(),
+            turns: Default::default(),
         }
     }
 
@@ -206,10 +220,21 @@ impl Evaluator {
         if matches!(request.windows, Windows::Exactly { .. }) {
             (plan, answers) = slices::by_period(plan, answers);
         }
+        // From here to the end of the commit nobody else judges this agreement.
+        let turn = self.turns.of(&agreement.id);
+        let ours = turn.lock().await;
+        let waivers = self.waivers(agreement).await?;
         // What was asked while a window was open is provisional, even if the window has closed when the answer comes.
         let mut states = judge::judge(agreement, &plan, &answers, id, started_at);
         if request.store {
             states.extend(self.superseded(agreement, &states, id, started_at).await?);
+        }
+        let (judged_at, provenance) = (clock.now(), self.provenance(agreement));
+        for state in &mut states {
+            state.provenance = provenance.clone();
+            if state.kind == StateKind::Guarantee {
+                waiver::apply(state, &waivers, judged_at);
+            }
         }
         let verdicts = states.iter().filter(|s| s.kind == StateKind::Guarantee).count();
         trace.step("evaluate", "agreement", format!("{verdicts} verdicts over {} windows", plan.judgements.len()));
@@ -231,8 +256,14 @@ impl Evaluator {
             trace: trace.steps,
             trace_dropped: trace.dropped,
         };
-        let committed = if request.store { Some(self.commit(&request, &run, &states, verdicts).await?) } else { None };
-        Ok((Evaluation { run, states, committed }, asked))
+        if !request.store {
+            return Ok((Evaluation { run, states, committed: None }, asked));
+        }
+        let evaluation = self.commit(&request, run, states, verdicts).await?;
+        // One that began or ended meanwhile found the verdicts of before.
+        self.review_if_changed(agreement, &waivers, judged_at).await?;
+        drop(ours);
+        Ok((evaluation, asked))
     }
 
     fn plan(&self, request: &Request) -> Result<Plan, EvaluateError> {
@@ -344,13 +375,20 @@ impl Evaluator {
             let mut page = PageRequest { limit: 1000, after: None };
             loop {
                 let stored = self.store.states(&query, &page).await?;
-                let whole = stored.items.into_iter().map(|stored| stored.state);
+                let whole = stored.items.into_iter().map(|mut stored| {
+                    waiver::apply(&mut stored.state, &[], asked_at);
+                    stored.state
+                });
                 found.extend(whole.filter(|whole| windows.contains(&whole.window)).filter_map(|whole| {
                     let provisional = whole.window.to > asked_at;
                     let outdated = whole.verdict == Some(Verdict::Unknown) || whole.provisional != provisional;
                     outdated.then(|| State {
                         verdict: Some(Verdict::NotApplicable),
                         value: None,
+                        score: None,
+                        penalties: Amounts::new(),
+                        rewards: Amounts::new(),
+                        inputs: None,
                         reason: "the members of this scope have come and are judged one by one".into(),
                         provisional,
                         agreement_version: agreement.hash.clone(),
@@ -370,14 +408,12 @@ impl Evaluator {
     async fn commit(
         &self,
         request: &Request,
-        run: &RunRecord,
-        states: &[State],
+        run: RunRecord,
+        states: Vec<State>,
         verdicts: usize,
-    ) -> Result<Committed, EvaluateError> {
+    ) -> Result<Evaluation, EvaluateError> {
         let recorded_at = self.engine.services.clock.now();
         let commit = Commit {
-            run: run.clone(),
-            states: states.to_vec(),
             audit: AuditEntry {
                 at: recorded_at,
                 actor: request.actor.clone(),
@@ -387,10 +423,18 @@ impl Evaluator {
             },
             claim: request.claim.clone(),
             recorded_at,
+            run,
+            states,
         };
-        match self.store.commit(&commit).await {
+        let committed = self.store_commit(&commit).await?;
+        Ok(Evaluation { run: commit.run, states: commit.states, committed: Some(committed) })
+    }
+
+    /// Stores, and counts what was stored.
+    async fn store_commit(&self, commit: &Commit) -> Result<Committed, EvaluateError> {
+        match self.store.commit(commit).await {
             Ok(committed) => {
-                for verdict in states.iter().filter_map(|s| s.verdict) {
+                for verdict in commit.states.iter().filter_map(|s| s.verdict) {
                     self.verdicts_stored[verdict as usize].fetch_add(1, Ordering::Relaxed);
                 }
                 Ok(committed)
@@ -453,6 +497,14 @@ impl Trace {
 
 #[async_trait]
 impl EvaluateAgreement for Evaluator {
+    async fn waivers_changed(&self, agreement: &str, by: &str) -> Result<u64, String> {
+        self.waivers_changed.notify_waiters();
+        let Ok(agreement) = self.agreement(agreement) else { return Ok(0) };
+        let trigger = Trigger::Manual { by: by.to_owned() };
+        let reviewed = self.review_waivers(&agreement, trigger, by).await.map_err(|e| e.to_string())?;
+        Ok(reviewed.map_or(0, |committed| committed.inserted + committed.revised))
+    }
+
     async fn evaluate(&self, request: EvaluateRequest) -> Result<Vec<State>, String> {
         let agreement = self.agreement(&request.agreement).map_err(|e| e.to_string())?;
         let windows = match request.range {

@@ -86,7 +86,8 @@ impl Evaluator {
             let mut page = PageRequest { limit: 1000, after: None };
             loop {
                 let stored = self.store.states(&query, &page).await?;
-                changed.extend(stored.items.into_iter().filter_map(|stored| reviewed(stored.state, &waivers, now, run)));
+                changed
+                    .extend(stored.items.into_iter().filter_map(|stored| reviewed(stored.state, &waivers, now, run)));
                 match stored.next {
                     Some(next) => page.after = Some(next),
                     None => break,

@@ -188,7 +188,8 @@ mod tests {
     #[test]
     fn what_is_no_ratio_or_has_no_value_has_no_score() {
         let known = [("A", 91.5), ("ZERO", 0.0), ("HUGE", 1e300)];
-        for text in ["A >= 95", "A - 1 > 3", "A / ZERO > 1", "A / B > 1", "HUGE / A > 1", "exists(A)", "A / 3 > 1 and A > 1"]
+        for text in
+            ["A >= 95", "A - 1 > 3", "A / ZERO > 1", "A / B > 1", "HUGE / A > 1", "exists(A)", "A / 3 > 1 and A > 1"]
         {
             assert_eq!(of(text, &known), None, "{text}");
         }

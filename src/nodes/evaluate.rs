@@ -163,6 +163,10 @@ mod tests {
 
     #[async_trait]
     impl EvaluateAgreement for Known {
+        async fn waivers_changed(&self, _: &str, _: &str) -> Result<u64, String> {
+            Ok(0)
+        }
+
         async fn evaluate(&self, request: EvaluateRequest) -> Result<Vec<State>, String> {
             if request.agreement != "sla" {
                 return Err(format!("no agreement \"{}\"", request.agreement));

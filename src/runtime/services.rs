@@ -120,6 +120,10 @@ pub struct EvaluateRequest {
 pub trait EvaluateAgreement: Send + Sync {
     /// Evaluates and returns the guarantees' states; the error says what is wrong and what to do.
     async fn evaluate(&self, request: EvaluateRequest) -> Result<Vec<State>, String>;
+
+    /// To be called after a waiver of the agreement was made or ended: judges again what it is about. Gives the number
+    /// of verdicts that changed; the error says what is wrong, and the schedule tries again.
+    async fn waivers_changed(&self, agreement: &str, by: &str) -> Result<u64, String>;
 }
 
 /// Shared by every node of an engine. A node may use `net`, `store` and `evaluate` only if its spec names the

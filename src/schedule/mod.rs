@@ -1,11 +1,12 @@
 //! Floor 9: what fires what is due: windows that close, open windows (provisional), cron overrides of agreements,
-//! and schedule nodes of flows.
+//! waivers that begin or end, and schedule nodes of flows.
 //!
 //! Every firing is a claim `(schedule, due_at)`, unique in the store, so that exactly one process proceeds. A claim
 //! is complete only with its committed evaluation; one without is taken up again at the next start, and retried
 //! while the process runs. Nothing is chained: what is due is worked out from the agreements and flows each time.
 
 mod due;
+mod waivers;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -148,6 +149,7 @@ impl Scheduler {
             }
             () = &mut stop => return self.finish(tasks).await,
         }
+        tasks.spawn(self.clone().follow_waivers());
         let mut after = self.since;
         let provisional = Duration::from_millis(self.options.provisional_ms);
         let mut next_provisional = clock.now();

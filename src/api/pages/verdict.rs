@@ -17,6 +17,7 @@ use crate::api::openapi::{AFTER, Kind, LIMIT, Parameter};
 use crate::api::query::Query;
 use crate::api::states::VERDICTS;
 use crate::model::state::{self, Evidence, StateKind, StoredState};
+use crate::model::waiver::AppliedWaiver;
 use crate::store::StateQuery;
 
 pub(super) const LIST_QUERY: &[Parameter] = &[
@@ -132,16 +133,23 @@ fn one(stored: &StoredState, revisions: &[StoredState], why: &[String], language
     html! {
         h1 { (layout::id(&state.of)) " " (badge(state.verdict, state.provisional)) }
         p .reason { (state.reason) }
+        @if let Some(waiver) = &state.waiver { (waived(waiver)) }
         section .card {
             dl {
                 dt { "Window" } dd { (state.window.text()) }
                 dt { "Scope" } dd { (scope_text(&state.scope)) }
-                dt { "Value" } dd { (value(state.value)) }
+                dt { "Value" } dd {
+                    (value(state.value))
+                    @if let Some(score) = state.score { " " span .quiet { "exactly " (score.text()) } }
+                }
                 @for (metric, n) in &state.values { dt { (layout::id(metric)) } dd { (value(*n)) } }
                 dt { "Coverage" } dd { (coverage(state.coverage)) }
+                @for (name, n) in &state.penalties { dt { "Penalty " (layout::id(name)) } dd { (value(*n)) } }
+                @for (name, n) in &state.rewards { dt { "Reward " (layout::id(name)) } dd { (value(*n)) } }
                 dt { "Run" } dd { a #run href=(format!("/probity/runs/{}", state.run)) { (state.run) } }
                 dt { "Recorded" } dd { (instant(stored.recorded_at)) ", revision " (stored.revision) }
                 dt { "Agreement" } dd { (state.agreement) " at " code { (short(&state.agreement_version)) } }
+                (made_with(state))
             }
         }
         section .card id="why" {
@@ -155,6 +163,32 @@ fn one(stored: &StoredState, revisions: &[StoredState], why: &[String], language
             @for (i, piece) in state.evidence.iter().enumerate() { (evidence(piece, i == 0)) }
         }
         @if revisions.len() > 1 { (history(revisions)) }
+    }
+}
+
+fn waived(waiver: &AppliedWaiver) -> Markup {
+    html! {
+        p .reason {
+            "Accepted by " strong { (waiver.owner) } " until " (instant(waiver.expires)) ": " (waiver.reason)
+            " (waiver " (waiver.id) "). Without the waiver it is " (badge(Some(waiver.verdict), false))
+            @for (name, n) in &waiver.penalties { ", " (name) " " (value(*n)) }
+            "."
+        }
+    }
+}
+
+/// By what it can be made again.
+fn made_with(state: &state::State) -> Markup {
+    let made = &state.provenance;
+    html! {
+        @if let Some(inputs) = state.inputs { dt { "Inputs" } dd { code { (short(&inputs.to_string())) } } }
+        @if !made.engine.is_empty() {
+            dt { "Made with" } dd {
+                "Probity " (made.engine) ", tz database " (made.time_zones)
+                @if let Some(flows) = &made.flows { ", flows " code { (short(flows)) } }
+                @for (name, digest) in &made.plugins { ", " (name) " " code { (short(digest.trim_start_matches("sha256:"))) } }
+            }
+        }
     }
 }
 
