@@ -26,6 +26,7 @@ pub fn agreements() -> LoadedAgreements {
             },
         },
         "terms": {
+            "pricing": { "billing": { "period": "monthly", "penalties": [{ "over": { "discount": { "unit": "%" } } }] } },
             "metrics": {
                 "APPROVED": { "collector": { "type": "PROBITY-FLOW-V1", "endpoint": "/approved" } },
                 "PAID_IN_TIME": { "collector": { "type": "PROBITY-FLOW-V1", "endpoint": "/paid" } },
