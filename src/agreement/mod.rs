@@ -17,6 +17,7 @@ pub mod queries;
 pub mod schema;
 pub mod simulate;
 pub mod slices;
+pub mod sliding;
 pub mod source;
 pub mod template;
 pub mod waivers;

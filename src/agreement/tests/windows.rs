@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::super::window_spec::PERIODS;
-use super::super::{Calendar, instant, load_value, tz_database_version};
+use super::super::{Calendar, instant, load_value, schema, tz_database_version};
 use super::{around, cases, root};
 use crate::model::agreement::Agreement;
 
@@ -46,6 +46,7 @@ fn agreement(zone: &str, initial: &str, end: Option<&str>, ours: &Value, window:
     document["context"]["validity"]["initial"] = initial.into();
     document["context"]["validity"]["end"] = end.into();
     document["context"]["x-probity"] = ours.clone();
+    assert_eq!(schema::problems(&document), [], "{window}");
     let (agreement, problems) = load_value(document, "case");
     agreement.unwrap_or_else(|| panic!("{window}: {problems:#?}"))
 }
