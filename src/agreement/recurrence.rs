@@ -124,8 +124,16 @@ fn rule(value: &str) -> Result<RRule<Unvalidated>, String> {
         parts.retain(|(k, _)| *k != key);
         parts.push((key, value));
     }
+    if let Some((_, often)) = parts.iter().find(|(key, value)| key == "FREQ" && is_too_often(value)) {
+        return Err(format!("FREQ={often} is more often than hourly; write BYHOUR and BYMINUTE with FREQ=DAILY"));
+    }
     let text: Vec<String> = parts.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
     RRule::from_str(&text.join(";")).map_err(|e| plain(&e.to_string()))
+}
+
+/// The crate gives up a search of so many steps as if there were nothing more; hours do not come to that.
+fn is_too_often(frequency: &str) -> bool {
+    ["MINUTELY", "SECONDLY"].iter().any(|name| name.eq_ignore_ascii_case(frequency))
 }
 
 /// A message of the crate without its prefix and full stop.
@@ -148,4 +156,95 @@ fn to_utc(at: DateTime) -> Result<chrono::DateTime<Tz>, String> {
 fn from_utc(at: chrono::DateTime<Tz>) -> Option<DateTime> {
     let date = Date::new(i16::try_from(at.year()).ok()?, at.month() as i8, at.day() as i8).ok()?;
     Some(date.at(at.hour() as i8, at.minute() as i8, at.second() as i8, 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn days(rule: &str) -> Vec<String> {
+        let rule = Recurrence::parse(rule, Some(date(2026, 1, 1).at(0, 0, 0, 0))).unwrap();
+        let found = rule.until(date(2026, 12, 31).at(23, 59, 59, 0), 1000).unwrap();
+        found.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn times_are_those_of_the_clock_on_the_wall() {
+        let twice = ["2026-03-29T02:30:00", "2026-03-30T02:30:00"];
+        for z in ["", "Z"] {
+            let rule = format!("DTSTART:20260329T023000{z}\nRRULE:FREQ=DAILY;UNTIL=20260330T023000{z}");
+            assert_eq!(days(&rule), twice);
+            assert_eq!(days(&rule.replace("DTSTART", "DTSTART;TZID=Mars/Olympus")), twice);
+        }
+        // A date alone has its whole day in it; the last of two equal parts holds.
+        assert_eq!(days("DTSTART:20260329T023000\nRRULE:FREQ=DAILY;UNTIL=20260329;UNTIL=20260330"), twice);
+        assert_eq!(days("freq=monthly;bymonthday=31").len(), 7);
+        assert_eq!(days("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30"), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let wrong = |rule: &str| Recurrence::parse(rule, None).unwrap_err();
+        assert_eq!(wrong("FREQ=DAILY"), "the rule has no DTSTART");
+        assert!(wrong("DTSTART:20260231\nRRULE:FREQ=DAILY").contains("20260231"));
+        assert!(wrong("DTSTART:20260201\nRRULE:FREQ=MINUTELY").contains("more often than hourly"));
+        assert!(wrong("DTSTART:20260201\nRULE:FREQ=DAILY").contains("RULE"));
+        assert!(wrong("DTSTART:20260201\nFREQ").contains("NAME=VALUE"));
+        assert!(wrong(&"x".repeat(5000)).contains("5000 bytes"));
+    }
+
+    #[test]
+    fn more_than_the_caller_takes_is_said() {
+        let rule = Recurrence::parse("FREQ=DAILY", Some(date(2026, 1, 1).at(0, 0, 0, 0))).unwrap();
+        assert_eq!(rule.until(date(2026, 1, 9).at(0, 0, 0, 0), 8), Err(TooMany));
+        assert_eq!(rule.until(date(2026, 1, 8).at(0, 0, 0, 0), 8).unwrap().len(), 8);
+        assert_eq!(rule.until(date(2025, 1, 8).at(0, 0, 0, 0), 8).unwrap().len(), 0);
+    }
+
+    fn part() -> impl Strategy<Value = String> {
+        let number = prop_oneof![-400i32..400, Just(0), Just(i32::MAX)];
+        let key = prop::sample::select(vec![
+            "INTERVAL",
+            "COUNT",
+            "BYMONTH",
+            "BYMONTHDAY",
+            "BYYEARDAY",
+            "BYWEEKNO",
+            "BYDAY",
+            "BYHOUR",
+            "BYMINUTE",
+            "BYSECOND",
+            "BYSETPOS",
+            "WKST",
+            "UNTIL",
+            "BYEASTER",
+            "X",
+        ]);
+        let day = prop::sample::select(vec!["MO", "-1FR", "5SU", "99TU", "", "20260301T000000Z", "99990101"]);
+        (key, prop::collection::vec(number, 1..3), day, any::<bool>()).prop_map(|(key, numbers, day, as_day)| {
+            let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+            format!("{key}={}", if as_day { day.to_owned() } else { numbers.join(",") })
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        /// Whatever a rule says, it is read or refused, and what it gives is in order and ends.
+        #[test]
+        fn rules_neither_panic_nor_hang(
+            frequency in prop::sample::select(vec!["YEARLY", "MONTHLY", "WEEKLY", "DAILY", "HOURLY"]),
+            parts in prop::collection::vec(part(), 0..4),
+            start in prop::sample::select(vec!["20260101T000000Z", "19000229", "99991231T235959", "20240229T120000"]),
+        ) {
+            let text = format!("DTSTART:{start}\nRRULE:FREQ={frequency};{}", parts.join(";"));
+            if let Ok(rule) = Recurrence::parse(&text, None)
+                && let Ok(found) = rule.until(date(2030, 1, 1).at(0, 0, 0, 0), 200)
+            {
+                prop_assert!(found.windows(2).all(|pair| pair[0] < pair[1]), "{text}: {found:?}");
+            }
+        }
+    }
 }

@@ -5,7 +5,7 @@
 //! window, the piece is its last step, and it reaches back from the end of that. Pieces of steps leave no gap and do not
 //! overlap; a civil day that a zone skipped (Samoa, 2011-12-30) has none.
 
-use jiff::tz::TimeZone;
+use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp, ToSpan};
 
 use super::business::open_part;
@@ -157,6 +157,7 @@ impl<'a> Calendar<'a> {
         let mut found: Vec<Window> = Vec::with_capacity(usize::try_from(last - first + 1).unwrap_or(0));
         // A boundary is the end of one piece and the start of the next: it is reckoned once.
         let mut next = None;
+        let mut clock = WallClock::new(self.zone);
         for index in first..=last {
             let piece = match next.take() {
                 Some(start) if self.spec.period != Period::Rules => {
@@ -169,9 +170,9 @@ impl<'a> Calendar<'a> {
             let Some((window, part)) = self.of_piece(piece).filter(|(_, part)| wanted(*part)) else { continue };
             let from_local = match found.last() {
                 Some(before) if before.to == window.0 => before.to_local.clone(),
-                _ => local(window.0, self.zone),
+                _ => clock.text(window.0),
             };
-            found.push(Window { from: window.0, to: window.1, from_local, to_local: local(window.1, self.zone) });
+            found.push(Window { from: window.0, to: window.1, from_local, to_local: clock.text(window.1) });
             debug_assert!(part.0 >= piece.0 && part.1 <= piece.1, "what is asked for is part of the piece");
         }
         found
@@ -206,10 +207,36 @@ fn back(at: Timestamp, reach: Reach, zone: &TimeZone) -> Option<Timestamp> {
     start.checked_sub(SignedDuration::from_secs(reach.seconds)).ok()
 }
 
+/// The texts of instants in order: a zone's offset is looked up when it changes, not for every instant.
+struct WallClock<'z> {
+    zone: &'z TimeZone,
+    offset: Offset,
+    /// The offset holds from the first to before the second.
+    holds: (Timestamp, Timestamp),
+}
+
+impl<'z> WallClock<'z> {
+    fn new(zone: &'z TimeZone) -> Self {
+        WallClock { zone, offset: Offset::UTC, holds: (Timestamp::MAX, Timestamp::MIN) }
+    }
+
+    fn text(&mut self, at: Timestamp) -> String {
+        if at < self.holds.0 || at >= self.holds.1 {
+            self.offset = self.zone.to_offset(at);
+            let next = self.zone.following(at).next();
+            self.holds = (at, next.map_or(Timestamp::MAX, |transition| transition.timestamp()));
+        }
+        with_offset(at, self.offset)
+    }
+}
+
 /// An instant in a zone as RFC 3339 text with the zone's offset then: `2026-03-29T00:00:00+01:00`.
-/// Written by hand: this is most of the cost of expanding a year of hours.
 pub fn local(at: Timestamp, zone: &TimeZone) -> String {
-    let offset = zone.to_offset(at);
+    with_offset(at, zone.to_offset(at))
+}
+
+/// Written by hand: this is most of the cost of expanding a year of hours.
+fn with_offset(at: Timestamp, offset: Offset) -> String {
     let civil = offset.to_datetime(at);
     let mut out = String::with_capacity(25);
     if !(0..=9999).contains(&civil.year()) {
