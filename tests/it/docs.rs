@@ -129,7 +129,9 @@ fn flags(help: &str) -> BTreeSet<String> {
 #[test]
 fn the_example_agreement_is_accepted() {
     let text = fs::read_to_string(root().join("docs/agreements.md")).expect("docs/agreements.md");
-    let [example] = blocks(&text, "json").try_into().expect("one example");
+    // The others are parts of one, or settings of editors.
+    let wholes = blocks(&text, "json").into_iter().filter(|block| block.contains("\"terms\""));
+    let [example] = wholes.collect::<Vec<_>>().try_into().expect("one example");
     let (agreement, diagnostics) = probity::agreement::load(&example, "docs/agreements.md");
     assert!(agreement.is_some() && diagnostics.is_empty(), "{diagnostics:?}");
 }
