@@ -17,6 +17,7 @@ use crate::model::state::{Sample, Scope, State, Verdict};
 
 mod calendar;
 mod evidence;
+mod explanation;
 mod real;
 mod simulation;
 mod windows;

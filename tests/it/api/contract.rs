@@ -172,7 +172,8 @@ async fn every_path_answers_in_the_shape_the_document_says() {
             // Ended once, a waiver is over.
             let id = if path.starts_with("/probity/v1/waivers/") { "w1" } else { id };
             let path_of = path.replace("{agreement}", "orders").replace("{id}", id);
-            let address = server.url(&path_of.replace("{name}", plugin));
+            let query = if path.ends_with("/explain") { verdict(&server).await } else { String::new() };
+            let address = server.url(&(path_of.replace("{name}", plugin) + &query));
             let method_of = reqwest::Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
             let call = server.client.request(method_of, address);
             let call = if method == "put" { call.body("{\"capability\":\"all\"}") } else { call };
@@ -205,6 +206,45 @@ async fn every_path_answers_in_the_shape_the_document_says() {
             }
         }
     }
+}
+
+/// The query that names a stored verdict.
+async fn verdict(server: &Server) -> String {
+    let (_, verdicts) = server.json("/probity/v1/verdicts?limit=1").await;
+    let verdict = &verdicts["items"][0];
+    let part = |value: &Value| value.as_str().unwrap().to_owned();
+    let pairs = [
+        ("agreement", part(&verdict["agreement"])),
+        ("guarantee", part(&verdict["guarantee"])),
+        ("scope", verdict["scope"].to_string()),
+        ("from", part(&verdict["window"]["from"])),
+        ("to", part(&verdict["window"]["to"])),
+    ];
+    format!("?{}", form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish())
+}
+
+#[tokio::test]
+async fn a_verdict_is_explained_in_the_language_asked_for() {
+    let (server, _) = full().await;
+    let query = verdict(&server).await;
+    let (status, body) = server.json(&format!("/probity/v1/verdicts/explain{query}&lang=es")).await;
+    assert_eq!((status, &body["language"]), (200, &json!("es")), "{body}");
+    assert!(body["text"].as_array().unwrap().iter().any(|l| l.as_str().unwrap().starts_with("Veredicto: ")), "{body}");
+    let by_id = format_id(body["id"].as_str().unwrap());
+    let (_, again) = server.json(&format!("/probity/v1/verdicts/explain?id={by_id}")).await;
+    assert_eq!((&again["run"], &again["language"]), (&body["run"], &json!("en")), "{again}");
+    let page =
+        server.client.get(server.url(&format!("/probity/verdict{query}"))).header("accept-language", "es-ES,en;q=0.5");
+    let page = page.send().await.unwrap().text().await.unwrap();
+    assert!(page.contains("lang=\"es\"") && page.contains("Veredicto: "), "{page}");
+    let nothing = query.replace("guarantee=", "guarantee=No");
+    assert_eq!(server.json(&format!("/probity/v1/verdicts/explain{nothing}")).await.0, 404);
+    assert_eq!(server.json("/probity/v1/verdicts/explain?id=a/b").await.0, 400);
+    assert_eq!(server.json("/probity/v1/verdicts/explain?agreement=orders").await.0, 400);
+}
+
+fn format_id(id: &str) -> String {
+    form_urlencoded::byte_serialize(id.as_bytes()).collect()
 }
 
 #[tokio::test]
