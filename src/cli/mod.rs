@@ -2,6 +2,7 @@
 
 mod agreement;
 mod check;
+mod compare;
 mod evaluate;
 mod explain;
 mod health;
@@ -47,6 +48,8 @@ enum Command {
     Agreement(agreement::AgreementArgs),
     /// Judge stored evidence by a changed agreement: which verdicts would be others.
     Simulate(simulate::SimulateArgs),
+    /// Compare a Governify Registry's verdicts with ours; exit code 1 when a difference has no known cause.
+    Compare(compare::CompareArgs),
     /// Explain a stored verdict: what decides it, how far it is from passing, what changed.
     Explain(explain::ExplainArgs),
     /// List stored verdicts, as believed now or at an instant, and their corrections.
@@ -157,6 +160,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Explain(args) => explain::explain(&args),
         Command::Verdicts(args) => verdicts::verdicts(&args),
         Command::Waiver(args) => waiver::waiver(&args),
+        Command::Compare(args) => compare::compare_verdicts(&args),
         Command::Check(args) => check::check(&args),
         Command::Test(args) => test::test(&args),
         Command::Migrate(settings) => serve::migrate(&settings),

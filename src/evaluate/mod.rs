@@ -4,6 +4,7 @@
 mod collect;
 mod collector;
 pub mod dry_run;
+pub mod compare;
 pub mod explain;
 mod judge;
 mod provenance;

@@ -10,6 +10,7 @@ mod docs;
 mod evaluation;
 mod full_disk;
 mod fuzz;
+mod governify;
 mod harness;
 mod mustache;
 mod nodes;

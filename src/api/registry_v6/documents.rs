@@ -20,6 +20,9 @@ type Answered = Result<Response, Refusal>;
 type Call = Shared<Arc<RegistryV6>>;
 type Who = Option<Extension<Caller>>;
 
+/// The top of a document in the Registry's database.
+const SHOWN: [&str; 5] = ["id", "version", "type", "context", "terms"];
+
 fn name(caller: Who) -> String {
     caller.map_or_else(|| "anonymous".into(), |Extension(caller)| caller.name)
 }
@@ -29,14 +32,15 @@ fn missing(id: &str) -> Refusal {
 }
 
 impl RegistryV6 {
-    /// A document as the Registry shows it: in `compat` with the keys of its database.
+    /// A document as the Registry shows it: in `compat` with the keys of its database, and of the document only those
+    /// fields at the top that its database has. All of it is kept.
     fn shown(&self, kind: DocumentKind, document: &Value) -> Value {
         match (document, self.mode) {
             (Value::Object(fields), Mode::Compat) => {
                 let id = fields.get("id").and_then(Value::as_str).unwrap_or_default();
                 let mut shown = Map::with_capacity(fields.len() + 2);
                 shown.insert("_id".into(), json!(object_id(&[kind.word(), id])));
-                let own = fields.iter().filter(|(key, _)| !matches!(key.as_str(), "_id" | "__v"));
+                let own = fields.iter().filter(|(key, _)| SHOWN.contains(&key.as_str()));
                 shown.extend(own.map(|(key, value)| (key.clone(), value.clone())));
                 shown.insert("__v".into(), json!(0));
                 Value::Object(shown)
