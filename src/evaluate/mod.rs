@@ -3,8 +3,8 @@
 
 mod collect;
 mod collector;
-pub mod dry_run;
 pub mod compare;
+pub mod dry_run;
 pub mod explain;
 mod judge;
 mod provenance;
