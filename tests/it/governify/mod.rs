@@ -1,6 +1,9 @@
 //! Standing in for the Governify Registry: its API, its collectors, and what was recorded of it.
 
 mod calls;
+mod command;
+mod compare;
+mod protocol;
 mod replay;
 
 use std::collections::HashMap;
