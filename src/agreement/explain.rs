@@ -184,7 +184,9 @@ pub fn questions(agreement: &Agreement, guarantee: &str, scope: &Scope, window: 
 /// [`WINDOWS_BACK_MAX`].
 pub fn windows_before(agreement: &Agreement, guarantee: &str, scope: &Scope, window: &Window) -> Vec<Window> {
     let Some(term) = terms(agreement, guarantee, scope, window).into_iter().next() else { return Vec::new() };
-    let mut windows = Calendar::of(agreement, &term.window).last_closed(window.from, WINDOWS_BACK_MAX);
+    // Those of rolling windows overlap: they are before it when they close before it.
+    let Ok(before) = window.to.checked_sub(jiff::SignedDuration::from_nanos(1)) else { return Vec::new() };
+    let mut windows = Calendar::of(agreement, &term.window).last_closed(before, WINDOWS_BACK_MAX);
     windows.reverse();
     windows
 }

@@ -74,6 +74,20 @@ impl<'a> Calendar<'a> {
         Ok(self.expand(first, last, |piece| piece.1 > from && piece.0 < to))
     }
 
+    /// The window that starts at `from`; of rolling ones the first that does, for those that reach back to the initial
+    /// day all start there.
+    pub fn starting_at(&self, from: Timestamp) -> Option<Window> {
+        // The first window may start before the validity.
+        let mut to = from.max(self.valid_from).max(self.spec.initial).checked_add(1.nanosecond()).ok()?;
+        if let Some(reach) = self.spec.reach {
+            // Its step lies at its end: far enough ahead for the longest months, a change of the clock and a step.
+            let days = i64::from(reach.months) * 31 + i64::from(reach.days) + 1;
+            let ahead = SignedDuration::from_hours(days * 24) + SignedDuration::from_secs(reach.seconds);
+            to = to.max(self.steps.boundary(self.index(from.checked_add(ahead).ok()?)? + 1)?);
+        }
+        self.overlapping(from, to).ok()?.into_iter().find(|window| window.from == from)
+    }
+
     /// The latest `count` windows that are over at `now`, oldest first.
     pub fn last_closed(&self, now: Timestamp, count: usize) -> Vec<Window> {
         let count = count.min(WINDOWS_MAX);

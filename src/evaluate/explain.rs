@@ -85,11 +85,7 @@ fn window(agreement: Option<&Agreement>, id: &VerdictId) -> Result<Window, Expla
         let problem = format!("agreement \"{}\" has no guarantee \"{}\": {hint}", id.agreement, id.guarantee);
         return Err(ExplainError::BadId(problem));
     };
-    let starts = |term: &crate::model::agreement::Term| {
-        let end = from.checked_add(jiff::SignedDuration::from_nanos(1)).ok()?;
-        let windows = Calendar::of(agreement, &term.window).overlapping(from, end).ok()?;
-        windows.into_iter().find(|w| w.from == from)
-    };
+    let starts = |term: &crate::model::agreement::Term| Calendar::of(agreement, &term.window).starting_at(from);
     guarantee.terms.iter().find_map(starts).ok_or_else(|| {
         ExplainError::BadId(format!(
             "no window of {} starts at {}; windows start at their period's bounds",

@@ -80,6 +80,10 @@ fn agrees_with_itself(calendar: &Calendar<'_>, from: Timestamp, to: Timestamp, n
     let windows = calendar.overlapping(from, to).unwrap();
     for (index, window) in windows.iter().enumerate() {
         assert!(window.from < window.to, "{name}: {window:?}");
+        let first = windows.iter().find(|other| other.from == window.from);
+        let starting = calendar.starting_at(window.from).unwrap();
+        let is_first = first.is_some_and(|first| first.to >= starting.to) && starting.from == window.from;
+        assert!(is_first, "{name}: {window:?} starts as {starting:?}");
         let inside = window.to.checked_sub(1.nanosecond()).unwrap();
         assert_eq!(calendar.open_at(inside).as_ref(), Some(window), "{name}: open");
         assert_eq!(calendar.next_close_after(inside), Some(window.to), "{name}: next close");

@@ -99,16 +99,15 @@ async fn compare(
     }
 }
 
-/// Whether the two have other offsets at the instant or three hours around it, as far as a change of the clock moves it.
+/// Whether the two have other offsets within three hours of the instant, as far as a change of the clock moves it.
 async fn differ_near(database: &mut PgConnection, at: i64, zone: &str, ours: &TimeZone) -> bool {
-    const OFFSET: &str = "SELECT extract(epoch FROM to_timestamp($1) AT TIME ZONE $2)::int8 - $1";
-    for near in [at, at - 3 * 3600, at + 3 * 3600] {
-        let theirs: i64 = sqlx::query_scalar(OFFSET).bind(near).bind(zone).fetch_one(&mut *database).await.unwrap();
-        if theirs != i64::from(ours.to_offset(Timestamp::from_second(near).unwrap()).seconds()) {
-            return true;
-        }
-    }
-    false
+    const OFFSETS: &str = "SELECT at, extract(epoch FROM to_timestamp(at) AT TIME ZONE $2)::int8 - at
+                           FROM generate_series($1 - 10800, $1 + 10800, 1800) at";
+    let offsets = sqlx::query_as::<_, (i64, i64)>(OFFSETS).bind(at).bind(zone).fetch_all(database).await.unwrap();
+    offsets.into_iter().any(|(at, theirs)| {
+        let ours = ours.to_offset(Timestamp::from_second(at).unwrap()).seconds();
+        theirs != i64::from(ours)
+    })
 }
 
 /// The two instants of a clock reading that occurs twice.
