@@ -18,8 +18,10 @@ use crate::model::state::{Sample, Scope, State, Verdict};
 mod calendar;
 mod evidence;
 mod explanation;
+mod penalties;
 mod real;
 mod simulation;
+mod unseen;
 mod windows;
 
 fn root() -> PathBuf {

@@ -130,10 +130,32 @@ fn flags(help: &str) -> BTreeSet<String> {
 fn the_example_agreement_is_accepted() {
     let text = fs::read_to_string(root().join("docs/agreements.md")).expect("docs/agreements.md");
     // The others are parts of one, or settings of editors.
-    let wholes = blocks(&text, "json").into_iter().filter(|block| block.contains("\"terms\""));
-    let [example] = wholes.collect::<Vec<_>>().try_into().expect("one example");
-    let (agreement, diagnostics) = probity::agreement::load(&example, "docs/agreements.md");
+    let example = &blocks(&text, "json")[0];
+    let (agreement, diagnostics) = probity::agreement::load(example, "docs/agreements.md");
     assert!(agreement.is_some() && diagnostics.is_empty(), "{diagnostics:?}");
+}
+
+/// The fragments on waivers, penalties and bills, put into the example, are accepted and say what the page says.
+#[test]
+fn the_fragments_of_the_agreements_page_are_accepted() {
+    let text = fs::read_to_string(root().join("docs/agreements.md")).expect("docs/agreements.md");
+    let blocks: Vec<serde_json::Value> =
+        blocks(&text, "json").iter().map(|block| serde_json::from_str(block).expect("JSON")).collect();
+    let with = |pointer: &str| blocks.iter().find(|block| block.pointer(pointer).is_some()).expect(pointer);
+    let mut document = blocks[0].clone();
+    document["context"]["x-probity"]["waivers"] =
+        with("/context/x-probity/waivers")["context"]["x-probity"]["waivers"].clone();
+    document["terms"]["pricing"] = with("/terms/pricing")["terms"]["pricing"].clone();
+    for key in ["penalties", "rewards"] {
+        document["terms"]["guarantees"][0]["of"][0][key] = with("/penalties")[key].clone();
+    }
+    let (agreement, diagnostics) = probity::agreement::load_value(document, "docs/agreements.md");
+    let agreement = agreement.unwrap_or_else(|| panic!("{diagnostics:?}"));
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+    assert_eq!((agreement.waivers[0].id.as_str(), agreement.waivers[0].owner.as_str()), ("move", "ana@example.org"));
+    let term = &agreement.guarantees[0].terms[0];
+    assert_eq!((term.penalties[0].cases.len(), term.rewards[0].over.as_str()), (2, "bonus"));
+    assert_eq!(agreement.billing.expect("a billing").penalties[0].up_to, Some(-10.0));
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 mod collectors;
 mod crash;
+mod recompute;
 mod schedule;
+mod waivers;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -15,17 +15,17 @@ use tokio::task::JoinHandle;
 use super::{agreement, at, evaluator, in_process, two_teams, until, verdicts};
 use crate::store::Fixture;
 
-const PLAIN: Options = Options { provisional_ms: 0, first_windows_max: 3 };
+pub const PLAIN: Options = Options { provisional_ms: 0, first_windows_max: 3 };
 
 /// A scheduler under way; stopped by [`Running::stop`].
-struct Running {
+pub struct Running {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
     scheduler: Arc<Scheduler>,
 }
 
 impl Running {
-    fn start(evaluator: Arc<Evaluator>, options: Options) -> Running {
+    pub fn start(evaluator: Arc<Evaluator>, options: Options) -> Running {
         let (scheduler, problems) = Scheduler::new(evaluator, options);
         assert_eq!(problems, Vec::<String>::new());
         let scheduler = Arc::new(scheduler);
@@ -36,13 +36,13 @@ impl Running {
         Running { stop, task, scheduler }
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         self.stop.send_replace(true);
         self.task.await.unwrap();
     }
 }
 
-async fn stored(store: &Arc<dyn Store>, count: usize) {
+pub async fn stored(store: &Arc<dyn Store>, count: usize) {
     until(&format!("{count} verdicts are stored"), async || verdicts(store).await.len() == count).await;
 }
 

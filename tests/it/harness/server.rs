@@ -6,6 +6,7 @@ use std::sync::{Arc, Once};
 use async_trait::async_trait;
 use probity::api::{Api, ApiOptions, LoadedAgreements, Observed, Parts, ScheduleView};
 use probity::clock::Clock;
+use probity::evaluate::Evaluator;
 use probity::model::agreement::CatchUp;
 use probity::model::node_spec::NodeSpec;
 use probity::model::state::State;
@@ -150,6 +151,8 @@ pub struct Setup {
     pub desk: Desk,
     /// Where its files are, kept as long as the server.
     pub folder: Option<TempDir>,
+    /// Evaluates for real, with its engine and clock, instead of giving back `found`; `flows` are not deployed then.
+    pub evaluator: Option<Arc<Evaluator>>,
 }
 
 /// A running server.
@@ -173,13 +176,10 @@ impl Server {
                 store
             }
         };
-        let mut services = Services::new(Clock::System, setup.limits, Default::default());
-        services.store = Some(store.clone());
-        let engine = Engine::new(Arc::new(services), catalogue());
-        let (file, problems) = probity::flow::load_value(setup.flows, "test.json");
-        assert!(problems.is_empty(), "{problems:?}");
-        let specs = |name: &str| engine.catalogue().spec(name);
-        engine.deploy(probity::flow::plan(&file, &specs, &|_| None));
+        let (engine, evaluate): (_, Arc<dyn EvaluateAgreement>) = match setup.evaluator {
+            Some(evaluator) => (evaluator.engine.clone(), evaluator),
+            None => (deployed(setup.limits, &store, setup.flows), Arc::new(Found(setup.found))),
+        };
         let schedule = ScheduleView {
             id: "agreement/orders".into(),
             kind: "agreement",
@@ -194,7 +194,7 @@ impl Server {
         let api = Api::new(Parts {
             engine: engine.clone(),
             store: store.clone(),
-            evaluate: Arc::new(Found(setup.found)),
+            evaluate,
             agreements: Box::new(move || agreements.clone()),
             schedules: Box::new(move || schedules.clone()),
             observed: Box::new(Observed::default),
@@ -235,6 +235,18 @@ impl Server {
         self.stop();
         self.task.await.unwrap();
     }
+}
+
+/// An engine that runs these flows.
+fn deployed(limits: Limits, store: &Arc<dyn Store>, flows: Vec<Json>) -> Arc<Engine> {
+    let mut services = Services::new(Clock::System, limits, Default::default());
+    services.store = Some(store.clone());
+    let engine = Engine::new(Arc::new(services), catalogue());
+    let (file, problems) = probity::flow::load_value(flows, "test.json");
+    assert!(problems.is_empty(), "{problems:?}");
+    let specs = |name: &str| engine.catalogue().spec(name);
+    engine.deploy(probity::flow::plan(&file, &specs, &|_| None));
+    engine
 }
 
 /// Status and JSON body of an answer.
