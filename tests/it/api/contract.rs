@@ -132,7 +132,8 @@ async fn full() -> (Server, String) {
     );
     let store = probity::store::open("memory:", &Default::default()).await.unwrap();
     orders::seed(&*store).await;
-    let waiver = crate::store::samples::waiver("orders", "w1");
+    let mut waiver = crate::store::samples::waiver("orders", "w1");
+    waiver.expires = "2999-01-01T00:00:00Z".parse().unwrap();
     store.add_waiver(&waiver, &crate::store::samples::audit("orders")).await.unwrap();
     let page = PageRequest { limit: 1, after: None };
     let found = store.states(&StateQuery::default(), &page).await.unwrap().items;

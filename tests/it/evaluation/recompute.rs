@@ -9,7 +9,7 @@ use probity::clock::Clock;
 use probity::evaluate::{Evaluator, InProcess, Request, Windows};
 use probity::model::RunId;
 use probity::model::run::Trigger;
-use probity::model::state::{State, StoredState};
+use probity::model::state::{State, StateKind, StoredState};
 use probity::store::{PageRequest, StateQuery, Store};
 use serde_json::{Value, json};
 
@@ -111,10 +111,15 @@ async fn the_order_of_arrival_changes_nothing_but_the_revisions() {
             answer.lock().unwrap().push(pieces[piece].clone());
             judge(&evaluator, "sla").await;
         }
-        let end = bytes(&*fixture.store).await;
-        logs.push(end.values().copied().collect::<Vec<_>>());
-        ends.push(end.into_keys().collect::<Vec<_>>());
+        let (scope, hour) = (serde_json::from_value(json!({ "team": "a" })).unwrap(), at("2026-03-01T01:00:00Z"));
+        let of_a =
+            fixture.store.revisions("sla", StateKind::Guarantee, "ENOUGH", &scope, at("2026-03-01T00:00:00Z"), hour);
+        logs.push(of_a.await.unwrap().iter().map(|stored| stored.state.value).collect::<Vec<_>>());
+        ends.push(bytes(&*fixture.store).await.into_keys().collect::<Vec<_>>());
     }
     assert!(ends.iter().all(|end| *end == ends[0]), "{ends:#?}");
-    assert!(logs.iter().any(|log| *log != logs[0]), "the revisions do tell");
+    assert!(
+        logs.contains(&vec![Some(95.0), None]) && logs.contains(&vec![Some(12.0), None]),
+        "revisions tell: {logs:?}"
+    );
 }
