@@ -174,7 +174,11 @@ async fn stream_states(task: Arc<Task>, jobs: Vec<(usize, Windows)>) -> Answered
     let (found, mut coming) = mpsc::channel::<Found>(GUARANTEES_AT_ONCE);
     let (agreement, mode) = (task.agreement.id.clone(), task.mode);
     tokio::spawn(async move {
-        let _place = task.registry.places.clone().acquire_owned().await.expect("never closed");
+        let _place = tokio::select! {
+            place = task.registry.places.acquire() => place.expect("never closed"),
+            // Who leaves before his turn has asked for nothing.
+            () = found.closed() => return,
+        };
         let evaluating = jobs.into_iter().map(|(guarantee, windows)| {
             let task = task.clone();
             async move { task.evaluate(guarantee, windows).await }
