@@ -115,7 +115,7 @@ fn scope(s: usize) -> Scope {
 
 /// The verdict of a scope and window and the two states it rests on. Of ten scopes one never passes.
 fn states(agreement: &Agreement, window: &Window, w: usize, s: usize) -> [State; 3] {
-    let a = if s % 10 == 0 || w % 3 == 0 { 90.0 } else { 99.0 };
+    let a = if s.is_multiple_of(10) || w.is_multiple_of(3) { 90.0 } else { 99.0 };
     let b = 250.0;
     let run = RunId::fresh();
     let blank = |kind, of: &str| State {

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use jsonschema::PatternOptions;
+use jsonschema::{PatternOptions, Validator};
 use serde_json::{Map, Value};
 
 use super::document::{join, kind};
@@ -125,7 +125,7 @@ impl Template {
         }
         let is_template = Self::is_template(&self.document);
         let id = given.get("id").cloned();
-        if id.is_none() && is_template && values.get("id").is_none() && !declared("id") {
+        if id.is_none() && is_template && !declared("id") {
             problems.push(
                 Diagnostic::error("missing-parameter", "$.id", "the agreement has no id of its own")
                     .expected("--set id=…, a name that no other agreement has"),
@@ -193,13 +193,21 @@ impl Parameter {
         serde_json::from_str(text.trim()).map_err(|_| self.bad(&format!("\"{text}\" is no {}", self.kind)))
     }
 
-    fn check(&self, value: Value) -> Result<Value, Box<Diagnostic>> {
-        let validator = jsonschema::options()
+    fn validator(&self) -> Result<Validator, Box<Diagnostic>> {
+        jsonschema::options()
             .offline()
             .with_pattern_options(PatternOptions::fancy_regex().backtrack_limit(PATTERN_STEPS_MAX))
             .build(&self.schema)
-            .map_err(|e| self.bad(&format!("its declaration is no schema: {e}")))?;
-        let problem = validator.iter_errors(&value).next().map(|error| self.bad(&error.to_string()));
+            .map_err(|error| {
+                let path = join("$.parameters", &self.name);
+                let problem =
+                    Diagnostic::error("bad-parameter", path, format!("the declaration is no schema: {error}"));
+                Box::new(problem.expected("keywords with the values that JSON Schema gives them"))
+            })
+    }
+
+    fn check(&self, value: Value) -> Result<Value, Box<Diagnostic>> {
+        let problem = self.validator()?.iter_errors(&value).next().map(|error| self.bad(&error.to_string()));
         match problem {
             None => Ok(value),
             Some(problem) => Err(problem),
@@ -306,6 +314,10 @@ fn read_parameter(name: &str, value: &Value, path: &str, problems: &mut Vec<Diag
         default: declared.get("default").filter(|d| !d.is_null()).cloned(),
         schema: value.clone(),
     };
+    if let Err(problem) = parameter.validator() {
+        problems.push(*problem);
+        return None;
+    }
     let examples = declared.get("examples").and_then(Value::as_array).into_iter().flatten();
     for own in parameter.default.iter().chain(examples) {
         if let Err(problem) = parameter.check(own.clone()) {

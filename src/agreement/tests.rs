@@ -21,6 +21,7 @@ mod explanation;
 mod penalties;
 mod real;
 mod simulation;
+mod templates;
 mod unseen;
 mod windows;
 

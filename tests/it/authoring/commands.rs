@@ -273,3 +273,72 @@ fn a_stored_verdict_is_explained_and_simulated() {
     let current = probity(&folder.0, &["simulate", shipped.to_str().unwrap()]);
     assert_eq!(current.status.code(), Some(0), "{}{}", stdout(&current), String::from_utf8_lossy(&current.stderr));
 }
+
+/// A flow that answers with 100 for each hour of the day, an agreement about it, and what a stricter one would change.
+#[test]
+fn a_stricter_agreement_says_what_it_would_flip() {
+    let folder = Folder::new("simulate");
+    let value = "$number($substring(metric.window.from, 11, 2)) * 100";
+    let flow = serde_json::json!([
+        {"id": "t", "type": "tab", "label": "values"},
+        {"id": "in", "type": "metric", "z": "t", "mode": "in", "metric": "v", "wires": [["set"]]},
+        {"id": "set", "type": "change", "z": "t", "wires": [["out"]],
+         "rules": [{"t": "set", "p": "payload", "pt": "msg", "to": value, "tot": "jsonata"}]},
+        {"id": "out", "type": "metric", "z": "t", "mode": "answer", "metric": "", "wires": [[]]},
+    ]);
+    folder.write("flows.json", &flow.to_string());
+    let text = |objective: &str| {
+        format!(
+            "id: hours\ntype: agreement\ncontext: {{validity: {{initial: 2026-01-01, timeZone: UTC}}}}\nterms:\n  metrics:\n    \
+             V: {{collector: {{type: PROBITY-FLOW-V1, metric: v}}}}\n  guarantees:\n    - id: LOW\n      scope: {{team: {{default: blue}}}}\n      \
+             of: [{{objective: {objective}, with: {{V: {{}}}}, window: {{period: hourly}}}}]\n"
+        )
+    };
+    folder.write("hours.yaml", &text("V <= 100"));
+    folder.write("stricter.yaml", &text("V < 100"));
+    let run = |words: &[&str]| {
+        let mut words = words.to_vec();
+        words.extend(["--flows", "flows.json", "--agreements", "hours.yaml"]);
+        probity(&folder.0, &words)
+    };
+    let range = ["--from", "2026-03-01T00:00:00Z", "--to", "2026-03-01T04:00:00Z"];
+    let stored = run(&[&["evaluate", "hours", "--store"][..], &range].concat());
+    assert!(
+        stdout(&stored).contains("2 fulfilled, 2 violated"),
+        "{}{}",
+        stdout(&stored),
+        String::from_utf8_lossy(&stored.stderr)
+    );
+    let same = run(&["simulate", "hours.yaml"]);
+    assert!(stdout(&same).ends_with("4 the same, 0 others, 0 new, 0 gone\n"), "{}", stdout(&same));
+    let output = run(&["simulate", "stricter.yaml"]);
+    let said = stdout(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for part in [
+        "LOW team=blue 2026-03-01 01:00 → 2026-03-01 02:00 UTC: fulfilled → violated: V < 100: 100 < 100 is false",
+        "smallest counter-example, decided by V: LOW",
+        "stored: 2 fulfilled, 2 violated\nsimulated: 1 fulfilled, 3 violated\n3 the same, 1 others, 0 new, 0 gone\n",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let json: Value = serde_json::from_str(&stdout(&run(&["simulate", "stricter.yaml", "--format", "json"]))).unwrap();
+    assert_eq!(json["flips"].as_array().unwrap().len(), 1);
+    assert_eq!((&json["first"]["before"], &json["first"]["after"]), (&"fulfilled".into(), &"violated".into()));
+    let sarif: Value =
+        serde_json::from_str(&stdout(&run(&["simulate", "stricter.yaml", "--format", "sarif"]))).unwrap();
+    let result = &sarif["runs"][0]["results"][0];
+    assert_eq!((&result["ruleId"], &result["level"]), (&"verdict-changes".into(), &"error".into()));
+    assert_eq!(result["locations"][0]["physicalLocation"]["region"]["startLine"], 8, "{sarif:#}");
+    let junit = stdout(&run(&["simulate", "stricter.yaml", "--format", "junit"]));
+    assert!(junit.contains("<testsuites name=\"hours\" tests=\"4\" failures=\"1\">"), "{junit}");
+    assert!(junit.contains("V &lt; 100"), "{junit}");
+    // Windows that nobody evaluated are not made up.
+    let later = run(&["simulate", "stricter.yaml", "--from", "2026-03-01T03:00:00Z", "--to", "2026-03-01T06:00:00Z"]);
+    assert!(stdout(&later).contains("not stored, 2 times: it is not stored for this window"), "{}", stdout(&later));
+    // And the violated one says how far it was off.
+    let why = stdout(&run(&["explain", "hours/LOW/team=blue/2026-03-01T02:00:00Z"]));
+    for part in ["V must fall by 100, from 200 to 100", "It last passed in 2026-03-01 01:00", "V went from 100 to 200"]
+    {
+        assert!(why.contains(part), "{part}: {why}");
+    }
+}
