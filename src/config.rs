@@ -51,6 +51,7 @@ pub struct Config {
     pub collectors: Collectors,
     pub schedule: Schedule,
     pub registry: Registry,
+    pub director: Director,
     pub store: Store,
     pub plugins: Plugins,
     pub log: Log,
@@ -125,6 +126,15 @@ pub struct Registry {
     pub poll_ms: u64,
     pub request_ms_max: u64,
     pub start_ms_max: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Director {
+    pub url: String,
+    pub callback_url: String,
+    pub secret: String,
+    pub interval_ms: u64,
+    pub script_hosts: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -341,7 +351,34 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
         }
     }
     problems.extend(config.auth.options(&config.http).problems());
+    problems.extend(director_problems(config));
     if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
+}
+
+/// What is wrong with the way to a Director. No text of its keys is shown: addresses hold logins, and the secret is one.
+fn director_problems(config: &Config) -> Vec<String> {
+    let director = &config.director;
+    let mut problems = Vec::new();
+    for (key, text) in [("director.url", &director.url), ("director.callback_url", &director.callback_url)] {
+        let usable = |url: &url::Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+        if !text.is_empty() && !url::Url::parse(text).is_ok_and(|url| usable(&url)) {
+            problems.push(format!("{key}: expected an address such as http://director:5800"));
+        }
+    }
+    if director.url.is_empty() {
+        return problems;
+    }
+    if director.secret.len() < 16 {
+        problems.push("director.secret: expected at least 16 characters, with which callbacks are signed".into());
+    }
+    if config.listen_director.is_none() {
+        problems
+            .push("listen_director: expected an address, where the Director fetches the script and calls back".into());
+    }
+    if director.interval_ms == 0 {
+        problems.push("director.interval_ms: expected at least 1, found 0".into());
+    }
+    problems
 }
 
 /// Puts `from` over `into`; keys the defaults do not have are problems, except below open tables (`users = {}`).

@@ -13,7 +13,7 @@
 //! | 6 | `plugin` nodes from outside, sandboxed WASM |
 //! | 7 | `nodes` builtin nodes |
 //! | 8 | `evaluate` the one evaluation path |
-//! | 9 | `schedule` what fires what is due |
+//! | 9 | `schedule` what fires what is due, `director` tasks as a Director keeps them |
 //! | 10 | `api` HTTP |
 //! | 11 | `config` defaults, file, environment, flags |
 //! | 12 | `app` puts everything together |
@@ -42,6 +42,7 @@ pub mod nodes;
 
 pub mod evaluate;
 
+pub mod director;
 pub mod schedule;
 
 pub mod api;

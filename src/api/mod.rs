@@ -3,6 +3,7 @@
 //! them all: the router and the OpenAPI document are made from that list.
 
 pub mod auth;
+pub mod director_v1;
 pub mod error;
 pub mod openapi;
 pub mod serve;

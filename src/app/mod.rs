@@ -2,6 +2,7 @@
 
 pub mod admission;
 mod content;
+mod director;
 pub mod plugins;
 mod serve;
 

@@ -120,6 +120,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
         }
     };
     let api = Api::new(parts);
+    let director = super::director::Directing::new(&config, &evaluator);
     let mut serving_apart = tokio::task::JoinSet::new();
     for (address, serves, listener) in listeners_apart {
         tracing::info!(%address, "the {serves} API is served");
@@ -130,10 +131,11 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
                 config.registry.mode,
                 config.collectors.services.clone(),
             )),
-            Apart::Director => axum::Router::new(),
+            Apart::Director => director.router(&config, &evaluator, &agreements),
         };
         serving_apart.spawn(api::serve_apart(listener, api.clone(), router, when_stopped()));
     }
+    let tasks = director.start(&config, &agreements, &engine, when_stopped());
     let http = tokio::spawn(api::serve(listener, api, when_stopped()));
     let http_apart = tokio::spawn(async move { while serving_apart.join_next().await.is_some() {} });
     let schedule = tokio::spawn(scheduler.run(when_stopped()));
@@ -165,6 +167,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
         bounded(&clock, grace, schedule),
         bounded(&clock, grace, http),
         bounded(&clock, grace, http_apart),
+        bounded(&clock, grace, tasks),
     );
     if cut > 0 {
         tracing::warn!(runs = cut, "runs were ended before their end");

@@ -18,5 +18,6 @@ pub use folder::{FolderSource, load_folder};
 pub use live::{Agreements, Snapshot, SourceReport, SourceState, Template};
 pub use put::{PutError, PutOutcome};
 pub use remote::remote;
+pub use shown::{basic as basic_login, shown as address_shown};
 pub use source::{Followed, Source, SourceError, Times, addresses, follow, read_once};
 pub use stored::{STORED, StoredSource};

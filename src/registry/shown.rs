@@ -4,7 +4,7 @@ use url::Url;
 
 /// Scheme, hosts and path of an address. Whatever stands before the last `@` is a login, also in an address that is
 /// none because a password was not percent-encoded.
-pub(super) fn shown(address: &str) -> String {
+pub fn shown(address: &str) -> String {
     let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
     let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
@@ -43,7 +43,7 @@ fn secrets(address: &str) -> Vec<String> {
 }
 
 /// The `authorization` header for the login of a URL.
-pub(super) fn basic(url: &Url) -> Option<String> {
+pub fn basic(url: &Url) -> Option<String> {
     use base64::Engine;
     if url.username().is_empty() && url.password().is_none() {
         return None;

@@ -256,6 +256,8 @@ impl Scheduler {
                     tracing::info!(schedule = %claim.schedule, due_at = %claim.due_at, "taking up an unfinished firing");
                     firings.push(self.clone().fire((*schedule).clone(), claim.due_at, How::Again).boxed());
                 }
+                // The Director takes up its own.
+                None if claim.schedule.starts_with("task/") => {}
                 None if all => tracing::warn!(schedule = %claim.schedule, due_at = %claim.due_at,
                     "an unfinished firing belongs to no schedule that is loaded"),
                 None => {}

@@ -70,6 +70,15 @@ impl RegistryV6 {
     }
 }
 
+/// What Governify's services ask of every other one.
+pub fn commons(registry: Arc<RegistryV6>) -> Router {
+    Router::new()
+        .route("/commons", get(service::commons))
+        .route("/commons/infrastructure", get(service::infrastructure))
+        .route("/commons/logger/config", get(service::logger))
+        .with_state(registry)
+}
+
 /// Every path of the API.
 pub fn router(registry: Arc<RegistryV6>) -> Router {
     Router::new()

@@ -1,0 +1,139 @@
+//! The loop that runs tasks when they are due: each due time by one process, missed runs made up for by the latest one,
+//! none begun while the one before is under way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::{Director, DirectorError, SCHEDULE_PREFIX, Task};
+use crate::evaluate::Windows;
+use crate::model::run::Trigger;
+use crate::store::ClaimKey;
+
+/// How often tasks are read again: another process may have changed them.
+const LOOK: Duration = Duration::from_secs(10);
+
+impl Director {
+    /// Runs tasks until `stop` resolves; runs under way are finished.
+    pub async fn run(self: Arc<Self>, stop: impl Future<Output = ()>) {
+        tokio::pin!(stop);
+        let mut runs = JoinSet::new();
+        loop {
+            let now = self.clock.now();
+            let mut wake = now.saturating_add(jiff::SignedDuration::try_from(LOOK).unwrap_or_default()).unwrap_or(now);
+            match self.tasks().await {
+                Ok(tasks) => {
+                    for task in tasks {
+                        if let Some(next) = task.next_after(now) {
+                            wake = wake.min(next);
+                        }
+                        if let Some(due) = task.latest_before(now) {
+                            runs.spawn(self.clone().fire(task, due));
+                        }
+                    }
+                }
+                Err(error) => tracing::error!(%error, "the tasks cannot be read"),
+            }
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                () = self.changed.notified() => {}
+                () = self.clock.sleep_until(wake) => {}
+            }
+            while runs.try_join_next().is_some() {}
+        }
+        while runs.join_next().await.is_some() {}
+    }
+
+    /// One due run, unless it was done, another process does it, or the one before is under way.
+    async fn fire(self: Arc<Self>, task: Task, due: Timestamp) {
+        if let Err(problem) = self.ours(&task) {
+            let text = problem.to_string();
+            let said = self.said.lock().unwrap_or_else(|p| p.into_inner()).insert(task.id.clone(), text.clone());
+            if said.as_ref() != Some(&text) {
+                tracing::error!(task = task.id, "the task is not run: {text}");
+            }
+            return;
+        }
+        if !self.under_way.lock().unwrap_or_else(|p| p.into_inner()).insert(task.id.clone()) {
+            return;
+        }
+        if let Err(error) = self.fire_alone(&task, due).await {
+            tracing::error!(task = task.id, %due, %error, "a run of a task failed; it is tried again");
+        }
+        self.under_way.lock().unwrap_or_else(|p| p.into_inner()).remove(&task.id);
+    }
+
+    async fn fire_alone(&self, task: &Task, due: Timestamp) -> Result<(), DirectorError> {
+        let schedule = format!("{SCHEDULE_PREFIX}{}", task.id);
+        let claim = ClaimKey { schedule: schedule.clone(), due_at: due };
+        let first = self.store.claim(&claim, self.clock.now()).await?;
+        let failed = || self.failed.lock().unwrap_or_else(|p| p.into_inner());
+        // One that broke off, here or in an earlier process, is taken up while its claim is open.
+        let again = !first
+            && (due <= self.since || failed().contains(&claim))
+            && self.store.open_claims().await?.contains(&claim);
+        if !first && !again {
+            return Ok(());
+        }
+        let trigger = Trigger::Cron { schedule, due_at: due };
+        let done = self.evaluate(task, due, trigger, "director", Some(claim.clone())).await;
+        match done {
+            Ok(_) => failed().remove(&claim),
+            Err(_) => failed().insert(claim),
+        };
+        done.map(drop)
+    }
+
+    /// Runs a task now and waits for it.
+    pub async fn run_now(&self, id: &str, by: &str) -> Result<Value, DirectorError> {
+        let task = self.task(id).await?;
+        self.ours(&task)?;
+        let trigger = Trigger::Manual { by: by.into() };
+        self.evaluate(&task, self.clock.now(), trigger, by, None).await
+    }
+
+    /// Refuses a task whose script is not ours, with the reason.
+    pub(super) fn ours(&self, task: &Task) -> Result<(), DirectorError> {
+        if task.is_ours(&self.script_hosts) {
+            return Ok(());
+        }
+        let script = task.script().unwrap_or_default();
+        Err(DirectorError::NotOurs(format!(
+            "its script \"{}\" is not one of Probity's, and scripts of others are not run; expected {} at {}",
+            script.split('?').next().unwrap_or_default(),
+            super::SCRIPT_PATH,
+            self.script_hosts.join(" or ")
+        )))
+    }
+
+    async fn evaluate(
+        &self,
+        task: &Task,
+        due: Timestamp,
+        trigger: Trigger,
+        actor: &str,
+        claim: Option<ClaimKey>,
+    ) -> Result<Value, DirectorError> {
+        let failed = |problem: String| DirectorError::Failed(problem);
+        let id = task
+            .config("agreementId")
+            .and_then(Value::as_str)
+            .ok_or_else(|| failed("config.agreementId is missing; expected the id of an agreement".into()))?;
+        let windows = match task.config("periods").and_then(Value::as_array) {
+            None => vec![Windows::LastClosed { at: due, count: 1 }],
+            Some(periods) => super::points::windows(periods).map_err(failed)?,
+        };
+        let last = windows.len().saturating_sub(1);
+        let mut verdicts = 0;
+        for (i, windows) in windows.into_iter().enumerate() {
+            let claim = claim.clone().filter(|_| i == last);
+            let states = super::points::evaluate(&self.evaluator, id, windows, trigger.clone(), actor, claim);
+            verdicts += states.await.map_err(failed)?;
+        }
+        Ok(json!({"agreementId": id, "verdicts": verdicts}))
+    }
+}
