@@ -67,7 +67,8 @@ impl Signer {
         mac
     }
 
-    fn sign(&self, agreement: &str) -> String {
+    /// The signature of callbacks for this agreement.
+    pub fn sign(&self, agreement: &str) -> String {
         hex::encode(self.mac(agreement).finalize().into_bytes())
     }
 

@@ -6,6 +6,7 @@ mod authoring;
 mod browser;
 mod callers;
 mod deploy;
+mod director;
 mod docs;
 mod evaluation;
 mod full_disk;
