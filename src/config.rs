@@ -126,6 +126,7 @@ pub struct Registry {
     pub poll_ms: u64,
     pub request_ms_max: u64,
     pub start_ms_max: u64,
+    pub write_states: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -351,12 +352,12 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
         }
     }
     problems.extend(config.auth.options(&config.http).problems());
-    problems.extend(director_problems(config));
+    problems.extend(peer_problems(config));
     if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
 }
 
-/// What is wrong with the way to a Director. No text of its keys is shown: addresses hold logins, and the secret is one.
-fn director_problems(config: &Config) -> Vec<String> {
+/// What is wrong with the ways to a Director and to a Registry's database. No text of its keys is shown: addresses hold logins, and the secret is one.
+fn peer_problems(config: &Config) -> Vec<String> {
     let director = &config.director;
     let mut problems = Vec::new();
     for (key, text) in [("director.url", &director.url), ("director.callback_url", &director.callback_url)] {
@@ -364,6 +365,10 @@ fn director_problems(config: &Config) -> Vec<String> {
         if !text.is_empty() && !url::Url::parse(text).is_ok_and(|url| usable(&url)) {
             problems.push(format!("{key}: expected an address such as http://director:5800"));
         }
+    }
+    let written = &config.registry.write_states;
+    if !written.is_empty() && !["mongodb://", "mongodb+srv://"].iter().any(|scheme| written.starts_with(scheme)) {
+        problems.push("registry.write_states: expected an address such as mongodb://host:27017/registry".into());
     }
     if director.url.is_empty() {
         return problems;

@@ -14,7 +14,8 @@ use crate::api::registry_v6::{self, RegistryV6};
 use crate::api::{self, Api, ApiOptions, Observed, Parts, ScheduleView};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::registry::{self, Agreements, Source, StoredSource};
+use crate::evaluate::Evaluator;
+use crate::registry::{self, Agreements, Source, StateWriter, StoredSource};
 use crate::schedule::{Options, Scheduler};
 
 /// Serves until `stop` resolves, then drains: no new calls, open runs get `shutdown_ms_max`, results are written.
@@ -62,6 +63,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     agreements.started(Duration::from_millis(config.registry.start_ms_max)).await;
     let evaluator = evaluator(&config, &engine, &store, agreements.clone(), Default::default());
     super::name_plugins(&evaluator, &plugins);
+    let writing = write_back(&config, &evaluator, &clock);
     let deployed = engine.deploy(plan(&engine, &flows.loaded));
     report(&deployed.plan.diagnostics);
     report(&deployed.diagnostics);
@@ -161,6 +163,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     let grace = Duration::from_millis(config.shutdown_ms_max);
     watched.abort();
     following.abort();
+    writing.into_iter().for_each(|task| task.abort());
     stopping.send_replace(true);
     let (cut, ..) = tokio::join!(
         engine.drain(grace),
@@ -203,6 +206,15 @@ fn apart(config: &Config) -> Vec<(&'static str, std::net::SocketAddr, Apart)> {
     .into_iter()
     .filter_map(|(key, address, serves)| Some((key, address?, serves)))
     .collect()
+}
+
+/// Writes states into a Registry's database, when that is configured.
+fn write_back(config: &Config, evaluator: &Arc<Evaluator>, clock: &Clock) -> Option<tokio::task::JoinHandle<()>> {
+    let address = Some(config.registry.write_states.clone()).filter(|address| !address.is_empty())?;
+    let writer = StateWriter::new();
+    evaluator.written_back.set(writer.clone()).ok()?;
+    let request = Duration::from_millis(config.registry.request_ms_max);
+    Some(tokio::spawn(writer.run(address, request, clock.clone())))
 }
 
 /// Waits for a loop to end, at most this long.

@@ -61,13 +61,18 @@ impl Director {
         if !self.under_way.lock().unwrap_or_else(|p| p.into_inner()).insert(task.id.clone()) {
             return;
         }
-        if let Err(error) = self.fire_alone(&task, due).await {
-            tracing::error!(task = task.id, %due, %error, "a run of a task failed; it is tried again");
-        }
+        let done = self.fire_alone(&task, due).await;
         self.under_way.lock().unwrap_or_else(|p| p.into_inner()).remove(&task.id);
+        match done {
+            // What came due meanwhile begins now.
+            Ok(true) => self.changed.notify_one(),
+            Ok(false) => {}
+            Err(error) => tracing::error!(task = task.id, %due, %error, "a run of a task failed; it is tried again"),
+        }
     }
 
-    async fn fire_alone(&self, task: &Task, due: Timestamp) -> Result<(), DirectorError> {
+    /// Whether the run was this process' to do.
+    async fn fire_alone(&self, task: &Task, due: Timestamp) -> Result<bool, DirectorError> {
         let schedule = format!("{SCHEDULE_PREFIX}{}", task.id);
         let claim = ClaimKey { schedule: schedule.clone(), due_at: due };
         let first = self.store.claim(&claim, self.clock.now()).await?;
@@ -77,7 +82,7 @@ impl Director {
             && (due <= self.since || failed().contains(&claim))
             && self.store.open_claims().await?.contains(&claim);
         if !first && !again {
-            return Ok(());
+            return Ok(false);
         }
         let trigger = Trigger::Cron { schedule, due_at: due };
         let done = self.evaluate(task, due, trigger, "director", Some(claim.clone())).await;
@@ -85,7 +90,7 @@ impl Director {
             Ok(_) => failed().remove(&claim),
             Err(_) => failed().insert(claim),
         };
-        done.map(drop)
+        done.map(|_| true)
     }
 
     /// Runs a task now and waits for it.

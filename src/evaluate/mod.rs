@@ -37,7 +37,7 @@ use crate::model::agreement::Agreement;
 use crate::model::run::{RunError, RunRecord, RunState, TraceStep, Trigger};
 use crate::model::state::{Amounts, Sample, State, StateKind, Verdict, Window};
 use crate::model::waiver;
-use crate::registry::Agreements;
+use crate::registry::{Agreements, StateWriter};
 use crate::runtime::Engine;
 use crate::runtime::services::{EvaluateAgreement, EvaluateRequest};
 use crate::store::{AuditEntry, ClaimKey, Commit, Committed, PageRequest, StateQuery, Store, StoreError};
@@ -158,6 +158,8 @@ pub struct Evaluator {
     pub verdicts_stored: [AtomicU64; Verdict::ALL.len()],
     /// Commits that failed since the start.
     pub commits_failed: AtomicU64,
+    /// Where stored states are written to as well, when that is configured.
+    pub written_back: OnceLock<Arc<StateWriter>>,
     /// Set once by the application; without it no plugins are named.
     pub plugins: OnceLock<PluginVersions>,
     /// Told when waivers were made or ended here, so that the schedule looks at them.
@@ -182,6 +184,7 @@ impl Evaluator {
             options,
             verdicts_stored: Default::default(),
             commits_failed: AtomicU64::new(0),
+            written_back: OnceLock::new(),
             plugins: OnceLock::new(),
             waivers_changed: Notify::new(),
             turns: Default::default(),
@@ -437,6 +440,11 @@ impl Evaluator {
             Ok(committed) => {
                 for verdict in commit.states.iter().filter_map(|s| s.verdict) {
                     self.verdicts_stored[verdict as usize].fetch_add(1, Ordering::Relaxed);
+                }
+                if let (Some(writer), Some(agreement)) =
+                    (self.written_back.get(), self.agreements.get(&commit.run.subject))
+                {
+                    writer.take(&agreement, &commit.states, commit.recorded_at);
                 }
                 Ok(committed)
             }

@@ -12,6 +12,7 @@ mod remote;
 mod shown;
 mod source;
 mod stored;
+mod written;
 
 pub use document::{Document, Found};
 pub use folder::{FolderSource, load_folder};
@@ -21,3 +22,4 @@ pub use remote::remote;
 pub use shown::{basic as basic_login, shown as address_shown};
 pub use source::{Followed, Source, SourceError, Times, addresses, follow, read_once};
 pub use stored::{STORED, StoredSource};
+pub use written::StateWriter;

@@ -11,7 +11,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use mongodb::bson::doc;
-use mongodb::options::ClientOptions;
+use mongodb::options::{ClientOptions, WriteConcern};
 use mongodb::{Client, Database};
 
 /// Starts and kills the server as told on standard input, whose end is the sign to clean up. `$1` the binary, `$2`
@@ -194,5 +194,7 @@ impl Mongo {
 async fn client(url: &str) -> mongodb::error::Result<Client> {
     let mut options = ClientOptions::parse(url).await?;
     options.server_selection_timeout = Some(Duration::from_secs(20));
+    // What a test has written is there after the server was killed.
+    options.write_concern = Some(WriteConcern::builder().journal(true).build());
     Client::with_options(options)
 }

@@ -168,3 +168,79 @@ async fn an_address_nobody_can_use_is_refused_without_its_secrets() {
     let shown: Value = serde_json::to_value(&rig.agreements.snapshot().sources).unwrap();
     assert!(!shown.to_string().contains("s3cr"), "{shown}");
 }
+
+/// What else reads the Registry's database finds final verdicts and values there, each state once.
+#[tokio::test]
+async fn states_are_written_back_as_the_registry_keeps_them() {
+    let Some(mut mongo) = Mongo::start(Mode { replica_set: false, authentication: true }).await else { return };
+    let database = mongo.database().await;
+    let states: Collection<Document> = database.collection("statemodels");
+    // As the Registry has it already, its keys in another order; beside a stub and a coarser scope.
+    let period = doc! {"from": "2026-03-01T09:00:00.000Z", "to": "2026-03-01T10:00:00.000Z"};
+    let theirs = doc! {
+        "records": [{"value": true, "time": "2026-03-01T10:00:01.000Z", "metrics": {"RATE": 91}, "evidences": []}],
+        "period": &period, "scope": {"team": "b"}, "id": "ENOUGH", "agreementId": "sla", "stateType": "guarantees", "__v": 0,
+    };
+    let coarser = doc! {"stateType": "guarantees", "agreementId": "sla", "id": "ENOUGH", "scope": {}, "period": &period, "records": []};
+    let stub = doc! {"agreementId": "sla", "scope": {}, "records": []};
+    states.insert_many([theirs, coarser, stub]).await.unwrap();
+    let fixture = crate::store::Fixture::memory().await;
+    let clock = Clock::manual(at("2026-03-01T10:30:00Z"));
+    let agreements = vec![crate::evaluation::agreement("sla", in_process(), Value::Null)];
+    let asked = crate::evaluation::two_teams(Arc::default());
+    let evaluator = crate::evaluation::evaluator(&clock, &fixture.store, agreements, asked, "[]");
+    let writer = registry::StateWriter::new();
+    assert!(evaluator.written_back.set(writer.clone()).is_ok());
+    let writing = tokio::spawn(writer.run(mongo.url(), TIMES.request, clock.clone()));
+    let evaluate = async |count: usize| {
+        let request = probity::evaluate::Request {
+            agreement: evaluator.agreement("sla").unwrap(),
+            windows: probity::evaluate::Windows::LastClosed { at: clock.now(), count },
+            guarantee: None,
+            trigger: probity::model::run::Trigger::Manual { by: "ana".into() },
+            actor: "ana".into(),
+            store: true,
+            claim: None,
+        };
+        evaluator.run(request).await.unwrap();
+    };
+    let count = async |filter: Document| states.count_documents(filter).await.unwrap_or_default();
+    let filled = doc! {"agreementId": "sla", "records.0": {"$exists": true}};
+    evaluate(1).await;
+    // Two teams: a verdict and a value each.
+    until("four states are written", async || count(filled.clone()).await == 4).await;
+    let find = async |team: &str| {
+        let filter = doc! {"stateType": "guarantees", "id": "ENOUGH", "scope.team": team, "period.from": "2026-03-01T09:00:00.000Z"};
+        states.find_one(filter).await.unwrap().unwrap()
+    };
+    until("the Registry's own state has a further record", async || {
+        find("b").await.get_array("records").unwrap().len() == 2
+    })
+    .await;
+    let b = find("b").await;
+    let newest = b.get_array("records").unwrap()[1].as_document().unwrap();
+    assert_eq!(
+        (newest.get_bool("value").unwrap(), newest.get_document("metrics").unwrap()),
+        (false, &doc! {"RATE": 80.0})
+    );
+    let a = find("a").await;
+    let keys: Vec<&str> = a.keys().map(String::as_str).collect();
+    assert_eq!(keys, ["_id", "agreementId", "id", "stateType", "scope", "period", "__v", "records"]);
+    let metric = states.find_one(doc! {"stateType": "metrics", "scope.team": "a"}).await.unwrap().unwrap();
+    assert_eq!(metric.get_document("window").unwrap().get_str("period").unwrap(), "hourly");
+    // The database is away: what comes meanwhile waits. Each state stays one document, its records bounded.
+    mongo.kill();
+    evaluate(3).await;
+    mongo.restart();
+    until("the states of three hours are there", async || {
+        clock.advance(Duration::from_secs(1));
+        count(filled.clone()).await == 12
+    })
+    .await;
+    for _ in 0..25 {
+        evaluate(1).await;
+    }
+    until("the records are bounded", async || find("a").await.get_array("records").unwrap().len() == 20).await;
+    assert_eq!(count(doc! {}).await, 14, "twelve, the coarser one and the stub");
+    writing.abort();
+}
