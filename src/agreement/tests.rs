@@ -306,8 +306,8 @@ fn the_body_for_a_collector() {
                 "scope": {"class": "2026", "member": "*", "project": "p1"},
                 "window": {
                     "type": "static", "period": "daily",
-                    "initial": "2026-01-11T23:00:00.000Z", "end": "2026-01-12T23:00:00.000Z",
-                    "timeZone": "Europe/Madrid", "from": "2026-01-11T23:00:00.000Z",
+                    "initial": "2026-01-11T23:00:00.000Z", "from": "2026-01-11T23:00:00.000Z",
+                    "end": "2026-01-12T23:00:00.000Z", "timeZone": "Europe/Madrid",
                 },
             },
         })
