@@ -248,7 +248,8 @@ fn push_identity(sql: &mut QueryBuilder<Postgres>, query: &StateQuery) {
 /// What its revision must say.
 fn push_content(sql: &mut QueryBuilder<Postgres>, query: &StateQuery) {
     if let Some(verdict) = query.verdict {
-        sql.push(" AND verdict = ").push_bind(verdict.as_str());
+        // The word itself, so that the index of waived states is found.
+        sql.push(" AND verdict = '").push(verdict.as_str()).push("'");
     }
     if let Some(provisional) = query.provisional {
         sql.push(" AND provisional = ").push_bind(provisional);

@@ -30,6 +30,7 @@ ALTER TABLE probity.state_revision
     ADD COLUMN waiver jsonb,
     ADD COLUMN inputs bytea,
     ADD COLUMN provenance uuid;
+CREATE INDEX state_waived ON probity.state (agreement, window_to, key) WHERE verdict = 'waived';
 CREATE INDEX state_revised ON probity.state (recorded_at, key, revision) WHERE revision > 1;
 CREATE INDEX state_revision_revised ON probity.state_revision (recorded_at, key, revision) WHERE revision > 1;
 

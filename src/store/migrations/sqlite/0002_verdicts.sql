@@ -56,6 +56,7 @@ FROM probity_state_before;
 DROP TABLE probity_state_before;
 CREATE INDEX probity_state_by_window ON probity_state (window_to, key);
 CREATE INDEX probity_state_by_agreement ON probity_state (agreement, window_to, key);
+CREATE INDEX probity_state_waived ON probity_state (agreement, window_to, key) WHERE verdict = 'waived';
 CREATE INDEX probity_state_revised ON probity_state (recorded_at, key, revision) WHERE revision > 1;
 
 ALTER TABLE probity_state_revision ADD COLUMN score_numerator INTEGER;
