@@ -65,7 +65,7 @@ async fn a_waived_state_is_read_back_with_its_waiver(fixture: &Fixture) {
     nul.penalties.insert("p\0".into(), Some(0.0));
     assert_eq!(fixture.store.commit(&commit(id, vec![waived.clone(), nul])).await.unwrap(), changed(2, 0, 0));
     let query = StateQuery { verdict: Some(Verdict::Waived), to: Some(hour(1).from), ..StateQuery::default() };
-    assert_eq!(all(&*fixture.store, &query).await, [waived.clone()]);
+    assert_eq!(all(&*fixture.store, &query).await, std::slice::from_ref(&waived));
     let plain = guarantee(0, id);
     assert_eq!(fixture.store.commit(&commit(id, vec![plain.clone()])).await.unwrap(), changed(0, 1, 0));
     assert_eq!(
