@@ -20,7 +20,7 @@ use crate::store::Fixture;
 
 /// A document that one metric, answered in this process, is enough for.
 fn document(id: &str, version: &str) -> Value {
-    (*crate::evaluation::agreement(id, in_process(), json!({"version": version}))).document.clone()
+    crate::evaluation::agreement(id, in_process(), json!({"version": version})).document.clone()
 }
 
 fn write(folder: &Path, file: &str, text: &str) {
