@@ -1,8 +1,9 @@
 //! Evaluates and stores 100 agreements × 10 guarantees × 10 scopes × 24 hourly windows in Postgres, at a quarter, half
 //! and whole of that size, then recomputes verdicts in SQL from the formula the samples were made with.
 //!
-//! `PROBITY_BENCH_POSTGRES_URL=postgres://… cargo bench --bench verdicts [-- --agreements 100]`; the user must be
-//! allowed to create databases. Prints one line of JSON for each size and exits 1 when a verdict is wrong.
+//! `PROBITY_BENCH_POSTGRES_URL=postgres://… cargo bench --bench verdicts [-- --agreements 100 --guarantees 10 --scopes
+//! 10 --shares 4,2,1]`; the user must be allowed to create databases. Prints one line of JSON for each size and exits 1
+//! when a verdict is wrong.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,35 +20,56 @@ use probity::model::run::Trigger;
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection, Row};
 
-const GUARANTEES: usize = 10;
-const SCOPES: usize = 10;
 const WINDOWS: i64 = 24;
 const FROM: &str = "2026-03-02T00:00:00Z";
 const TO: &str = "2026-03-03T00:00:00Z";
 /// Verdicts compared with their recomputation.
 const COMPARED: i64 = 1_000;
 
+/// How much is evaluated.
+#[derive(Clone, Copy)]
+struct Size {
+    agreements: usize,
+    guarantees: usize,
+    scopes: usize,
+}
+
+/// The number after this option.
+fn number(args: &[String], option: &str, default: usize) -> Result<usize> {
+    match args.iter().position(|a| a == option) {
+        Some(at) => Ok(args.get(at + 1).with_context(|| format!("{option} needs a number"))?.parse()?),
+        None => Ok(default),
+    }
+}
+
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().collect();
-    let agreements = match args.iter().position(|a| a == "--agreements") {
-        Some(at) => args.get(at + 1).context("--agreements needs a number")?.parse()?,
-        None => 100,
+    let size = Size {
+        agreements: number(&args, "--agreements", 100)?,
+        guarantees: number(&args, "--guarantees", 10)?,
+        scopes: number(&args, "--scopes", 10)?,
+    };
+    let shares = match args.iter().position(|a| a == "--shares") {
+        Some(at) => args.get(at + 1).context("--shares needs numbers such as 4,2,1")?.as_str(),
+        None => "4,2,1",
     };
     #[expect(clippy::disallowed_methods, reason = "a program of its own, not the engine")]
     let url = std::env::var("PROBITY_BENCH_POSTGRES_URL").context("set PROBITY_BENCH_POSTGRES_URL")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    for share in [4, 2, 1] {
-        println!("{}", runtime.block_on(measure(&url, agreements / share))?);
+    for share in shares.split(',') {
+        let share: usize = share.parse().context("--shares needs numbers such as 4,2,1")?;
+        let size = Size { agreements: size.agreements / share.max(1), ..size };
+        println!("{}", runtime.block_on(measure(&url, size))?);
     }
     Ok(())
 }
 
 /// Evaluates and stores this many agreements in a database of their own.
-async fn measure(url: &str, agreements: usize) -> Result<Value> {
-    let name = format!("probity_bench_{}_{agreements}", std::process::id());
+async fn measure(url: &str, size: Size) -> Result<Value> {
+    let name = format!("probity_bench_{}_{}", std::process::id(), size.agreements);
     let mut server = PgConnection::connect(url).await?;
     server.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await?;
-    let measured = in_database(&with_database(url, &name)?, agreements).await;
+    let measured = in_database(&with_database(url, &name)?, size).await;
     server.execute(sqlx::AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await?;
     measured
 }
@@ -58,17 +80,17 @@ fn with_database(url: &str, name: &str) -> Result<String> {
     Ok(url.into())
 }
 
-async fn in_database(url: &str, count: usize) -> Result<Value> {
+async fn in_database(url: &str, size: Size) -> Result<Value> {
     let mut config = Config::defaults();
     config.database_url = url.into();
     let store = app::open_store(&config).await?;
     store.migrate().await?;
-    let agreements = (0..count).map(|a| agreement(a).map(Arc::new)).collect::<Result<Vec<_>>>()?;
+    let agreements = (0..size.agreements).map(|a| agreement(a, size).map(Arc::new)).collect::<Result<Vec<_>>>()?;
     let surroundings =
         Surroundings { clock: Clock::System, net: app::net(&config)?, store: store.clone(), observer: None };
     let plugins = app::plugins::none(&config, &surroundings.net, &surroundings.clock);
     let engine = app::engine(&config, surroundings, &plugins);
-    let services = HashMap::from([("bench".to_string(), Service::InProcess(collector()))]);
+    let services = HashMap::from([("bench".to_string(), Service::InProcess(collector(size.scopes as u64)))]);
     let evaluator =
         app::evaluator(&config, &engine, &store, probity::registry::Agreements::fixed(agreements.clone()), services);
     let (started, cpu) = (Instant::now(), cpu_s());
@@ -95,11 +117,11 @@ async fn in_database(url: &str, count: usize) -> Result<Value> {
         verdicts += evaluation??.verdicts().count();
     }
     let seconds = started.elapsed().as_secs_f64();
-    let expected = count * GUARANTEES * SCOPES * WINDOWS as usize;
+    let expected = size.agreements * size.guarantees * size.scopes * WINDOWS as usize;
     ensure!(verdicts == expected, "{verdicts} verdicts instead of {expected}");
     let compared = compare(url, expected as i64).await?;
     Ok(json!({
-        "agreements": count, "verdicts": verdicts, "seconds": seconds, "engine_cpu_s": cpu_s() - cpu,
+        "agreements": size.agreements, "verdicts": verdicts, "seconds": seconds, "engine_cpu_s": cpu_s() - cpu,
         "verdicts_per_s": verdicts as f64 / seconds, "compared": compared,
     }))
 }
@@ -144,14 +166,14 @@ fn sample(a: u64, g: u64, s: u64, h: u64) -> u64 {
 }
 
 /// Answers like a collector: the body of a POST in, computations for every team out. Every 97th value is missing.
-fn collector() -> InProcess {
-    Arc::new(|query, body| {
+fn collector(scopes: u64) -> InProcess {
+    Arc::new(move |query, body| {
         let number = |value: &Value| value.as_u64().unwrap_or_default();
         let (a, g) = (number(&body["metric"]["agreement"]), number(&body["metric"]["guarantee"]));
         let start: jiff::Timestamp = FROM.parse().expect("a constant");
         let h = (query.window.from.as_second() - start.as_second()) / 3600;
         let (from, to) = (query.window.from.to_string(), query.window.to.to_string());
-        let computations: Vec<Value> = (0..SCOPES as u64)
+        let computations: Vec<Value> = (0..scopes)
             .map(|s| {
                 let n = sample(a, g, s, h as u64);
                 let value = if n.is_multiple_of(97) { Value::Null } else { json!(n as f64 / 10.0) };
@@ -165,10 +187,10 @@ fn collector() -> InProcess {
     })
 }
 
-fn agreement(a: usize) -> Result<Agreement> {
+fn agreement(a: usize, size: Size) -> Result<Agreement> {
     let mut metrics = serde_json::Map::new();
     let mut guarantees = Vec::new();
-    for g in 0..GUARANTEES {
+    for g in 0..size.guarantees {
         let metric = format!("RATE{g}");
         metrics.insert(
             metric.clone(),

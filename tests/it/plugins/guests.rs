@@ -1,7 +1,7 @@
 //! Guests written with the Rust SDK, in the real sandbox: every capability, granted and not; panics; run ends.
 //!
 //! They are built by `plugins/build --fixtures`; where they are not, these tests say so and pass, unless
-//! `PROBITY_REQUIRE_PLUGINS` is set, as it is in `tests/all`.
+//! `PROBITY_TEST_REQUIRE_PLUGINS` is set, as it is in `tests/all`.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Plugins in JavaScript on the real interpreter component, in the real sandbox: what it gives, its limits, its errors.
 //!
 //! `plugins/build javascript` builds it; where it is not built these tests say so and pass, unless
-//! `PROBITY_REQUIRE_PLUGINS` is set, as it is in `tests/all`. What authors find is tested in `plugins/javascript/tests`.
+//! `PROBITY_TEST_REQUIRE_PLUGINS` is set, as it is in `tests/all`. What authors find is tested in `plugins/javascript/tests`.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ fn interpreter() -> Option<bytes::Bytes> {
         return Some(wasm.into());
     }
     let missing = format!("{} is not built; run plugins/build javascript", path.display());
-    assert!(std::env::var_os("PROBITY_REQUIRE_PLUGINS").is_none(), "{missing}");
+    assert!(std::env::var_os("PROBITY_TEST_REQUIRE_PLUGINS").is_none(), "{missing}");
     eprintln!("SKIPPED: {missing}");
     None
 }

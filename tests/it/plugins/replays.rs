@@ -256,8 +256,6 @@ async fn every_capability_replays_and_no_secret_is_in_a_record() {
 fn probity(folder: &Path, arguments: &[&str]) -> (i32, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_probity"));
     command.current_dir(folder).arg("plugin").args(arguments).env("PROBITY_DATA_DIR", folder.join("data"));
-    // A test's own switch, which the command would warn about.
-    command.env_remove("PROBITY_REQUIRE_PLUGINS");
     let Output { status, stdout, stderr } = command.output().unwrap();
     let text = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
     (status.code().unwrap(), text)

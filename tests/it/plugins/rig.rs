@@ -70,7 +70,7 @@ pub fn package(name: &str, more: &str, grants: Granted) -> Package {
 /// Says that a test is skipped for what is missing; a failure where plugins must be there (`tests/all`).
 #[expect(clippy::disallowed_methods, reason = "a test's own switch")]
 pub fn skipped<T>(missing: &str) -> Option<T> {
-    assert!(std::env::var_os("PROBITY_REQUIRE_PLUGINS").is_none(), "{missing}");
+    assert!(std::env::var_os("PROBITY_TEST_REQUIRE_PLUGINS").is_none(), "{missing}");
     eprintln!("SKIPPED: {missing}");
     None
 }

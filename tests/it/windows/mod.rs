@@ -1,8 +1,8 @@
 //! Windows in the zones of the world: time is cut without gap or overlap, and two other implementations cut it alike.
 //!
-//! By default a sample of zones, drawn by `PROBITY_WINDOWS_SEED` (1); `PROBITY_WINDOWS_FULL=1` goes through all of them,
-//! 2000 to 2040, with every period. In a debug build that takes five minutes of one core for the partition, three for
-//! Postgres and half an hour for Python.
+//! By default a sample of zones, drawn by `PROBITY_TEST_WINDOWS_SEED` (1); `PROBITY_TEST_WINDOWS_FULL=1` goes through
+//! all of them, 2000 to 2040, with every period. In a debug build that takes five minutes of one core for the partition,
+//! six for Postgres and about an hour for Python.
 
 mod partition;
 mod postgres;
@@ -36,11 +36,11 @@ fn setting(variable: &str) -> Option<String> {
 }
 
 fn full() -> bool {
-    setting("PROBITY_WINDOWS_FULL").is_some()
+    setting("PROBITY_TEST_WINDOWS_FULL").is_some()
 }
 
 fn seed() -> u64 {
-    setting("PROBITY_WINDOWS_SEED").map_or(1, |text| text.parse().expect("PROBITY_WINDOWS_SEED: a number"))
+    setting("PROBITY_TEST_WINDOWS_SEED").map_or(1, |text| text.parse().expect("PROBITY_TEST_WINDOWS_SEED: a number"))
 }
 
 /// All zones, or the noted ones and `sampled` others.

@@ -28,7 +28,7 @@ fn python() -> Option<Command> {
         }
     }
     let missing = format!("no Python with dateutil and tzdata {}; tests/all installs them", tz_database_version());
-    assert!(setting("PROBITY_REQUIRE_ORACLES").is_none(), "{missing}");
+    assert!(setting("PROBITY_TEST_REQUIRE_ORACLES").is_none(), "{missing}");
     eprintln!("SKIPPED: {missing}");
     None
 }
