@@ -88,7 +88,8 @@ struct Settings {
     /// Flow file or folder [default: <data-dir>/flows.json, made from the shipped flows] [env: PROBITY_FLOWS]
     #[arg(long, value_name = "FILE|DIR")]
     flows: Option<PathBuf>,
-    /// Folder or file of agreements, or `shipped`; several separated by commas [env: PROBITY_AGREEMENTS]
+    /// Where agreements come from: folders, files, `shipped`, http(s):// of a Governify Registry, mongodb:// of its
+    /// database; separated by commas [env: PROBITY_AGREEMENTS]
     #[arg(long, value_name = "SOURCE")]
     agreements: Option<String>,
     /// sqlite:<path>, postgres://… or memory: [default: sqlite:<data-dir>/probity.db] [env: PROBITY_DATABASE_URL]
