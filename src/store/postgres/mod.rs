@@ -79,6 +79,7 @@ impl PostgresStore {
     async fn try_commit(&self, commit: &Commit, rows: &[Row<'_>]) -> Result<Committed, StoreError> {
         let failed = "store an evaluation";
         let mut tx = self.pool.begin().await.map_err(during(failed))?;
+        states::find_by_key(&mut tx).await.map_err(during(failed))?;
         states::lock_agreements(&mut tx, rows).await.map_err(during(failed))?;
         let known = states::known(&mut tx, rows).await.map_err(during(failed))?;
         let changes = batch::changes(rows, &known);

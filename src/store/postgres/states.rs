@@ -43,6 +43,13 @@ pub(super) async fn lock_agreements(tx: &mut PgConnection, rows: &[Row<'_>]) -> 
     Ok(())
 }
 
+/// Until the transaction ends, rows are found by their index. Before its first statistics a table looks small, and
+/// Postgres would compare each of its rows with every key that is asked for: 24,000 verdicts took eight seconds.
+pub(super) async fn find_by_key(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("SET LOCAL enable_seqscan = off").execute(tx).await?;
+    Ok(())
+}
+
 /// Content and revision of those of the rows that are stored.
 pub(super) async fn known(tx: &mut PgConnection, rows: &[Row<'_>]) -> Result<HashMap<Uuid, Known>, sqlx::Error> {
     let keys: Vec<Uuid> = rows.iter().map(|row| row.key).collect();
