@@ -216,7 +216,7 @@ fn set_given(msg: &mut Msg, given: &[Value], cx: &Cx<'_>, errors: &mut Vec<Strin
     let plan = crate::model::flow::Plan::default();
     for (i, prop) in given.iter().enumerate() {
         let Some(prop) = prop.as_object() else { continue };
-        let config = NodeConfig { node: cx.node(), plan: &plan, services: &services };
+        let config = NodeConfig { node: cx.node(), plan: &plan, services: &services, configs: &Default::default() };
         let at = format!("__user_inject_props__[{i}]");
         match read_prop(&config, &at, prop) {
             Ok(None) => {}

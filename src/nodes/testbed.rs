@@ -64,7 +64,7 @@ pub fn problems(node_type: &NodeType, config: &str) -> Vec<Diagnostic> {
     let node = plan_node(node_type.spec.node_type, config);
     let plan = Plan::default();
     let services = Arc::new(services());
-    let cfg = NodeConfig { node: &node, plan: &plan, services: &services };
+    let cfg = NodeConfig { node: &node, plan: &plan, services: &services, configs: &Default::default() };
     (node_type.build)(&cfg).err().unwrap_or_default()
 }
 

@@ -120,7 +120,8 @@ impl TypedInput {
 
 /// Reads and evaluates a typed input whose kind and text are known only now, as a plugin's are.
 pub fn evaluate(kind: &str, text: &str, msg: &Msg, place: Place<'_>) -> Result<Value, NodeError> {
-    let cfg = NodeConfig { node: place.node(), plan: place.plan(), services: place.services() };
+    let configs = Default::default();
+    let cfg = NodeConfig { node: place.node(), plan: place.plan(), services: place.services(), configs: &configs };
     let input = TypedInput::of(&cfg, "typed input", &Value::from(text), kind).map_err(|d| d.message)?;
     input.eval_at(msg, place)
 }

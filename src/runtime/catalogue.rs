@@ -1,6 +1,6 @@
 //! The node types an engine knows, and the configuration a node is built from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arcstr::ArcStr;
@@ -81,7 +81,12 @@ pub struct NodeConfig<'a> {
     pub node: &'a PlanNode,
     pub plan: &'a Plan,
     pub services: &'a Arc<Services>,
+    /// The config nodes built before this one.
+    pub configs: &'a Configs,
 }
+
+/// Built config nodes by their ids.
+pub type Configs = HashMap<ArcStr, Arc<dyn Node>>;
 
 impl NodeConfig<'_> {
     /// A property as it stands; `Undefined` when absent.
@@ -109,6 +114,22 @@ impl NodeConfig<'_> {
     /// `true`, or the text `true`.
     pub fn flag(&self, name: &str) -> bool {
         matches!(self.get(name), Value::Bool(true)) || self.get(name).as_str() == Some("true")
+    }
+
+    /// A credential as the editor stores it: below `credentials`, or (in hand-written files) beside the others; "" when
+    /// absent.
+    pub fn credential(&self, name: &str) -> ArcStr {
+        match self.get("credentials").get(name) {
+            Value::Undefined | Value::Null => self.text(name),
+            value => value.to_js_string(),
+        }
+    }
+
+    /// What the config node whose id stands in a property shares; `None` when the property names none, or one that
+    /// could not be built (its own problems are told).
+    pub fn shared<T: Send + Sync + 'static>(&self, property: &str) -> Option<Arc<T>> {
+        let config = self.configs.get(&self.text(property))?;
+        config.shared()?.downcast().ok()
     }
 
     /// A property path below `msg`; `default` when the property is absent or empty.

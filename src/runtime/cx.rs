@@ -146,6 +146,11 @@ impl Cx<'_> {
 
     /// Shows a status under the node and tells the status nodes that listen to it.
     pub fn status(&mut self, status: Status) {
+        self.status_with(status, Object::new());
+    }
+
+    /// As [`Cx::status`], with further properties for the status nodes.
+    pub fn status_with(&mut self, status: Status, more: Object) {
         let node = self.node();
         // What a subflow's status output is given is the status of the instance around it.
         let shown = match node.instance.filter(|_| node.node_type == crate::flow::SUBFLOW_STATUS) {
@@ -166,6 +171,9 @@ impl Cx<'_> {
                 body.insert("shape", shape.clone());
             }
             body.insert("text", status.text.clone());
+            for (name, value) in more.iter() {
+                body.insert(name.clone(), value.clone());
+            }
             body.insert("source", source);
             let mut msg = Msg::new();
             msg.set("status", body);

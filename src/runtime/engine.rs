@@ -4,7 +4,7 @@ use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,12 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
+use super::catalogue::Configs;
 use super::exchange::{Reply, ReplyHandle, ReplyTo};
 use super::routes::{Route, Routes};
 use super::run::{EndedRun, RunCore, drive};
-use super::{Catalogue, Cx, Entry, Node, NodeConfig, Services, Step};
+use super::sockets::Doors;
+use super::{Catalogue, Cx, Entry, Node, NodeConfig, Place, Services, Step};
 use crate::clock::Clock;
 use crate::model::flow::{NodeIndex, Plan, Stopped};
 use crate::model::run::{RunRecord, RunState, Trigger};
@@ -35,7 +37,11 @@ pub struct Engine {
 pub struct Deployed {
     pub plan: Plan,
     pub(super) nodes: Vec<Arc<dyn Node>>,
+    /// Config nodes, each after those it names.
+    configs: Vec<Arc<dyn Node>>,
     pub routes: Routes,
+    /// Paths of websocket listeners below `httpNodeRoot`.
+    pub sockets: Doors,
     /// Metric name → entry node.
     pub metrics: HashMap<ArcStr, NodeIndex>,
     /// Nodes with a schedule.
@@ -47,6 +53,7 @@ pub struct Deployed {
     pub services: Arc<Services>,
     active: Arc<Active>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    stopped: AtomicBool,
 }
 
 /// Runs that are open, in this process.
@@ -104,8 +111,18 @@ impl Source {
         self.deployed.spawn(Opening { node: self.node, start: Start::Deliver, msg, trigger, reply: None })
     }
 
+    /// Opens a run in which the node does what `act` says: emits, shows a status, reports an error. One that leaves
+    /// nothing to do is over at once and leaves no trace.
+    pub fn act(&self, act: impl FnOnce(&mut Cx<'_>)) -> Result<(), Busy> {
+        self.deployed.act(self.node, act)
+    }
+
     pub fn clock(&self) -> Clock {
         self.deployed.services.clock.clone()
+    }
+
+    pub fn place(&self) -> Place<'_> {
+        self.deployed.place(self.node)
     }
 }
 
@@ -123,15 +140,14 @@ impl Engine {
     pub fn deploy(&self, plan: Plan) -> Arc<Deployed> {
         let deployed = Arc::new(build(plan, &self.catalogue.load(), &self.services, &self.active));
         let old = self.current.swap(deployed.clone());
-        old.stop();
-        deployed.start();
+        deployed.start_after(old.stop());
         deployed
     }
 
     /// Swaps a plan in as [`Engine::deploy`] does, but starts none of its sources: for commands that only ask flows.
     pub fn deploy_idle(&self, plan: Plan) -> Arc<Deployed> {
         let deployed = self.prepare(plan);
-        self.current.swap(deployed.clone()).stop();
+        self.current.swap(deployed.clone()).stop().detach();
         deployed
     }
 
@@ -161,7 +177,13 @@ impl Engine {
 
     /// Stops the sources, waits for open runs, and after `grace` ends those left. Gives how many it had to end.
     pub async fn drain(&self, grace: Duration) -> usize {
-        self.current.load().stop();
+        let goodbye = self.current.load().stop();
+        let left = self.end_runs(grace).await;
+        goodbye.wait().await;
+        left
+    }
+
+    async fn end_runs(&self, grace: Duration) -> usize {
         let idle = self.active.idle();
         let clock = self.services.clock.clone();
         tokio::select! {
@@ -211,6 +233,40 @@ impl Deployed {
     }
 
     fn open_at(self: &Arc<Self>, opening: Opening, started_at: Timestamp) -> Result<(RunId, RunFuture), Busy> {
+        let (mut core, open) = self.core(opening.node, opening.trigger, opening.reply, started_at)?;
+        match opening.start {
+            Start::Deliver => {
+                core.queue.push_back(super::run::Delivery { node: opening.node, hops: 0, msg: opening.msg });
+            }
+            Start::Emit(port) => {
+                let mut cx = Cx { core: &mut core, deployed: self, node: opening.node, hops: 0, emitted: 0 };
+                cx.emit(port, opening.msg);
+            }
+        }
+        Ok((core.id, self.run(core, open)))
+    }
+
+    fn act(self: &Arc<Self>, node: NodeIndex, act: impl FnOnce(&mut Cx<'_>)) -> Result<(), Busy> {
+        let trigger = Trigger::Event { node: self.plan.nodes[node as usize].id.to_string() };
+        let started_at = self.services.clock.now();
+        let (mut core, open) = self.core(node, trigger.clone(), None, started_at)?;
+        act(&mut Cx { core: &mut core, deployed: self, node, hops: 0, emitted: 0 });
+        if core.queue.is_empty() && core.error.is_none() {
+            return Ok(());
+        }
+        self.services.history.opened(self.open_record(core.id, node, trigger, started_at));
+        tokio::spawn(self.run(core, open));
+        Ok(())
+    }
+
+    /// A run about to begin, counted as open.
+    fn core(
+        &self,
+        node: NodeIndex,
+        trigger: Trigger,
+        reply: Option<Arc<ReplyTo>>,
+        started_at: Timestamp,
+    ) -> Result<(RunCore, OpenRun), Busy> {
         if self.active.count.fetch_add(1, Ordering::AcqRel) >= self.services.limits.runs_max
             || *self.active.cut_off.borrow()
         {
@@ -218,11 +274,10 @@ impl Deployed {
             return Err(Busy);
         }
         let open = OpenRun(self.active.clone());
-        let id = RunId::fresh();
-        let mut core = RunCore {
-            id,
-            flow: self.plan.nodes[opening.node as usize].flow,
-            trigger: opening.trigger,
+        let core = RunCore {
+            id: RunId::fresh(),
+            flow: self.plan.nodes[node as usize].flow,
+            trigger,
             started: Instant::now(),
             started_at,
             queue: Default::default(),
@@ -234,25 +289,19 @@ impl Deployed {
             hops: 0,
             error: None,
             overflowed: false,
-            reply: opening.reply,
+            reply,
         };
-        match opening.start {
-            Start::Deliver => {
-                core.queue.push_back(super::run::Delivery { node: opening.node, hops: 0, msg: opening.msg });
-            }
-            Start::Emit(port) => {
-                let mut cx = Cx { core: &mut core, deployed: self, node: opening.node, hops: 0, emitted: 0 };
-                cx.emit(port, opening.msg);
-            }
-        }
+        Ok((core, open))
+    }
+
+    fn run(self: &Arc<Self>, core: RunCore, open: OpenRun) -> RunFuture {
         let deployed = self.clone();
-        let run = async move {
+        Box::pin(async move {
             let ended = drive(deployed.clone(), core).await;
             let ended = deployed.services.history.ended(ended);
             drop(open);
             ended
-        };
-        Ok((id, Box::pin(run)))
+        })
     }
 
     /// Opens a run on a task of its own.
@@ -338,7 +387,29 @@ impl Deployed {
         tasks.push(tokio::spawn(task));
     }
 
+    /// Starts what acts by itself once the flows before have said goodbye; at once when they have nothing to say.
+    fn start_after(self: &Arc<Self>, goodbye: Goodbye) {
+        if goodbye.0.is_empty() {
+            return self.start();
+        }
+        let deployed = Arc::downgrade(self);
+        tokio::spawn(async move {
+            goodbye.wait().await;
+            // Gone when further flows took their place meanwhile.
+            if let Some(deployed) = deployed.upgrade()
+                && !deployed.stopped.load(Ordering::Acquire)
+            {
+                deployed.start();
+            }
+        });
+    }
+
     fn start(self: &Arc<Self>) {
+        for config in &self.configs {
+            if let Some(task) = config.keep() {
+                self.keep_task(task);
+            }
+        }
         for (index, node) in self.nodes.iter().enumerate() {
             let index = index as NodeIndex;
             if self.stopped(index).is_some() {
@@ -350,10 +421,26 @@ impl Deployed {
         }
     }
 
-    fn stop(&self) {
+    /// Stops what acts by itself: nodes first, then config nodes, as in Node-RED.
+    fn stop(&self) -> Goodbye {
+        if self.stopped.swap(true, Ordering::AcqRel) {
+            return Goodbye(Vec::new());
+        }
+        let closing: Vec<_> = self.nodes.iter().chain(&self.configs).filter_map(|node| node.close()).collect();
         for task in self.tasks.lock().unwrap_or_else(|p| p.into_inner()).drain(..) {
             task.abort();
         }
+        let limit = Duration::from_millis(CLOSE_MS_MAX);
+        let spawn = |goodbye| {
+            let clock = self.services.clock.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = goodbye => {}
+                    () = clock.sleep(limit) => tracing::warn!("a node did not close within {CLOSE_MS_MAX} ms"),
+                }
+            })
+        };
+        Goodbye(closing.into_iter().map(spawn).collect())
     }
 
     pub(super) fn is_cut_off(&self) -> bool {
@@ -365,6 +452,24 @@ impl Deployed {
         // The sender lives in `self.active`, so this resolves only when runs are to end.
         let _ = cut_off.wait_for(|cut| *cut).await.is_ok();
     }
+}
+
+/// How long a node may take to close, milliseconds: Node-RED's `nodeCloseTimeout`.
+const CLOSE_MS_MAX: u64 = 15_000;
+
+/// Nodes that are closing.
+struct Goodbye(Vec<JoinHandle<()>>);
+
+impl Goodbye {
+    async fn wait(self) {
+        for closing in self.0 {
+            // An error is a panic of the node, which is as closed as it can be.
+            let _ = closing.await.is_ok();
+        }
+    }
+
+    /// They close by themselves.
+    fn detach(self) {}
 }
 
 /// Stands for a node that cannot be built: says so to every message.
@@ -400,11 +505,13 @@ fn build(plan: Plan, catalogue: &Catalogue, services: &Arc<Services>, active: &A
     let mut metrics = HashMap::new();
     let mut schedules = Vec::new();
     let mut entries = Vec::with_capacity(plan.nodes.len());
+    let mut sockets = Doors::default();
+    let (configs, by_id) = build_configs(&plan, catalogue, services, &mut sockets, &mut diagnostics);
     let reached = reached(&plan);
     for (index, node) in plan.nodes.iter().enumerate() {
         let index = index as NodeIndex;
         let built = match catalogue.get(&node.node_type) {
-            Some(node_type) => (node_type.build)(&NodeConfig { node, plan: &plan, services }),
+            Some(node_type) => (node_type.build)(&NodeConfig { node, plan: &plan, services, configs: &by_id }),
             // Its flow does not run; the plan's diagnostics say why.
             None => Err(Vec::new()),
         };
@@ -437,7 +544,9 @@ fn build(plan: Plan, catalogue: &Catalogue, services: &Arc<Services>, active: &A
     Deployed {
         plan,
         nodes,
+        configs,
         routes,
+        sockets,
         metrics,
         schedules,
         entries,
@@ -445,5 +554,63 @@ fn build(plan: Plan, catalogue: &Catalogue, services: &Arc<Services>, active: &A
         services: services.clone(),
         active: active.clone(),
         tasks: Mutex::default(),
+        stopped: AtomicBool::new(false),
     }
+}
+
+/// Builds the config nodes, each after those it names. One that cannot be built is absent, and its problems are told.
+fn build_configs(
+    plan: &Plan,
+    catalogue: &Catalogue,
+    services: &Arc<Services>,
+    sockets: &mut Doors,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> (Vec<Arc<dyn Node>>, Configs) {
+    let mut built = Vec::new();
+    let mut by_id = Configs::new();
+    for at in config_order(plan) {
+        let node = &plan.configs[at];
+        let stopped = plan.flows.get(node.flow as usize).is_some_and(|f| f.stopped.is_some());
+        let Some(known) = catalogue.get(&node.node_type).filter(|_| !stopped) else { continue };
+        match (known.build)(&NodeConfig { node, plan, services, configs: &by_id }) {
+            Ok(config) => {
+                if let Some(Entry::Websocket { path, door }) = config.entry()
+                    && let Err(problem) = sockets.add(path, door)
+                {
+                    diagnostics.push(Diagnostic::error("duplicate-path", format!("$[{}].path", node.entry), problem));
+                }
+                by_id.insert(node.id.clone(), config.clone());
+                built.push(config);
+            }
+            Err(problems) => diagnostics.extend(problems),
+        }
+    }
+    (built, by_id)
+}
+
+/// The places of the config nodes, those that are named by others first; among equals, and in a circle, in the order of
+/// the file.
+fn config_order(plan: &Plan) -> Vec<usize> {
+    let ids: HashMap<&str, usize> = plan.configs.iter().enumerate().map(|(at, node)| (node.id.as_str(), at)).collect();
+    let mut order = Vec::with_capacity(plan.configs.len());
+    let mut seen = vec![false; plan.configs.len()];
+    for first in 0..plan.configs.len() {
+        let mut path = vec![(first, false)];
+        while let Some((at, done)) = path.pop() {
+            if done {
+                order.push(at);
+                continue;
+            }
+            if std::mem::replace(&mut seen[at], true) {
+                continue;
+            }
+            path.push((at, true));
+            let texts =
+                plan.configs[at].config.iter().filter(|(name, _)| *name != "id").filter_map(|(_, v)| v.as_str());
+            path.extend(
+                texts.filter_map(|text| ids.get(text)).filter(|named| !seen[**named]).map(|named| (*named, false)),
+            );
+        }
+    }
+    order
 }

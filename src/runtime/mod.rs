@@ -10,6 +10,7 @@ pub mod node;
 pub mod routes;
 pub mod run;
 pub mod services;
+pub mod sockets;
 
 pub use catalogue::{Catalogue, NodeConfig, NodeType};
 pub use cx::{Cx, Place};

@@ -1,7 +1,9 @@
 //! What a node is: the trait every builtin node (and plugin) implements, and what handling a message can come to.
 
+use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use arcstr::ArcStr;
 use serde::Serialize;
@@ -29,6 +31,23 @@ pub trait Node: Send + Sync {
         None
     }
 
+    /// For a config node: what the nodes that name it find by [`super::NodeConfig::shared`], a connection for example.
+    fn shared(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
+    }
+
+    /// For a config node: what it keeps going once the flows are deployed, for all nodes that name it; driven until
+    /// the flows stop.
+    fn keep(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        None
+    }
+
+    /// Called when the flows stop: a node that must say goodbye (a connection, an open file) returns a future, which
+    /// is given `CLOSE_MS_MAX` and ends before the next flows start.
+    fn close(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        None
+    }
+
     /// How the world reaches this node, when it is an entry.
     fn entry(&self) -> Option<Entry> {
         None
@@ -44,6 +63,8 @@ pub enum Entry {
     Schedule { cron: crate::cron::Cron, time_zone: jiff::tz::TimeZone, catch_up: CatchUp },
     /// Collector calls for the metric of this name.
     Metric { name: ArcStr },
+    /// Websocket connections to a path below `httpNodeRoot`; who takes them up is in `door`.
+    Websocket { path: ArcStr, door: super::sockets::Door },
 }
 
 /// What handling a message came to.
