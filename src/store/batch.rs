@@ -32,7 +32,7 @@ pub(super) struct Known {
 #[derive(Debug, Default)]
 pub(super) struct Changes<'a> {
     /// Stored revisions to move to the history.
-    pub replaced: Vec<Uuid>,
+    pub replaced: Vec<Row<'a>>,
     pub written: Vec<Row<'a>>,
     pub committed: Committed,
 }
@@ -85,7 +85,7 @@ pub(super) fn changes<'a>(rows: &[Row<'a>], known: &HashMap<Uuid, Known>) -> Cha
             }
             Some(known) => {
                 changes.committed.revised += 1;
-                changes.replaced.push(row.key);
+                changes.replaced.push(row);
                 row.revision = known.revision.saturating_add(1);
             }
         }

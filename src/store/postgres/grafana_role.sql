@@ -19,10 +19,11 @@ BEGIN
             AND has_table_privilege('grafana_ro', 'probity.verdicts', 'SELECT')
             AND has_table_privilege('grafana_ro', 'probity.samples', 'SELECT')
             AND has_table_privilege('grafana_ro', 'probity.corrections', 'SELECT')
+            AND has_table_privilege('grafana_ro', 'probity."Points"', 'SELECT')
         )
     THEN
         GRANT USAGE ON SCHEMA probity TO grafana_ro;
-        GRANT SELECT ON probity.verdicts, probity.samples, probity.corrections TO grafana_ro;
+        GRANT SELECT ON probity.verdicts, probity.samples, probity.corrections, probity."Points" TO grafana_ro;
     END IF;
 END
 $role$;

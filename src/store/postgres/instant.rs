@@ -18,6 +18,13 @@ const EARLIEST_US: i64 = -211_813_488_000_000_000;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Instant(pub Timestamp);
 
+impl Instant {
+    /// As it goes over the wire.
+    pub fn micros(self) -> i64 {
+        self.0.as_microsecond().saturating_sub(POSTGRES_EPOCH_US).max(EARLIEST_US)
+    }
+}
+
 impl Type<Postgres> for Instant {
     fn type_info() -> PgTypeInfo {
         // `timestamptz`; the numbers of built-in types are the same in every server.
@@ -33,8 +40,7 @@ impl PgHasArrayType for Instant {
 
 impl Encode<'_, Postgres> for Instant {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        let micros = self.0.as_microsecond().saturating_sub(POSTGRES_EPOCH_US).max(EARLIEST_US);
-        Encode::<Postgres>::encode(micros, buffer)
+        Encode::<Postgres>::encode(self.micros(), buffer)
     }
 }
 

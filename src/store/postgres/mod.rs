@@ -1,9 +1,11 @@
 //! The store in Postgres: schema `probity`, set-based statements, one transaction a commit.
 
 mod claims;
+mod copy;
 mod documents;
 mod history;
 mod instant;
+mod partitions;
 mod states;
 mod waivers;
 
@@ -14,6 +16,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection, PgConnection};
+
+use partitions::{Partitions, Table};
 
 use super::batch::{self, Row};
 use super::{
@@ -29,12 +33,13 @@ use crate::model::waiver::Waiver;
 const LOCK_AGREEMENT: i32 = 0x5052_4f42;
 const LOCK_MIGRATION: i32 = 0x5052_4f4d;
 
-/// States a statement carries: enough to hide the round trip, few enough that a chunk stays a few megabytes.
+/// Keys a statement carries: enough to hide the round trip, few enough that a chunk stays a few megabytes.
 const CHUNK_ROWS: usize = 2000;
 
 #[derive(Debug)]
 pub(super) struct PostgresStore {
     pool: PgPool,
+    partitions: Partitions,
     /// Without the password.
     shown: String,
     call_timeout: Duration,
@@ -70,6 +75,7 @@ impl PostgresStore {
             .connect_lazy_with(connect);
         Ok(PostgresStore {
             pool,
+            partitions: Partitions::default(),
             shown,
             call_timeout: Duration::from_millis(options.call_timeout_ms),
             commit_attempts_max: options.commit_attempts_max.max(1),
@@ -78,6 +84,9 @@ impl PostgresStore {
 
     async fn try_commit(&self, commit: &Commit, rows: &[Row<'_>]) -> Result<Committed, StoreError> {
         let failed = "store an evaluation";
+        let mut days = partitions::days_of_states(rows);
+        days.insert((Table::Run, partitions::day_of_run(commit.run.id.0)));
+        self.partitions.make(&self.pool, days, partitions::day(commit.recorded_at)).await?;
         let mut tx = self.pool.begin().await.map_err(during(failed))?;
         states::find_by_key(&mut tx).await.map_err(during(failed))?;
         states::lock_agreements(&mut tx, rows).await.map_err(during(failed))?;
@@ -115,6 +124,8 @@ impl PostgresStore {
             match self.try_commit(commit, &rows).await {
                 Err(error) if attempt < self.commit_attempts_max && is_conflict(&error) => {
                     tracing::debug!(attempt, %error, "commit again: another transaction was in the way");
+                    // It may be that a partition was dropped.
+                    self.partitions.forget();
                     attempt += 1;
                 }
                 done => return done,
@@ -123,7 +134,23 @@ impl PostgresStore {
     }
 
     async fn put_runs(&self, runs: &[RunRecord]) -> Result<(), StoreError> {
+        let mut attempt = 1;
+        loop {
+            match self.try_put_runs(runs).await {
+                Err(error) if attempt < self.commit_attempts_max && is_conflict(&error) => {
+                    self.partitions.forget();
+                    attempt += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_put_runs(&self, runs: &[RunRecord]) -> Result<(), StoreError> {
         let failed = "store runs";
+        let Some(today) = runs.iter().map(|run| run.started_at).max() else { return Ok(()) };
+        let days = runs.iter().map(|run| (Table::Run, partitions::day_of_run(run.id.0))).collect();
+        self.partitions.make(&self.pool, days, partitions::day(today)).await?;
         let mut tx = self.pool.begin().await.map_err(during(failed))?;
         let runs: Vec<&RunRecord> = runs.iter().collect();
         for chunk in runs.chunks(CHUNK_ROWS) {
@@ -174,11 +201,11 @@ fn hint_for(error: &sqlx::Error) -> &'static str {
     }
 }
 
-/// Another transaction was in the way: the same again may succeed. Deadlock, serialisation failure, or a row that
-/// somebody inserted meanwhile.
+/// Another transaction was in the way: the same again may succeed. Deadlock, serialisation failure, a row that
+/// somebody inserted meanwhile, or a partition that is gone (to Postgres a violated check).
 fn is_conflict(error: &StoreError) -> bool {
     let StoreError::Database { source: sqlx::Error::Database(error), .. } = error else { return false };
-    matches!(error.code().as_deref(), Some("40001" | "40P01" | "23505"))
+    matches!(error.code().as_deref(), Some("40001" | "40P01" | "23505" | "23514"))
 }
 
 #[async_trait]
@@ -188,7 +215,8 @@ impl Store for PostgresStore {
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {
-        self.within("bring the schema up to date", self.try_migrate()).await
+        // However long it takes: a large database is carried over by some migrations.
+        self.try_migrate().await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -227,7 +255,7 @@ impl Store for PostgresStore {
         to: Timestamp,
     ) -> Result<Vec<StoredState>, StoreError> {
         let key = super::fingerprint::identity(agreement, kind, of, scope, from, to);
-        self.within("read the revisions of a state", states::revisions(&self.pool, key)).await
+        self.within("read the revisions of a state", states::revisions(&self.pool, to, key)).await
     }
 
     async fn corrections(&self, query: &StateQuery, page: &PageRequest) -> Result<Page<Correction>, StoreError> {

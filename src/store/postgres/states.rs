@@ -1,4 +1,4 @@
-//! States in Postgres: one array a column, so a statement carries thousands of rows.
+//! States in Postgres: read in sets, written by `COPY` into the partitions of their days.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -8,6 +8,7 @@ use sqlx::postgres::{PgPool, PgRow};
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 use uuid::Uuid;
 
+use super::copy::{self, Field};
 use super::instant::Instant;
 use super::{CHUNK_ROWS, LOCK_AGREEMENT};
 use crate::model::RunId;
@@ -46,33 +47,93 @@ pub(super) async fn lock_agreements(tx: &mut PgConnection, rows: &[Row<'_>]) -> 
 /// Until the transaction ends, rows are found by their index. Before its first statistics a table looks small, and
 /// Postgres would compare each of its rows with every key that is asked for: 24,000 verdicts took eight seconds.
 pub(super) async fn find_by_key(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query("SET LOCAL enable_seqscan = off").execute(tx).await?;
+    sqlx::raw_sql("SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
+        .execute(tx)
+        .await?;
     Ok(())
+}
+
+/// Where states lie: ends of windows, and keys.
+#[derive(Default)]
+struct Places {
+    to: Vec<Instant>,
+    key: Vec<Uuid>,
+}
+
+impl Places {
+    fn of<'a, 'b: 'a>(rows: impl IntoIterator<Item = &'a Row<'b>>) -> Places {
+        let mut places = Places::default();
+        for row in rows {
+            places.to.push(Instant(row.state.window.to));
+            places.key.push(row.key);
+        }
+        places
+    }
+}
+
+/// The first and last end of the rows' windows, so that other partitions are not looked at.
+fn ends(rows: &[Row<'_>]) -> Option<(Instant, Instant)> {
+    let ends = || rows.iter().map(|row| row.state.window.to);
+    Some((Instant(ends().min()?), Instant(ends().max()?)))
 }
 
 /// Content and revision of those of the rows that are stored.
 pub(super) async fn known(tx: &mut PgConnection, rows: &[Row<'_>]) -> Result<HashMap<Uuid, Known>, sqlx::Error> {
-    let keys: Vec<Uuid> = rows.iter().map(|row| row.key).collect();
-    let mut known = HashMap::with_capacity(keys.len());
-    for chunk in keys.chunks(CHUNK_ROWS) {
-        let found: Vec<(Uuid, Uuid, i32, bool)> =
-            sqlx::query_as("SELECT key, content, revision, provisional FROM probity.state WHERE key = ANY($1)")
-                .bind(chunk)
-                .fetch_all(&mut *tx)
-                .await?;
+    let mut known = HashMap::new();
+    let Some((first, last)) = ends(rows) else { return Ok(known) };
+    // An agreement that is evaluated for the first time, or for new windows, has none of them: nobody else can have
+    // added one, it is our turn.
+    let agreements: BTreeSet<&str> = rows.iter().map(|row| row.state.agreement.as_str()).collect();
+    let agreements: Vec<Cow<'_, str>> = agreements.into_iter().map(stored::text).collect();
+    let any: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM unnest($1::text[]) AS a CROSS JOIN LATERAL (SELECT FROM probity.state \
+         WHERE agreement = a AND window_to BETWEEN $2 AND $3 LIMIT 1) AS found)",
+    )
+    .bind(agreements)
+    .bind(first)
+    .bind(last)
+    .fetch_one(&mut *tx)
+    .await?;
+    if !any {
+        return Ok(known);
+    }
+    for chunk in rows.chunks(CHUNK_ROWS) {
+        let Some((first, last)) = ends(chunk) else { continue };
+        let places = Places::of(chunk);
+        let found: Vec<(Uuid, Uuid, i32, bool)> = sqlx::query_as(
+            "SELECT state.key, content, revision, provisional \
+             FROM unnest($1::timestamptz[], $2::uuid[]) AS wanted (window_to, key) \
+             JOIN probity.state AS state ON state.window_to = wanted.window_to AND state.key = wanted.key \
+             WHERE state.window_to BETWEEN $3 AND $4",
+        )
+        .bind(places.to)
+        .bind(places.key)
+        .bind(first)
+        .bind(last)
+        .fetch_all(&mut *tx)
+        .await?;
         let read = |(key, content, revision, provisional)| (key, Known { content, revision, provisional });
         known.extend(found.into_iter().map(read));
     }
     Ok(known)
 }
 
-pub(super) async fn move_to_history(tx: &mut PgConnection, keys: &[Uuid]) -> Result<(), sqlx::Error> {
-    for chunk in keys.chunks(CHUNK_ROWS) {
+/// Moves what is stored of these rows to the history.
+pub(super) async fn move_to_history(tx: &mut PgConnection, replaced: &[Row<'_>]) -> Result<(), sqlx::Error> {
+    for chunk in replaced.chunks(CHUNK_ROWS) {
+        let Some((first, last)) = ends(chunk) else { continue };
+        let places = Places::of(chunk);
         sqlx::query(
-            "WITH replaced AS (DELETE FROM probity.state WHERE key = ANY($1) RETURNING *) \
+            "WITH replaced AS (DELETE FROM probity.state AS state \
+             USING unnest($1::timestamptz[], $2::uuid[]) AS wanted (window_to, key) \
+             WHERE state.window_to = wanted.window_to AND state.key = wanted.key \
+             AND state.window_to BETWEEN $3 AND $4 RETURNING state.*) \
              INSERT INTO probity.state_revision SELECT * FROM replaced",
         )
-        .bind(chunk)
+        .bind(places.to)
+        .bind(places.key)
+        .bind(first)
+        .bind(last)
         .execute(&mut *tx)
         .await?;
     }
@@ -96,138 +157,81 @@ async fn put_provenances(tx: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), 
     Ok(())
 }
 
+/// Adds rows that are not there: one stream into the partitions, no statement a row.
 pub(super) async fn insert(tx: &mut PgConnection, rows: &[Row<'_>], recorded_at: Timestamp) -> Result<(), sqlx::Error> {
     put_provenances(tx, rows).await?;
-    for chunk in rows.chunks(CHUNK_ROWS) {
-        Columns::of(chunk).insert(tx, recorded_at).await?;
+    if rows.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    copy::copy(tx, "probity.state", COLUMNS, rows, |row, out| write(row, recorded_at, out)).await
 }
 
-/// A chunk of states turned on its side.
-#[derive(Default)]
-struct Columns<'a> {
-    key: Vec<Uuid>,
-    agreement: Vec<Cow<'a, str>>,
-    kind: Vec<&'static str>,
-    of: Vec<Cow<'a, str>>,
-    scope: Vec<String>,
-    window_from: Vec<Instant>,
-    window_to: Vec<Instant>,
-    window_from_local: Vec<&'a str>,
-    window_to_local: Vec<&'a str>,
-    verdict: Vec<Option<&'static str>>,
-    value: Vec<Option<f64>>,
-    values: Vec<String>,
-    reason: Vec<Cow<'a, str>>,
-    coverage: Vec<Option<String>>,
-    evidence: Vec<String>,
-    provisional: Vec<bool>,
-    agreement_version: Vec<&'a str>,
-    run: Vec<Uuid>,
-    revision: Vec<i32>,
-    content: Vec<Uuid>,
-    score_numerator: Vec<Option<i64>>,
-    score_denominator: Vec<Option<i64>>,
-    penalties: Vec<Option<String>>,
-    rewards: Vec<Option<String>>,
-    waiver: Vec<Option<String>>,
-    inputs: Vec<Option<&'a [u8]>>,
-    provenance: Vec<Uuid>,
-}
+/// The columns of a state, in the order of [`write()`].
+const COLUMNS: &[&str] = &[
+    "key",
+    "agreement",
+    "kind",
+    "of_id",
+    "scope",
+    "window_from",
+    "window_to",
+    "window_from_local",
+    "window_to_local",
+    "verdict",
+    "value",
+    "metric_values",
+    "reason",
+    "coverage",
+    "evidence",
+    "provisional",
+    "agreement_version",
+    "run",
+    "revision",
+    "recorded_at",
+    "content",
+    "score_numerator",
+    "score_denominator",
+    "penalties",
+    "rewards",
+    "waiver",
+    "inputs",
+    "provenance",
+];
 
-impl<'a> Columns<'a> {
-    fn of(rows: &[Row<'a>]) -> Columns<'a> {
-        let mut columns = Columns::default();
-        for row in rows {
-            columns.push(row);
-        }
-        columns
-    }
-
-    fn push(&mut self, row: &Row<'a>) {
-        let state = row.state;
-        let texts = stored::state_texts(state);
-        self.key.push(row.key);
-        self.agreement.push(stored::text(&state.agreement));
-        self.kind.push(state.kind.as_str());
-        self.of.push(stored::text(&state.of));
-        self.scope.push(texts.scope);
-        self.window_from.push(Instant(state.window.from));
-        self.window_to.push(Instant(state.window.to));
-        self.window_from_local.push(&state.window.from_local);
-        self.window_to_local.push(&state.window.to_local);
-        self.verdict.push(state.verdict.map(|verdict| verdict.as_str()));
-        self.value.push(texts.value);
-        self.values.push(texts.values);
-        self.reason.push(stored::text(&state.reason));
-        self.coverage.push(texts.coverage);
-        self.evidence.push(texts.evidence);
-        self.provisional.push(state.provisional);
-        self.agreement_version.push(&state.agreement_version);
-        self.run.push(state.run.0);
-        self.revision.push(row.revision);
-        self.content.push(row.content);
-        self.score_numerator.push(state.score.map(|score| score.numerator()));
-        self.score_denominator.push(state.score.map(|score| score.denominator()));
-        self.penalties.push(texts.penalties);
-        self.rewards.push(texts.rewards);
-        self.waiver.push(texts.waiver);
-        self.inputs.push(state.inputs.as_ref().map(|digest| &digest.0[..]));
-        self.provenance.push(row.provenance);
-    }
-
-    async fn insert(self, tx: &mut PgConnection, recorded_at: Timestamp) -> Result<(), sqlx::Error> {
-        sqlx::query(
-            "INSERT INTO probity.state (key, agreement, kind, of_id, scope, window_from, window_to, \
-             window_from_local, window_to_local, verdict, value, metric_values, reason, coverage, evidence, \
-             provisional, agreement_version, run, revision, content, score_numerator, score_denominator, \
-             penalties, rewards, waiver, inputs, provenance, recorded_at) \
-             SELECT key, agreement, kind, of_id, scope::jsonb, window_from, window_to, \
-             window_from_local, window_to_local, verdict, value, metric_values::jsonb, reason, coverage::jsonb, \
-             evidence::json, provisional, agreement_version, run, revision, content, score_numerator, \
-             score_denominator, penalties::jsonb, rewards::jsonb, waiver::jsonb, inputs, provenance, $28 \
-             FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], \
-             $7::timestamptz[], $8::text[], $9::text[], $10::text[], $11::float8[], $12::text[], $13::text[], \
-             $14::text[], $15::text[], $16::bool[], $17::text[], $18::uuid[], $19::int4[], $20::uuid[], \
-             $21::int8[], $22::int8[], $23::text[], $24::text[], $25::text[], $26::bytea[], $27::uuid[]) \
-             AS new (key, agreement, kind, of_id, scope, window_from, window_to, \
-             window_from_local, window_to_local, verdict, value, metric_values, reason, coverage, evidence, \
-             provisional, agreement_version, run, revision, content, score_numerator, score_denominator, penalties, \
-             rewards, waiver, inputs, provenance)",
-        )
-        .bind(self.key)
-        .bind(self.agreement)
-        .bind(self.kind)
-        .bind(self.of)
-        .bind(self.scope)
-        .bind(self.window_from)
-        .bind(self.window_to)
-        .bind(self.window_from_local)
-        .bind(self.window_to_local)
-        .bind(self.verdict)
-        .bind(self.value)
-        .bind(self.values)
-        .bind(self.reason)
-        .bind(self.coverage)
-        .bind(self.evidence)
-        .bind(self.provisional)
-        .bind(self.agreement_version)
-        .bind(self.run)
-        .bind(self.revision)
-        .bind(self.content)
-        .bind(self.score_numerator)
-        .bind(self.score_denominator)
-        .bind(self.penalties)
-        .bind(self.rewards)
-        .bind(self.waiver)
-        .bind(self.inputs)
-        .bind(self.provenance)
-        .bind(Instant(recorded_at))
-        .execute(tx)
-        .await?;
-        Ok(())
-    }
+fn write(row: &Row<'_>, recorded_at: Timestamp, out: &mut copy::Rows) {
+    let state = row.state;
+    let texts = stored::state_texts(state);
+    let jsonb = |text: &Option<String>, out: &mut copy::Rows| {
+        out.field(text.as_deref().map_or(Field::Null, Field::Jsonb));
+    };
+    out.field(Field::Uuid(row.key));
+    out.field(Field::Text(&stored::text(&state.agreement)));
+    out.field(Field::Text(state.kind.as_str()));
+    out.field(Field::Text(&stored::text(&state.of)));
+    out.field(Field::Jsonb(&texts.scope));
+    out.field(Field::Instant(state.window.from));
+    out.field(Field::Instant(state.window.to));
+    out.field(Field::Text(&state.window.from_local));
+    out.field(Field::Text(&state.window.to_local));
+    out.field(Field::optional(state.verdict, |verdict| Field::Text(verdict.as_str())));
+    out.field(Field::optional(texts.value, Field::Float));
+    out.field(Field::Jsonb(&texts.values));
+    out.field(Field::Text(&stored::text(&state.reason)));
+    jsonb(&texts.coverage, out);
+    out.field(Field::Text(&texts.evidence));
+    out.field(Field::Bool(state.provisional));
+    out.field(Field::Text(&state.agreement_version));
+    out.field(Field::Uuid(state.run.0));
+    out.field(Field::Int(row.revision));
+    out.field(Field::Instant(recorded_at));
+    out.field(Field::Uuid(row.content));
+    out.field(Field::optional(state.score, |score| Field::BigInt(score.numerator())));
+    out.field(Field::optional(state.score, |score| Field::BigInt(score.denominator())));
+    jsonb(&texts.penalties, out);
+    jsonb(&texts.rewards, out);
+    jsonb(&texts.waiver, out);
+    out.field(Field::optional(state.inputs.as_ref(), |digest| Field::Bytes(&digest.0)));
+    out.field(Field::Uuid(row.provenance));
 }
 
 /// What a state is found by, whatever its revision.
@@ -278,10 +282,10 @@ pub(super) async fn list(
             sql.push("probity.state AS state");
         }
         Some(as_of) => {
-            sql.push("(SELECT DISTINCT ON (key) * FROM ").push(ALL_REVISIONS).push(" AS known WHERE recorded_at <= ");
-            sql.push_bind(Instant(as_of));
+            sql.push("(SELECT DISTINCT ON (window_to, key) * FROM ").push(ALL_REVISIONS);
+            sql.push(" AS known WHERE recorded_at <= ").push_bind(Instant(as_of));
             push_identity(&mut sql, query);
-            sql.push(" ORDER BY key, revision DESC) AS state");
+            sql.push(" ORDER BY window_to, key, revision DESC) AS state");
         }
     }
     sql.push(WITH_PROVENANCE).push(" WHERE true");
@@ -314,8 +318,8 @@ pub(super) async fn corrections(
     let mut sql = QueryBuilder::new(SELECT);
     sql.push(ALL_REVISIONS).push(" AS state").push(WITH_PROVENANCE).push(" WHERE revision > 1");
     sql.push(
-        " AND EXISTS (SELECT 1 FROM probity.state_revision AS earlier WHERE earlier.key = state.key \
-         AND earlier.revision = state.revision - 1 AND NOT earlier.provisional)",
+        " AND EXISTS (SELECT 1 FROM probity.state_revision AS earlier WHERE earlier.window_to = state.window_to \
+         AND earlier.key = state.key AND earlier.revision = state.revision - 1 AND NOT earlier.provisional)",
     );
     push_identity(&mut sql, query);
     push_content(&mut sql, query);
@@ -334,8 +338,9 @@ pub(super) async fn corrections(
         .collect::<Result<Vec<(Uuid, StoredState)>, StoreError>>()?;
     let mut sql = QueryBuilder::new(SELECT);
     sql.push("probity.state_revision AS state").push(WITH_PROVENANCE);
-    sql.push(" WHERE (key, revision) IN (SELECT * FROM unnest(");
-    sql.push_bind(after.iter().map(|(key, _)| *key).collect::<Vec<_>>()).push("::uuid[], ");
+    sql.push(" WHERE (window_to, key, revision) IN (SELECT * FROM unnest(");
+    sql.push_bind(after.iter().map(|(_, stored)| Instant(stored.state.window.to)).collect::<Vec<_>>());
+    sql.push("::timestamptz[], ").push_bind(after.iter().map(|(key, _)| *key).collect::<Vec<_>>()).push("::uuid[], ");
     let earlier = |stored: &StoredState| i32::try_from(stored.revision - 1).unwrap_or(i32::MAX);
     sql.push_bind(after.iter().map(|(_, stored)| earlier(stored)).collect::<Vec<_>>()).push("::int4[]))");
     let rows = sql.build().fetch_all(pool).await.map_err(during(failed))?;
@@ -349,10 +354,13 @@ pub(super) async fn corrections(
     Ok(cursor::corrections(after, before, request))
 }
 
-pub(super) async fn revisions(pool: &PgPool, key: Uuid) -> Result<Vec<StoredState>, StoreError> {
+/// All revisions of the state with this key, whose window ends at `to`.
+pub(super) async fn revisions(pool: &PgPool, to: Timestamp, key: Uuid) -> Result<Vec<StoredState>, StoreError> {
     let mut sql = QueryBuilder::new(SELECT);
-    sql.push("(SELECT * FROM probity.state WHERE key = ").push_bind(key);
-    sql.push(" UNION ALL SELECT * FROM probity.state_revision WHERE key = ").push_bind(key);
+    sql.push("(SELECT * FROM probity.state WHERE window_to = ").push_bind(Instant(to));
+    sql.push(" AND key = ").push_bind(key);
+    sql.push(" UNION ALL SELECT * FROM probity.state_revision WHERE window_to = ").push_bind(Instant(to));
+    sql.push(" AND key = ").push_bind(key);
     sql.push(") AS state").push(WITH_PROVENANCE).push(" ORDER BY revision");
     let rows = sql.build().fetch_all(pool).await.map_err(during("read the revisions of a state"))?;
     rows.iter().map(read).collect()

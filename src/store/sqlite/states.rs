@@ -38,14 +38,14 @@ pub(super) async fn known(tx: &mut SqliteConnection, rows: &[Row<'_>]) -> Result
     Ok(known)
 }
 
-pub(super) async fn move_to_history(tx: &mut SqliteConnection, keys: &[Uuid]) -> Result<(), sqlx::Error> {
-    for chunk in keys.chunks(CHUNK_KEYS) {
+pub(super) async fn move_to_history(tx: &mut SqliteConnection, replaced: &[Row<'_>]) -> Result<(), sqlx::Error> {
+    for chunk in replaced.chunks(CHUNK_KEYS) {
         let mut copy = QueryBuilder::new("INSERT INTO probity_state_revision (");
         copy.push(COLUMNS).push(") SELECT ").push(COLUMNS).push(" FROM probity_state WHERE key IN ");
-        push_keys(&mut copy, chunk.iter().copied());
+        push_keys(&mut copy, chunk.iter().map(|row| row.key));
         copy.build().execute(&mut *tx).await?;
         let mut delete = QueryBuilder::new("DELETE FROM probity_state WHERE key IN ");
-        push_keys(&mut delete, chunk.iter().copied());
+        push_keys(&mut delete, chunk.iter().map(|row| row.key));
         delete.build().execute(&mut *tx).await?;
     }
     Ok(())
