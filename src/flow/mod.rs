@@ -10,6 +10,7 @@
 //! `<instance>:status`: what reaches it sets the status of its [`crate::model::flow::PlanNode::instance`].
 
 mod check;
+mod difference;
 mod env;
 mod expand;
 mod handlers;
@@ -22,6 +23,7 @@ mod stops;
 mod suggest;
 
 pub use check::{NodeCheck, check, problems};
+pub use difference::{Deployment, Difference, Restarts, difference};
 pub use load::{load, load_value};
 pub use plan::plan;
 pub use save::save;

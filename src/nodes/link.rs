@@ -137,8 +137,8 @@ fn pop_source(msg: &mut Msg) -> Option<Arc<Pending>> {
 }
 
 struct LinkCall {
-    /// `None`: by `msg.target`.
-    target: Option<Result<NodeIndex, String>>,
+    /// The id of the one target; `None`: by `msg.target`.
+    target: Option<ArcStr>,
     timeout: Duration,
 }
 
@@ -151,15 +151,9 @@ fn build_call(config: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>>
     };
     // Node-RED takes what is no number for the default.
     let timeout = Duration::try_from_secs_f64(if seconds.is_nan() { 30.0 } else { seconds.max(0.0) });
-    let target = (config.text("linkType") != "dynamic").then(|| match config.node.links.first() {
-        Some(link) => Ok(link.node),
-        None => {
-            let id = match config.get("links") {
-                Value::Array(ids) => ids.first().map(Value::to_js_string).unwrap_or_default(),
-                other => other.as_str().map(ArcStr::from).unwrap_or_default(),
-            };
-            Err(format!("Error: target link-in node '{id}' not found"))
-        }
+    let target = (config.text("linkType") != "dynamic").then(|| match config.get("links") {
+        Value::Array(ids) => ids.first().map(Value::to_js_string).unwrap_or_default(),
+        other => other.as_str().map(ArcStr::from).unwrap_or_default(),
     });
     Ok(Arc::new(LinkCall { target, timeout: timeout.unwrap_or(Duration::MAX) }))
 }
@@ -183,7 +177,11 @@ fn find(links: &[LinkTarget], target: &str) -> Result<NodeIndex, String> {
 impl Node for LinkCall {
     fn on_msg(&self, mut msg: Msg, cx: &mut Cx<'_>) -> Step {
         let target = match &self.target {
-            Some(target) => target.clone(),
+            // Looked up each time: a deploy may leave this node as it is and move its target.
+            Some(id) => match cx.node().links.first() {
+                Some(link) => Ok(link.node),
+                None => Err(format!("Error: target link-in node '{id}' not found")),
+            },
             None => {
                 let name = msg.get("target").filter(|t| t.is_truthy()).map(Value::to_js_string).unwrap_or_default();
                 find(&cx.node().links, &name)

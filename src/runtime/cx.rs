@@ -121,8 +121,10 @@ impl Cx<'_> {
     pub fn deliver_later(&mut self, after: Duration, msg: Msg) {
         let deployed = self.deployed.clone();
         let (node, run, caller) = (self.node, self.core.id, self.has_caller());
-        self.deployed.keep_task(async move {
+        self.deployed.keep_task(node, async move {
             deployed.services.clock.sleep(after).await;
+            // A deploy may have made the node part of another plan meanwhile.
+            let (deployed, node) = deployed.now_of(node);
             let opening =
                 Opening { node, start: Start::Deliver, msg, trigger: Trigger::Linked { run, caller }, reply: None };
             if deployed.spawn(opening).is_err() {
@@ -181,7 +183,8 @@ impl Cx<'_> {
                 self.push(target, msg.clone());
             }
         }
-        self.event(Event::Status { node: shown_id, status });
+        let at = self.node().instance.filter(|_| self.node().node_type == crate::flow::SUBFLOW_STATUS);
+        self.tell(at.unwrap_or(self.node), Event::Status { node: shown_id, status });
     }
 
     /// Logs in the node's name.
@@ -236,8 +239,15 @@ impl Cx<'_> {
         }
     }
 
-    /// Tells whoever listens (`probity run`, tests).
+    /// Tells whoever listens (the editor, `probity run`, tests).
     pub fn event(&mut self, event: Event) {
+        self.tell(self.node, event);
+    }
+
+    fn tell(&self, node: NodeIndex, event: Event) {
+        if let Some(feed) = self.deployed.services.feed.get() {
+            feed.told(self.deployed.place(node), &event);
+        }
         if let Some(observer) = &self.deployed.services.observer {
             observer(self.core.id, event);
         }
@@ -397,10 +407,16 @@ impl RunCore {
     pub(super) fn fail(&mut self, deployed: &Arc<Deployed>, node: NodeIndex, message: String) {
         let failed = &deployed.plan.nodes[node as usize];
         tracing::warn!(run = %self.id, node = %failed.id, node_type = %failed.node_type, "{message}");
-        if let Some(observer) = &deployed.services.observer {
+        let services = &deployed.services;
+        if services.observer.is_some() || services.feed.get().is_some() {
             let event =
                 Event::Error { node: failed.id.clone(), node_type: failed.node_type.clone(), message: message.clone() };
-            observer(self.id, event);
+            if let Some(feed) = services.feed.get() {
+                feed.told(deployed.place(node), &event);
+            }
+            if let Some(observer) = &services.observer {
+                observer(self.id, event);
+            }
         }
         if self.error.is_none() {
             self.error =

@@ -4,8 +4,8 @@ use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -16,12 +16,13 @@ use tokio::task::JoinHandle;
 
 use super::catalogue::Configs;
 use super::exchange::{Reply, ReplyHandle, ReplyTo};
+use super::instance::{self, Instance};
 use super::routes::{Route, Routes};
 use super::run::{EndedRun, RunCore, drive};
 use super::sockets::Doors;
 use super::{Catalogue, Cx, Entry, Node, NodeConfig, Place, Services, Step};
 use crate::clock::Clock;
-use crate::model::flow::{NodeIndex, Plan, Stopped};
+use crate::model::flow::{NodeIndex, Plan, PlanNode, Stopped};
 use crate::model::run::{RunRecord, RunState, Trigger};
 use crate::model::{Diagnostic, Msg, RunId, Value};
 
@@ -37,8 +38,11 @@ pub struct Engine {
 pub struct Deployed {
     pub plan: Plan,
     pub(super) nodes: Vec<Arc<dyn Node>>,
-    /// Config nodes, each after those it names.
-    configs: Vec<Arc<dyn Node>>,
+    /// The same nodes as they live on over deploys.
+    instances: Vec<Arc<Instance>>,
+    /// Config nodes with their places among the plan's, each after those it names.
+    configs: Vec<(usize, Arc<Instance>)>,
+    catalogue: Arc<Catalogue>,
     pub routes: Routes,
     /// Paths of websocket listeners below `httpNodeRoot`.
     pub sockets: Doors,
@@ -52,7 +56,6 @@ pub struct Deployed {
     pub diagnostics: Vec<Diagnostic>,
     pub services: Arc<Services>,
     active: Arc<Active>,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
     stopped: AtomicBool,
 }
 
@@ -93,36 +96,48 @@ pub struct Called {
     pub reply: Option<Reply>,
 }
 
-/// Opens runs on behalf of a node that acts by itself.
+/// Opens runs on behalf of a node that acts by itself, in the plan that the node is part of by then.
 #[derive(Clone)]
 pub struct Source {
-    deployed: Arc<Deployed>,
-    node: NodeIndex,
+    instance: Arc<Instance>,
+    services: Arc<Services>,
 }
 
 impl Source {
     /// Opens a run with a message emitted on port 0.
     pub fn open(&self, msg: Msg, trigger: Trigger) -> Result<RunId, Busy> {
-        self.deployed.spawn(Opening { node: self.node, start: Start::Emit(0), msg, trigger, reply: None })
+        self.spawn(Start::Emit(0), msg, trigger)
     }
 
     /// Opens a run by handing the message to the node itself.
     pub fn deliver(&self, msg: Msg, trigger: Trigger) -> Result<RunId, Busy> {
-        self.deployed.spawn(Opening { node: self.node, start: Start::Deliver, msg, trigger, reply: None })
+        self.spawn(Start::Deliver, msg, trigger)
+    }
+
+    fn spawn(&self, start: Start, msg: Msg, trigger: Trigger) -> Result<RunId, Busy> {
+        let (deployed, node) = self.instance.place().ok_or(Busy)?;
+        deployed.spawn(Opening { node, start, msg, trigger, reply: None })
     }
 
     /// Opens a run in which the node does what `act` says: emits, shows a status, reports an error. One that leaves
     /// nothing to do is over at once and leaves no trace.
     pub fn act(&self, act: impl FnOnce(&mut Cx<'_>)) -> Result<(), Busy> {
-        self.deployed.act(self.node, act)
+        let (deployed, node) = self.instance.place().ok_or(Busy)?;
+        deployed.act(node, act)
     }
 
     pub fn clock(&self) -> Clock {
-        self.deployed.services.clock.clone()
+        self.services.clock.clone()
     }
 
-    pub fn place(&self) -> Place<'_> {
-        self.deployed.place(self.node)
+    pub fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+
+    /// Reads where the node stands now; `None` when its plan is gone.
+    pub fn at_place<T>(&self, read: impl FnOnce(Place<'_>) -> T) -> Option<T> {
+        let (deployed, node) = self.instance.place()?;
+        Some(read(deployed.place(node)))
     }
 }
 
@@ -130,30 +145,52 @@ impl Engine {
     pub fn new(services: Arc<Services>, catalogue: Catalogue) -> Arc<Engine> {
         let active =
             Arc::new(Active { count: AtomicUsize::new(0), idle: Notify::new(), cut_off: watch::channel(false).0 });
-        let empty = build(Plan::default(), &catalogue, &services, &active);
-        let catalogue = ArcSwap::from_pointee(catalogue);
+        let catalogue = Arc::new(catalogue);
+        let empty = build(Plan::default(), &catalogue, &services, &active, &Kept::default());
+        let catalogue = ArcSwap::new(catalogue);
         Arc::new(Engine { services, catalogue, current: ArcSwap::from_pointee(empty), active })
     }
 
     /// Builds the plan's nodes and swaps it in; new runs start on it, open ones end on the old one. Nodes with
     /// problems fail the messages they get; their problems are in [`Deployed::diagnostics`].
     pub fn deploy(&self, plan: Plan) -> Arc<Deployed> {
-        let deployed = Arc::new(build(plan, &self.catalogue.load(), &self.services, &self.active));
-        let old = self.current.swap(deployed.clone());
-        deployed.start_after(old.stop());
+        let deployed = self.prepare(plan);
+        self.swap(deployed.clone(), &|_| {});
         deployed
     }
 
     /// Swaps a plan in as [`Engine::deploy`] does, but starts none of its sources: for commands that only ask flows.
     pub fn deploy_idle(&self, plan: Plan) -> Arc<Deployed> {
         let deployed = self.prepare(plan);
-        self.current.swap(deployed.clone()).stop().detach();
+        self.current.swap(deployed.clone()).stop_but(&HashSet::new()).1.detach();
         deployed
     }
 
     /// Builds a plan without swapping it in or starting its sources: for one run, or to see what is wrong with it.
     pub fn prepare(&self, plan: Plan) -> Arc<Deployed> {
-        Arc::new(build(plan, &self.catalogue.load(), &self.services, &self.active))
+        self.prepare_keeping(plan, &|_| false)
+    }
+
+    /// As [`Engine::prepare`], but nodes of the current plan that `keeps` asks for and that would be built from the very
+    /// same are taken over as they are, with their state, timers and connections. They become part of the new plan with
+    /// [`Engine::swap`].
+    pub fn prepare_keeping(&self, plan: Plan, keeps: &dyn Fn(&PlanNode) -> bool) -> Arc<Deployed> {
+        let (catalogue, old) = (self.catalogue.load_full(), self.current());
+        let kept = Kept::of(&old, &plan, &catalogue, keeps);
+        let deployed = Arc::new(build(plan, &catalogue, &self.services, &self.active, &kept));
+        for (index, instance) in deployed.instances.iter().enumerate().filter(|(_, i)| i.place().is_none()) {
+            instance.take_place(&deployed, index as NodeIndex);
+        }
+        deployed
+    }
+
+    /// Swaps in what was prepared: the nodes it did not take over are stopped, `between` is told their ids, and its new
+    /// ones are started. New runs start on it, open ones end on the old one.
+    pub fn swap(&self, deployed: Arc<Deployed>, between: &dyn Fn(&[ArcStr])) {
+        let old = self.current.swap(deployed.clone());
+        let (stopped, goodbye) = old.stop_but(&deployed.lives());
+        between(&stopped);
+        deployed.start_after(goodbye, old.lives());
     }
 
     /// The node types known now.
@@ -177,7 +214,7 @@ impl Engine {
 
     /// Stops the sources, waits for open runs, and after `grace` ends those left. Gives how many it had to end.
     pub async fn drain(&self, grace: Duration) -> usize {
-        let goodbye = self.current.load().stop();
+        let goodbye = self.current.load().stop_but(&HashSet::new()).1;
         let left = self.end_runs(grace).await;
         goodbye.wait().await;
         left
@@ -377,20 +414,34 @@ impl Deployed {
         self.plan.flows.get(self.plan.nodes[node as usize].flow as usize)?.stopped.as_ref()
     }
 
-    /// Keeps a task for as long as this plan is the current one.
-    pub(super) fn keep_task(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut tasks = self.tasks.lock().unwrap_or_else(|p| p.into_inner());
-        // Looked through only when it would have to grow: many delayed messages cost no more than their number.
-        if tasks.len() == tasks.capacity() {
-            tasks.retain(|t| !t.is_finished());
-        }
-        tasks.push(tokio::spawn(task));
+    /// Keeps a task of a node until the node is stopped.
+    pub(super) fn keep_task(&self, node: NodeIndex, task: impl Future<Output = ()> + Send + 'static) {
+        self.instances[node as usize].keep_task(task);
     }
 
-    /// Starts what acts by itself once the flows before have said goodbye; at once when they have nothing to say.
-    fn start_after(self: &Arc<Self>, goodbye: Goodbye) {
+    /// Where a node of this plan lives now: another plan, when that took the node over.
+    pub(super) fn now_of(self: &Arc<Self>, node: NodeIndex) -> (Arc<Deployed>, NodeIndex) {
+        self.instances[node as usize].place().unwrap_or_else(|| (self.clone(), node))
+    }
+
+    /// Turns what a node shows on or off ([`Node::show`]).
+    pub fn show(&self, node: NodeIndex, on: bool) {
+        self.nodes[node as usize].show(on);
+    }
+
+    /// Every node that lives in this plan.
+    fn lives(&self) -> HashSet<usize> {
+        self.instances.iter().chain(self.configs.iter().map(|(_, config)| config)).map(Instance::address).collect()
+    }
+
+    /// Starts what acts by itself and is not `running` already, once the nodes before have said goodbye; at once when
+    /// they have nothing to say.
+    fn start_after(self: &Arc<Self>, goodbye: Goodbye, running: HashSet<usize>) {
+        for (index, instance) in self.instances.iter().enumerate() {
+            instance.take_place(self, index as NodeIndex);
+        }
         if goodbye.0.is_empty() {
-            return self.start();
+            return self.start_but(&running);
         }
         let deployed = Arc::downgrade(self);
         tokio::spawn(async move {
@@ -399,37 +450,40 @@ impl Deployed {
             if let Some(deployed) = deployed.upgrade()
                 && !deployed.stopped.load(Ordering::Acquire)
             {
-                deployed.start();
+                deployed.start_but(&running);
             }
         });
     }
 
-    fn start(self: &Arc<Self>) {
-        for config in &self.configs {
-            if let Some(task) = config.keep() {
-                self.keep_task(task);
+    fn start_but(self: &Arc<Self>, running: &HashSet<usize>) {
+        for (_, config) in self.configs.iter().filter(|(_, config)| !running.contains(&config.address())) {
+            if let Some(task) = config.node.keep() {
+                config.keep_task(task);
             }
         }
-        for (index, node) in self.nodes.iter().enumerate() {
-            let index = index as NodeIndex;
-            if self.stopped(index).is_some() {
+        for (index, instance) in self.instances.iter().enumerate() {
+            if running.contains(&instance.address()) || self.stopped(index as NodeIndex).is_some() {
                 continue;
             }
-            if let Some(task) = node.start(Source { deployed: self.clone(), node: index }) {
-                self.keep_task(task);
+            let source = Source { instance: instance.clone(), services: self.services.clone() };
+            if let Some(task) = instance.node.start(source) {
+                instance.keep_task(task);
             }
         }
     }
 
-    /// Stops what acts by itself: nodes first, then config nodes, as in Node-RED.
-    fn stop(&self) -> Goodbye {
+    /// Stops what acts by itself and is not taken over: nodes first, then config nodes, as in Node-RED. Gives the ids of
+    /// the stopped nodes.
+    fn stop_but(&self, taken_over: &HashSet<usize>) -> (Vec<ArcStr>, Goodbye) {
         if self.stopped.swap(true, Ordering::AcqRel) {
-            return Goodbye(Vec::new());
+            return (Vec::new(), Goodbye(Vec::new()));
         }
-        let closing: Vec<_> = self.nodes.iter().chain(&self.configs).filter_map(|node| node.close()).collect();
-        for task in self.tasks.lock().unwrap_or_else(|p| p.into_inner()).drain(..) {
-            task.abort();
-        }
+        let goes = |instance: &&Arc<Instance>| !taken_over.contains(&instance.address());
+        let nodes = self.instances.iter().filter(goes);
+        let configs = self.configs.iter().map(|(_, config)| config).filter(goes);
+        let closing: Vec<_> = nodes.chain(configs).filter_map(|instance| instance.stop()).collect();
+        let ids = self.plan.nodes.iter().zip(&self.instances).filter(|(_, instance)| goes(instance));
+        let ids = ids.map(|(node, _)| node.id.clone()).collect();
         let limit = Duration::from_millis(CLOSE_MS_MAX);
         let spawn = |goodbye| {
             let clock = self.services.clock.clone();
@@ -440,7 +494,7 @@ impl Deployed {
                 }
             })
         };
-        Goodbye(closing.into_iter().map(spawn).collect())
+        (ids, Goodbye(closing.into_iter().map(spawn).collect()))
     }
 
     pub(super) fn is_cut_off(&self) -> bool {
@@ -498,28 +552,96 @@ fn reached(plan: &Plan) -> HashSet<NodeIndex> {
     targets.collect()
 }
 
-fn build(plan: Plan, catalogue: &Catalogue, services: &Arc<Services>, active: &Arc<Active>) -> Deployed {
-    let mut nodes: Vec<Arc<dyn Node>> = Vec::with_capacity(plan.nodes.len());
+/// What a new plan takes over from the current one, by id.
+#[derive(Default)]
+struct Kept {
+    nodes: HashMap<ArcStr, Arc<Instance>>,
+    configs: HashMap<ArcStr, Arc<Instance>>,
+}
+
+impl Kept {
+    fn of(old: &Deployed, new: &Plan, catalogue: &Arc<Catalogue>, keeps: &dyn Fn(&PlanNode) -> bool) -> Kept {
+        let mut kept = Kept::default();
+        let fits = |before: &PlanNode, now: &PlanNode, configs: &HashMap<ArcStr, Arc<Instance>>| {
+            keeps(now)
+                && runs(&old.plan, before)
+                && runs(new, now)
+                && same_type(&old.catalogue, catalogue, &now.node_type)
+                && instance::same((&old.plan, before), (new, now), &|id| configs.contains_key(id))
+        };
+        let places: HashMap<&str, usize> = by_id(&new.configs);
+        // Each after those it names: they must be kept for it to be kept.
+        for (at, config) in &old.configs {
+            let before = &old.plan.configs[*at];
+            let now = places.get(before.id.as_str()).map(|at| &new.configs[*at]);
+            if now.is_some_and(|now| fits(before, now, &kept.configs)) {
+                kept.configs.insert(before.id.clone(), config.clone());
+            }
+        }
+        let places: HashMap<&str, usize> = by_id(&new.nodes);
+        for (before, instance) in old.plan.nodes.iter().zip(&old.instances).filter(|(_, instance)| instance.works) {
+            let now = places.get(before.id.as_str()).map(|at| &new.nodes[*at]);
+            if now.is_some_and(|now| fits(before, now, &kept.configs)) {
+                kept.nodes.insert(before.id.clone(), instance.clone());
+            }
+        }
+        kept
+    }
+}
+
+fn by_id(nodes: &[PlanNode]) -> HashMap<&str, usize> {
+    nodes.iter().enumerate().map(|(at, node)| (node.id.as_str(), at)).collect()
+}
+
+/// Whether the flow of a node runs.
+fn runs(plan: &Plan, node: &PlanNode) -> bool {
+    plan.flows.get(node.flow as usize).is_none_or(|flow| flow.stopped.is_none())
+}
+
+/// Whether two catalogues make the same of a type.
+fn same_type(a: &Arc<Catalogue>, b: &Arc<Catalogue>, node_type: &str) -> bool {
+    Arc::ptr_eq(a, b)
+        || match (a.get(node_type), b.get(node_type)) {
+            (Some(a), Some(b)) => std::ptr::eq(a.spec, b.spec) && a.plugin == b.plugin,
+            _ => false,
+        }
+}
+
+fn build(
+    plan: Plan,
+    catalogue: &Arc<Catalogue>,
+    services: &Arc<Services>,
+    active: &Arc<Active>,
+    kept: &Kept,
+) -> Deployed {
+    let mut instances: Vec<Arc<Instance>> = Vec::with_capacity(plan.nodes.len());
     let mut diagnostics = Vec::new();
     let mut routes = Routes::default();
     let mut metrics = HashMap::new();
     let mut schedules = Vec::new();
     let mut entries = Vec::with_capacity(plan.nodes.len());
     let mut sockets = Doors::default();
-    let (configs, by_id) = build_configs(&plan, catalogue, services, &mut sockets, &mut diagnostics);
+    let (configs, by_id) = build_configs(&plan, catalogue, services, kept, &mut sockets, &mut diagnostics);
     let reached = reached(&plan);
     for (index, node) in plan.nodes.iter().enumerate() {
         let index = index as NodeIndex;
-        let built = match catalogue.get(&node.node_type) {
-            Some(node_type) => (node_type.build)(&NodeConfig { node, plan: &plan, services, configs: &by_id }),
-            // Its flow does not run; the plan's diagnostics say why.
-            None => Err(Vec::new()),
+        let make = || {
+            let built = match catalogue.get(&node.node_type) {
+                Some(node_type) => (node_type.build)(&NodeConfig { node, plan: &plan, services, configs: &by_id }),
+                // Its flow does not run; the plan's diagnostics say why.
+                None => Err(Vec::new()),
+            };
+            match built {
+                Ok(built) => Instance::new(built, true),
+                Err(problems) => {
+                    let text: Vec<String> = problems.iter().map(|d| d.message.clone()).collect();
+                    diagnostics.extend(problems);
+                    Instance::new(Arc::new(Broken { problem: text.join("; ") }), false)
+                }
+            }
         };
-        let built = built.unwrap_or_else(|problems| {
-            let text: Vec<String> = problems.iter().map(|d| d.message.clone()).collect();
-            diagnostics.extend(problems);
-            Arc::new(Broken { problem: text.join("; ") })
-        });
+        let instance = kept.nodes.get(&node.id).cloned().unwrap_or_else(make);
+        let built = &instance.node;
         let stopped = plan.flows.get(node.flow as usize).and_then(|f| f.stopped.as_ref());
         match built.entry() {
             _ if stopped == Some(&Stopped::Disabled) => {}
@@ -539,12 +661,14 @@ fn build(plan: Plan, catalogue: &Catalogue, services: &Arc<Services>, active: &A
         }
         let source = catalogue.get(&node.node_type).is_some_and(|t| t.spec.inputs == 0 && t.spec.outputs != Some(0));
         entries.push(built.entry().is_some() || source && !reached.contains(&index));
-        nodes.push(built);
+        instances.push(instance);
     }
     Deployed {
         plan,
-        nodes,
+        nodes: instances.iter().map(|instance| instance.node.clone()).collect(),
+        instances,
         configs,
+        catalogue: catalogue.clone(),
         routes,
         sockets,
         metrics,
@@ -553,7 +677,6 @@ fn build(plan: Plan, catalogue: &Catalogue, services: &Arc<Services>, active: &A
         diagnostics,
         services: services.clone(),
         active: active.clone(),
-        tasks: Mutex::default(),
         stopped: AtomicBool::new(false),
     }
 }
@@ -563,24 +686,31 @@ fn build_configs(
     plan: &Plan,
     catalogue: &Catalogue,
     services: &Arc<Services>,
+    kept: &Kept,
     sockets: &mut Doors,
     diagnostics: &mut Vec<Diagnostic>,
-) -> (Vec<Arc<dyn Node>>, Configs) {
+) -> (Vec<(usize, Arc<Instance>)>, Configs) {
     let mut built = Vec::new();
     let mut by_id = Configs::new();
     for at in config_order(plan) {
         let node = &plan.configs[at];
         let stopped = plan.flows.get(node.flow as usize).is_some_and(|f| f.stopped.is_some());
         let Some(known) = catalogue.get(&node.node_type).filter(|_| !stopped) else { continue };
-        match (known.build)(&NodeConfig { node, plan, services, configs: &by_id }) {
+        let config = match kept.configs.get(&node.id) {
+            Some(config) => Ok(config.clone()),
+            None => {
+                (known.build)(&NodeConfig { node, plan, services, configs: &by_id }).map(|c| Instance::new(c, true))
+            }
+        };
+        match config {
             Ok(config) => {
-                if let Some(Entry::Websocket { path, door }) = config.entry()
+                if let Some(Entry::Websocket { path, door }) = config.node.entry()
                     && let Err(problem) = sockets.add(path, door)
                 {
                     diagnostics.push(Diagnostic::error("duplicate-path", format!("$[{}].path", node.entry), problem));
                 }
-                by_id.insert(node.id.clone(), config.clone());
-                built.push(config);
+                by_id.insert(node.id.clone(), config.node.clone());
+                built.push((at, config));
             }
             Err(problems) => diagnostics.extend(problems),
         }

@@ -6,6 +6,7 @@ pub mod cx;
 pub mod engine;
 pub mod exchange;
 pub mod history;
+mod instance;
 pub mod node;
 pub mod routes;
 pub mod run;
@@ -17,7 +18,7 @@ pub use cx::{Cx, Place};
 pub use engine::{Deployed, Engine, Source};
 pub use exchange::{Reply, ReplyHandle, ReplyTo, Request};
 pub use node::{Entry, Failure, Node, NodeError, Status, Step, Then, Wait};
-pub use services::{Event, Limits, Services};
+pub use services::{Event, Feed, Limits, Services};
 
 #[cfg(test)]
 mod tests;

@@ -42,11 +42,15 @@ pub trait Node: Send + Sync {
         None
     }
 
-    /// Called when the flows stop: a node that must say goodbye (a connection, an open file) returns a future, which
-    /// is given `CLOSE_MS_MAX` and ends before the next flows start.
+    /// Called when the node is stopped: replaced or removed by a deploy, or the engine ends. One that must say goodbye (a
+    /// connection, an open file) returns a future, which is given `CLOSE_MS_MAX` and ends before the next nodes start.
+    /// Runs still under way on the old plan may call the node afterwards.
     fn close(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
         None
     }
+
+    /// Told by the editor to show what it gets in the debug view, or not to, until it is deployed anew (`debug`).
+    fn show(&self, _on: bool) {}
 
     /// How the world reaches this node, when it is an entry.
     fn entry(&self) -> Option<Entry> {

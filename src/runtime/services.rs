@@ -99,6 +99,13 @@ pub enum Event {
 /// Listens to events; called on the run's task, so it must be quick.
 pub type Observer = Arc<dyn Fn(RunId, Event) + Send + Sync>;
 
+/// Shows people what nodes say: statuses, debug output, warnings and errors, with the place they come from. Called on
+/// the run's task, so it must be quick. What only runs are about (outputs, replies) does not come here by itself: to
+/// make it costs time that a busy endpoint would feel.
+pub trait Feed: Send + Sync {
+    fn told(&self, at: super::Place<'_>, event: &Event);
+}
+
 /// Looks up an environment variable.
 pub type ReadEnv = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
@@ -138,6 +145,8 @@ pub struct Services {
     pub context: ContextStore,
     pub history: History,
     pub observer: Option<Observer>,
+    /// Set once by the application, when people look on.
+    pub feed: OnceLock<Arc<dyn Feed>>,
     /// Environment variables that flows may read.
     pub env: ReadEnv,
     /// Endpoints of flows are reached below this path, `/` by default.
@@ -156,6 +165,7 @@ impl Services {
             evaluate: OnceLock::new(),
             context: ContextStore::default(),
             observer: None,
+            feed: OnceLock::new(),
             env: Arc::new(|_| None),
             http_root: "/".into(),
         }

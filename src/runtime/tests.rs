@@ -1,5 +1,6 @@
 //! The run model, on nodes made for the purpose.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -403,4 +404,88 @@ async fn a_message_for_which_no_wait_is_free_reaches_the_catch_node_whole() {
     assert_eq!((caught.payload(), seen(&outputs)), (&Value::from("kept"), vec!["ac".to_string()]));
     clock.advance(Duration::from_secs(1));
     open.await.unwrap();
+}
+
+/// Counts what it got, since it was built; one that is kept goes on counting.
+struct Counts(AtomicUsize, Arc<AtomicUsize>);
+impl Node for Counts {
+    fn on_msg(&self, mut msg: Msg, cx: &mut Cx<'_>) -> Step {
+        let n = self.0.fetch_add(1, Ordering::SeqCst) + 1;
+        msg.set("n", n as f64);
+        let after = msg.get("after").map_or(0.0, |v| v.to_number());
+        if after > 0.0 {
+            msg.remove("after");
+            cx.deliver_later(Duration::from_secs(after as u64), msg);
+            return Step::Done;
+        }
+        cx.emit(0, msg);
+        Step::Done
+    }
+    fn start(&self, source: Source) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        let clock = source.clock();
+        Some(Box::pin(async move {
+            loop {
+                clock.sleep(Duration::from_secs(10)).await;
+                let _ = source.deliver(Msg::new(), Trigger::Inject { node: "n".into() }).is_ok();
+            }
+        }))
+    }
+    fn close(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        None
+    }
+}
+
+#[tokio::test]
+async fn a_deploy_leaves_alone_what_it_is_asked_to_keep() {
+    static SPEC: NodeSpec = spec("counts");
+    static STOPS: std::sync::LazyLock<Arc<AtomicUsize>> = std::sync::LazyLock::new(Arc::default);
+    let counts = NodeType { spec: &SPEC, build: |_| Ok(Arc::new(Counts(AtomicUsize::new(0), STOPS.clone()))) };
+    let clock = Clock::manual("2026-01-01T00:00:00Z".parse().unwrap());
+    let mut services = Services::new(clock.clone(), Limits::default(), Default::default());
+    let out: Arc<Mutex<Vec<String>>> = Arc::default();
+    let sink = out.clone();
+    services.observer = Some(Arc::new(move |_: RunId, event| {
+        if let Event::Output { node, msg, .. } = event {
+            sink.lock().unwrap().push(format!("{node}{}", msg.get("n").map(|n| n.to_js_string()).unwrap_or_default()));
+        }
+    }));
+    let engine = Engine::new(Arc::new(services), Catalogue::new(&[counts]));
+    let plan = |nodes| Plan { nodes, flows: vec![tab()], ..Plan::default() };
+    let settle = || async {
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+    };
+    engine.deploy(plan(vec![node("a", "counts", &[]), node("b", "counts", &[])]));
+    settle().await;
+    clock.advance(Duration::from_secs(10));
+    settle().await;
+    out.lock().unwrap().sort();
+    assert_eq!(std::mem::take(&mut *out.lock().unwrap()), ["a1", "b1"]);
+    let late = Opening {
+        node: 0,
+        start: Start::Deliver,
+        msg: Msg::from_object(serde_json::from_str::<Object>(r#"{"after":7}"#).unwrap()),
+        trigger: Trigger::Inject { node: "a".into() },
+        reply: None,
+    };
+    engine.current().open(late).unwrap().1.await;
+    settle().await;
+    // `b` is made anew and `a`, at another place of the plan and with other wires, goes on.
+    let next = plan(vec![node("c", "counts", &[]), node("b", "counts", &[]), node("a", "counts", &[&[0]])]);
+    let prepared = engine.prepare_keeping(next, &|node| node.id == "a");
+    assert_eq!(STOPS.load(Ordering::SeqCst), 0, "nothing happens before the swap");
+    engine.swap(prepared, &|stopped| assert_eq!(stopped, ["b"]));
+    assert_eq!(STOPS.load(Ordering::SeqCst), 1);
+    settle().await;
+    clock.advance(Duration::from_secs(7));
+    settle().await;
+    assert_eq!(std::mem::take(&mut *out.lock().unwrap()), ["c1"], "a late message goes along the new wires");
+    clock.advance(Duration::from_secs(3));
+    settle().await;
+    let mut all = std::mem::take(&mut *out.lock().unwrap());
+    all.sort();
+    // `a` keeps its beat of ten seconds and its count; `c` and `b` have been there for all ten, too.
+    assert_eq!(all, ["b1", "c2", "c3"]);
 }
