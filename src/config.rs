@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use crate::api::AuthOptions;
+use crate::api::{AuthOptions, Permissions, password};
 use crate::model::diagnostic::closest;
 
 /// The defaults, every key commented; also what `probity --help` points to.
@@ -43,9 +43,14 @@ pub struct Config {
     pub flows: String,
     pub agreements: String,
     pub database_url: String,
+    pub allow_default_passwords: bool,
     pub shutdown_ms_max: u64,
     pub http: Http,
     pub auth: Auth,
+    pub credentials: Credentials,
+    /// No key: what settings.js says about the editor, in its own names.
+    #[serde(skip)]
+    pub editor: serde_json::Map<String, serde_json::Value>,
     pub limits: Limits,
     pub net: Net,
     pub collectors: Collectors,
@@ -65,14 +70,30 @@ pub struct Http {
     pub body_ms_max: u64,
     pub connections_max: usize,
     pub hosts: Vec<String>,
+    pub cors_origins: Vec<String>,
+    pub node_cors_origins: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct Auth {
     pub users: BTreeMap<String, String>,
     pub tokens: BTreeMap<String, String>,
+    pub permissions: BTreeMap<String, String>,
+    pub default_permissions: String,
+    pub session_s_max: u32,
     pub flow_users: Vec<String>,
+    pub flow_logins: BTreeMap<String, String>,
     pub status_secret: String,
+    /// No key: the user whom USER_STATUS and PASS_STATUS name, and what stands for the password.
+    #[serde(skip)]
+    pub environment_user: Option<(String, String)>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Credentials {
+    pub secret: String,
+    pub encrypt: bool,
+    pub node_red_cipher: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -191,15 +212,25 @@ pub enum LogFormat {
     Json,
 }
 
-impl Auth {
-    /// As the API takes it.
-    pub fn options(&self, http: &Http) -> AuthOptions {
+impl Config {
+    /// Who may log in, as the API takes it.
+    pub fn auth_options(&self) -> AuthOptions {
+        let auth = &self.auth;
+        let permissions = auth.permissions.iter().map(|(name, text)| (name.clone(), Permissions::of_text(text)));
         AuthOptions {
-            users: self.users.clone(),
-            tokens: self.tokens.clone(),
-            flow_users: self.flow_users.clone(),
-            status_secret: self.status_secret.clone(),
-            hosts: http.hosts.clone(),
+            users: auth.users.clone(),
+            tokens: auth.tokens.clone(),
+            permissions: permissions.collect(),
+            default_permissions: Some(&auth.default_permissions)
+                .filter(|text| !text.is_empty())
+                .map(|text| Permissions::of_text(text)),
+            flow_users: auth.flow_users.clone(),
+            flow_logins: auth.flow_logins.clone(),
+            environment_user: auth.environment_user.clone(),
+            session_s_max: auth.session_s_max,
+            allow_default_passwords: self.allow_default_passwords,
+            status_secret: auth.status_secret.clone(),
+            hosts: self.http.hosts.clone(),
         }
     }
 }
@@ -223,6 +254,7 @@ impl Config {
             .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
             .filter(|(k, _)| k.starts_with(PREFIX))
             .collect();
+        let status = environment_user();
         let named = variables.iter().find(|(k, _)| k == "PROBITY_CONFIG").map(|(_, v)| PathBuf::from(v));
         let path = file.map(Path::to_path_buf).or(named.filter(|p| !p.as_os_str().is_empty()));
         let text = match &path {
@@ -233,7 +265,9 @@ impl Config {
             }
             None => None,
         };
-        resolve(text.as_ref().map(|(p, t)| (p.as_str(), t.as_str())), &variables, flags)
+        let (mut config, warnings) = resolve(text.as_ref().map(|(p, t)| (p.as_str(), t.as_str())), &variables, flags)?;
+        config.auth.environment_user = status;
+        Ok((config, warnings))
     }
 
     /// `sqlite:<data_dir>/probity.db` unless configured.
@@ -261,6 +295,13 @@ impl Config {
         }
         std::env::var(name).ok()
     }
+}
+
+/// The user that STATUS' backend logs in as: USER_STATUS with the password PASS_STATUS. The password itself is not kept.
+#[expect(clippy::disallowed_methods, reason = "this is the module that reads the environment")]
+fn environment_user() -> Option<(String, String)> {
+    let read = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
+    Some((read("USER_STATUS")?, password::given(&read("PASS_STATUS")?)))
 }
 
 fn resolve(
@@ -351,7 +392,7 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
             problems.push(format!("{key}: expected at least 1, found 0"));
         }
     }
-    problems.extend(config.auth.options(&config.http).problems());
+    problems.extend(config.auth_options().problems());
     problems.extend(peer_problems(config));
     if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
 }
@@ -409,8 +450,11 @@ fn merge(into: &mut Table, from: Table, origin: &str, at: &str, problems: &mut V
 }
 
 /// Tables whose keys the user makes up.
+const OPEN: &[&str] =
+    &["auth.users", "auth.tokens", "auth.permissions", "auth.flow_logins", "collectors.services"];
+
 fn is_open(path: &str) -> bool {
-    matches!(path, "auth.users" | "auth.tokens" | "collectors.services")
+    OPEN.contains(&path)
 }
 
 fn same_kind(a: &Value, b: &Value) -> bool {
@@ -446,7 +490,11 @@ fn set_from_text(table: &mut Table, path: &[String], variable: &str, text: &str,
     let value = match slot {
         Value::String(_) => Some(Value::String(text.into())),
         Value::Integer(_) => text.trim().replace('_', "").parse().ok().map(Value::Integer),
-        Value::Boolean(_) => text.trim().parse().ok().map(Value::Boolean),
+        Value::Boolean(_) => match text.trim() {
+            "true" | "1" => Some(Value::Boolean(true)),
+            "false" | "0" | "" => Some(Value::Boolean(false)),
+            _ => None,
+        },
         Value::Array(_) => Some(Value::Array(list().map(|s| Value::String(s.into())).collect())),
         Value::Table(_) => list()
             .map(|pair| pair.split_once('=').map(|(k, v)| (k.trim().to_string(), Value::String(v.trim().into()))))

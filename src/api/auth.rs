@@ -1,9 +1,9 @@
 //! Who may call: users with bcrypt hashes (Basic) and API tokens (Bearer). Hashing runs off the event loop, what was
 //! verified is remembered for a while, and guessing is slowed down.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,15 +12,30 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
+use super::password;
+use super::permissions::Permissions;
+
 /// Users and tokens.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct AuthOptions {
     /// Name → bcrypt hash (`$2a`, `$2b` or `$2y`).
     pub users: BTreeMap<String, String>,
     /// Name → SHA-256 of the token, hex.
     pub tokens: BTreeMap<String, String>,
-    /// Users who may call flow endpoints. Empty: flow endpoints need no login.
+    /// What a user may do with the Admin API and with ours; everything for who is not named.
+    pub permissions: BTreeMap<String, Permissions>,
+    /// What anybody may do who is not logged in, beside what needs no login; `None`: nothing.
+    pub default_permissions: Option<Permissions>,
+    /// Users who may call flow endpoints, `*` for all. Empty, and no `flow_logins`: flow endpoints need no login.
     pub flow_users: Vec<String>,
+    /// Those who may call flow endpoints and nothing else: name → bcrypt hash.
+    pub flow_logins: BTreeMap<String, String>,
+    /// A user of everything whose password the environment gave: name and [`password::given`].
+    pub environment_user: Option<(String, String)>,
+    /// A login to the Admin API lasts this long, seconds.
+    pub session_s_max: u32,
+    /// Whether who has a shipped password ([`password::SHIPPED`]) is let in.
+    pub allow_default_passwords: bool,
     /// Secret that STATUS signs its tokens with (its `JWT_SECRET`, HS256): who shows such a token in `x-access-token`
     /// may write on the addresses of the Registry and Director APIs. Empty: such tokens mean nothing.
     pub status_secret: String,
@@ -28,10 +43,61 @@ pub struct AuthOptions {
     pub hosts: Vec<String>,
 }
 
+impl Default for AuthOptions {
+    /// Nobody.
+    fn default() -> Self {
+        AuthOptions {
+            users: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            permissions: BTreeMap::new(),
+            default_permissions: None,
+            flow_users: Vec::new(),
+            flow_logins: BTreeMap::new(),
+            environment_user: None,
+            session_s_max: SESSION_S_MAX,
+            allow_default_passwords: false,
+            status_secret: String::new(),
+            hosts: Vec::new(),
+        }
+    }
+}
+
+/// A login lasts a week unless configured otherwise, as in Node-RED.
+const SESSION_S_MAX: u32 = 604_800;
+
 impl AuthOptions {
     /// True when nobody is configured: whoever reaches the port may do everything.
     pub fn is_open(&self) -> bool {
-        self.users.is_empty() && self.tokens.is_empty()
+        self.users.is_empty() && self.tokens.is_empty() && self.environment_user.is_none()
+    }
+
+    /// Whether a call to a flow endpoint needs a login.
+    pub fn flows_need_login(&self) -> bool {
+        !self.flow_users.is_empty() || !self.flow_logins.is_empty() || self.environment_user.is_some()
+    }
+
+    /// What a user may do.
+    pub fn permissions_of(&self, name: &str) -> Permissions {
+        self.permissions.get(name).cloned().unwrap_or_else(Permissions::all)
+    }
+
+    /// The hashes of passwords that let this user in.
+    fn hashes(&self, realm: Realm, name: &str) -> Vec<String> {
+        let may_call = |users: &[String]| users.iter().any(|user| user == name || user == "*");
+        let own = self.users.get(name).filter(|_| realm == Realm::Users || may_call(&self.flow_users));
+        let flow = self.flow_logins.get(name).filter(|_| realm == Realm::Flows);
+        let environment = self.environment_user.as_ref().filter(|(user, _)| user == name).map(|(_, hash)| hash);
+        let mut hashes: Vec<String> = [own, flow, environment].into_iter().flatten().cloned().collect();
+        hashes.dedup();
+        hashes
+    }
+
+    /// All who log in with a password: where they stand, name and hash.
+    pub fn password_users(&self) -> impl Iterator<Item = (&'static str, &String, &String)> {
+        let users = self.users.iter().map(|(name, hash)| ("auth.users", name, hash));
+        let flows = self.flow_logins.iter().map(|(name, hash)| ("auth.flow_logins", name, hash));
+        let environment = self.environment_user.iter().map(|(name, hash)| ("USER_STATUS", name, hash));
+        users.chain(flows).chain(environment)
     }
 
     /// True when whoever reaches the Registry or Director API may write there.
@@ -42,16 +108,15 @@ impl AuthOptions {
     /// Everything wrong with these options.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        for (name, hash) in &self.users {
-            let known = ["$2a$", "$2b$", "$2y$"].iter().any(|p| hash.starts_with(p));
-            if !known || hash.parse::<bcrypt::HashParts>().is_err() {
+        for (table, name, hash) in self.password_users() {
+            if !password::is_hash(hash) {
                 problems.push(format!(
-                    "auth.users.{name}: not a bcrypt hash; expected $2a$, $2b$ or $2y$ with 60 characters, \
+                    "{table}.{name}: not a bcrypt hash; expected $2a$, $2b$ or $2y$ with 60 characters, \
                      as `htpasswd -nbB {name} <password>` prints"
                 ));
             }
             if name.contains(':') {
-                problems.push(format!("auth.users.{name}: a name cannot contain ':'"));
+                problems.push(format!("{table}.{name}: a name cannot contain ':'"));
             }
         }
         for (name, hash) in &self.tokens {
@@ -63,7 +128,7 @@ impl AuthOptions {
             }
         }
         for name in &self.flow_users {
-            if !self.users.contains_key(name) {
+            if name != "*" && !self.users.contains_key(name) {
                 problems.push(format!("auth.flow_users: no user \"{name}\" in auth.users"));
             }
         }
@@ -105,6 +170,31 @@ pub struct Caller {
     pub name: String,
     /// Authenticated by a token, which no browser sends by itself.
     pub by_token: bool,
+    /// What the caller may do with the Admin API.
+    pub permissions: Permissions,
+    /// True for who did not log in.
+    pub anonymous: bool,
+}
+
+impl Caller {
+    /// Who logged in and may do everything.
+    pub(super) fn known(name: impl Into<String>, by_token: bool) -> Caller {
+        Caller { name: name.into(), by_token, permissions: Permissions::all(), anonymous: false }
+    }
+
+    /// Who did not log in.
+    pub(super) fn anonymous(permissions: Permissions) -> Caller {
+        Caller { name: "anonymous".into(), by_token: false, permissions, anonymous: true }
+    }
+}
+
+/// What a password is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Realm {
+    /// Everything of ours and the Admin API.
+    Users,
+    /// Flow endpoints.
+    Flows,
 }
 
 /// Why a call was not let in.
@@ -137,13 +227,15 @@ struct StatusClaims {
 }
 
 pub(super) struct Auth {
-    options: AuthOptions,
+    options: Arc<AuthOptions>,
     /// Keys the table of verified credentials, so that it is no table of password hashes.
     salt: [u8; 32],
     verified: Mutex<HashMap<[u8; 32], Timestamp>>,
     failures: Mutex<HashMap<IpAddr, (Timestamp, u32)>>,
     /// Hashes computed at once: bcrypt is made to be slow, and others want the cores too.
     hashing: Semaphore,
+    /// Hashes found to be of a shipped password.
+    shipped: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Auth {
@@ -151,7 +243,43 @@ impl Auth {
         let mut salt = [0; 32];
         salt[..16].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
         salt[16..].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
-        Auth { options, salt, verified: Mutex::default(), failures: Mutex::default(), hashing: Semaphore::new(2) }
+        let known = options.password_users().map(|(.., hash)| hash);
+        let shipped = known.filter(|hash| password::known_hash(hash).is_some()).cloned().collect();
+        Auth {
+            options: Arc::new(options),
+            salt,
+            verified: Mutex::default(),
+            failures: Mutex::default(),
+            hashing: Semaphore::new(2),
+            shipped: Arc::new(Mutex::new(shipped)),
+        }
+    }
+
+    /// Looks for users with shipped passwords, on a thread of its own since that takes seconds, and names them in the
+    /// log. Until it is done such a user is refused all the same, at login.
+    pub(super) fn look_for_shipped_passwords(&self) {
+        if self.options.allow_default_passwords {
+            return;
+        }
+        let (options, shipped) = (self.options.clone(), self.shipped.clone());
+        let look = move || {
+            for (table, name, hash) in options.password_users() {
+                if let Some(found) = password::shipped_behind(hash) {
+                    shipped.lock().unwrap_or_else(|p| p.into_inner()).insert(hash.clone());
+                    tracing::warn!("{}", disabled(table, name, found));
+                }
+            }
+        };
+        tokio::task::spawn_blocking(look);
+    }
+
+    /// Whether a user has no other password than shipped ones.
+    pub(super) fn is_disabled(&self, realm: Realm, name: &str) -> bool {
+        let hashes = self.options.hashes(realm, name);
+        let shipped = self.shipped.lock().unwrap_or_else(|p| p.into_inner());
+        !self.options.allow_default_passwords
+            && !hashes.is_empty()
+            && hashes.iter().all(|hash| shipped.contains(hash))
     }
 
     pub(super) fn options(&self) -> &AuthOptions {
@@ -159,14 +287,20 @@ impl Auth {
     }
 
     /// Who calls, by the `Authorization` header.
-    pub(super) async fn check(&self, headers: &HeaderMap, ip: IpAddr, now: Timestamp) -> Result<Caller, Denied> {
+    pub(super) async fn check(
+        &self,
+        headers: &HeaderMap,
+        realm: Realm,
+        ip: IpAddr,
+        now: Timestamp,
+    ) -> Result<Caller, Denied> {
         let given = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let (scheme, secret) = given.split_once(' ').unwrap_or((given, ""));
         let caller = if scheme.eq_ignore_ascii_case("basic") {
-            self.check_basic(secret.trim(), ip, now).await?
+            self.check_basic(secret.trim(), realm, ip, now).await?
         } else if scheme.eq_ignore_ascii_case("bearer") {
             self.not_too_many(ip, now)?;
-            self.token_name(secret.trim()).map(|name| Caller { name, by_token: true })
+            self.token_name(secret.trim()).map(|name| Caller::known(name, true))
         } else {
             return Err(Denied::NoCredentials);
         };
@@ -188,7 +322,7 @@ impl Auth {
         match valid {
             Some(claims) => {
                 let name = claims.username.filter(|name| !name.is_empty()).unwrap_or_else(|| "status".into());
-                Ok(Caller { name, by_token: true })
+                Ok(Caller::known(name, true))
             }
             None => {
                 self.failed(ip, now);
@@ -207,7 +341,8 @@ impl Auth {
         jsonwebtoken::decode::<StatusClaims>(token.trim(), &key, &rules).ok().map(|token| token.claims)
     }
 
-    fn token_name(&self, token: &str) -> Option<String> {
+    /// The name of one of `auth.tokens`.
+    pub(super) fn token_name(&self, token: &str) -> Option<String> {
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let equal = |hash: &String| {
             hex::decode(hash).is_ok_and(|h| {
@@ -217,37 +352,65 @@ impl Auth {
         self.options.tokens.iter().find(|(_, hash)| equal(hash)).map(|(name, _)| name.clone())
     }
 
-    async fn check_basic(&self, secret: &str, ip: IpAddr, now: Timestamp) -> Result<Option<Caller>, Denied> {
+    async fn check_basic(
+        &self,
+        secret: &str,
+        realm: Realm,
+        ip: IpAddr,
+        now: Timestamp,
+    ) -> Result<Option<Caller>, Denied> {
         let pair = STANDARD.decode(secret).ok().and_then(|b| String::from_utf8(b).ok()).unwrap_or_default();
         let Some((name, password)) = pair.split_once(':') else { return Ok(None) };
-        let caller = Caller { name: name.to_string(), by_token: false };
-        let key = self.key(name, password);
+        let fits = self.password_fits(realm, name, password, Some(ip), now).await?;
+        Ok(fits.then(|| Caller { permissions: self.options.permissions_of(name), ..Caller::known(name, false) }))
+    }
+
+    /// Whether a password lets this user in. `ip`: whose failures count, when they do.
+    pub(super) async fn password_fits(
+        &self,
+        realm: Realm,
+        name: &str,
+        password: &str,
+        ip: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<bool, Denied> {
+        let key = self.key(realm, name, password);
         if self.is_verified(&key, now) {
-            return Ok(Some(caller));
+            return Ok(true);
         }
-        self.not_too_many(ip, now)?;
-        let known = self.options.users.get(name).cloned();
-        let hash = known.clone().unwrap_or_else(|| NOBODY.to_string());
-        let password = password.to_string();
+        let not_too_many = || ip.map_or(Ok(()), |ip| self.not_too_many(ip, now));
+        not_too_many()?;
+        let hashes = self.options.hashes(realm, name);
+        let known = !hashes.is_empty();
+        let tried = if known { hashes } else { vec![NOBODY.to_string()] };
         let _turn = self.hashing.acquire().await.expect("this semaphore is never closed");
         // Once more: those who stood in line before may have failed too often by now.
-        self.not_too_many(ip, now)?;
-        let verified = tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash).unwrap_or(false)).await;
-        if known.is_none() || !verified.unwrap_or(false) {
-            return Ok(None);
+        not_too_many()?;
+        let fits = {
+            let password = password.to_string();
+            move || tried.into_iter().find(|hash| password::verify(&password, hash))
+        };
+        let hash = tokio::task::spawn_blocking(fits).await.unwrap_or_default();
+        let Some(hash) = hash.filter(|_| known) else { return Ok(false) };
+        if password::is_shipped(password) && !self.options.allow_default_passwords {
+            if self.shipped.lock().unwrap_or_else(|p| p.into_inner()).insert(hash) {
+                tracing::warn!("{}", disabled("auth.users", name, password));
+            }
+            return Ok(false);
         }
         let mut table = self.verified.lock().unwrap_or_else(|p| p.into_inner());
         if table.len() >= ENTRIES_MAX {
             table.clear();
         }
         table.insert(key, now + VERIFIED_FOR);
-        Ok(Some(caller))
+        Ok(true)
     }
 
-    fn key(&self, name: &str, password: &str) -> [u8; 32] {
+    fn key(&self, realm: Realm, name: &str, password: &str) -> [u8; 32] {
         // Both are hashed first, so that no two pairs give the same text.
         let mut hasher = Sha256::new();
         hasher.update(self.salt);
+        hasher.update([realm as u8]);
         hasher.update(Sha256::digest(name.as_bytes()));
         hasher.update(Sha256::digest(password.as_bytes()));
         hasher.finalize().into()
@@ -286,6 +449,15 @@ impl Auth {
     }
 }
 
+/// Says that a user cannot log in because the password is one that everybody knows.
+pub fn disabled(table: &str, name: &str, password: &str) -> String {
+    format!(
+        "{table}: user \"{name}\" is disabled: \"{password}\" is a password that installations come with; give the user \
+         another one (`htpasswd -nbB {name} <password>` prints its hash), or set PROBITY_ALLOW_DEFAULT_PASSWORDS=1 for a \
+         demonstration"
+    )
+}
+
 /// Whose guesses are counted together: one IPv4 address, or one IPv6 network of 64 bits, which is what one customer has.
 fn network(ip: IpAddr) -> IpAddr {
     match ip {
@@ -317,27 +489,27 @@ mod tests {
         let auth = auth();
         let (ip, now) = ("10.0.0.1".parse().unwrap(), Timestamp::UNIX_EPOCH);
         let name = |r: Result<Caller, Denied>| r.map(|c| c.name);
-        assert_eq!(name(auth.check(&basic("ana:secret"), ip, now).await), Ok("ana".into()));
-        assert_eq!(name(auth.check(&header("Bearer t0ken"), ip, now).await), Ok("ci".into()));
-        assert_eq!(name(auth.check(&basic("ana:wrong"), ip, now).await), Err(Denied::WrongCredentials));
-        assert_eq!(name(auth.check(&basic("bob:secret"), ip, now).await), Err(Denied::WrongCredentials));
-        assert_eq!(name(auth.check(&header("Bearer x"), ip, now).await), Err(Denied::WrongCredentials));
-        assert_eq!(name(auth.check(&HeaderMap::new(), ip, now).await), Err(Denied::NoCredentials));
-        assert_eq!(name(auth.check(&header("Basic !"), ip, now).await), Err(Denied::WrongCredentials));
+        assert_eq!(name(auth.check(&basic("ana:secret"), Realm::Users, ip, now).await), Ok("ana".into()));
+        assert_eq!(name(auth.check(&header("Bearer t0ken"), Realm::Users, ip, now).await), Ok("ci".into()));
+        assert_eq!(name(auth.check(&basic("ana:wrong"), Realm::Users, ip, now).await), Err(Denied::WrongCredentials));
+        assert_eq!(name(auth.check(&basic("bob:secret"), Realm::Users, ip, now).await), Err(Denied::WrongCredentials));
+        assert_eq!(name(auth.check(&header("Bearer x"), Realm::Users, ip, now).await), Err(Denied::WrongCredentials));
+        assert_eq!(name(auth.check(&HeaderMap::new(), Realm::Users, ip, now).await), Err(Denied::NoCredentials));
+        assert_eq!(name(auth.check(&header("Basic !"), Realm::Users, ip, now).await), Err(Denied::WrongCredentials));
     }
 
     #[tokio::test]
     async fn guessing_is_slowed_down_but_not_for_who_is_known() {
         let auth = auth();
         let (ip, now) = ("10.0.0.1".parse().unwrap(), Timestamp::UNIX_EPOCH);
-        auth.check(&basic("ana:secret"), ip, now).await.unwrap();
+        auth.check(&basic("ana:secret"), Realm::Users, ip, now).await.unwrap();
         for _ in 0..FAILURES_MAX {
-            assert_eq!(auth.check(&header("Bearer x"), ip, now).await, Err(Denied::WrongCredentials));
+            assert_eq!(auth.check(&header("Bearer x"), Realm::Users, ip, now).await, Err(Denied::WrongCredentials));
         }
-        assert_eq!(auth.check(&basic("ana:other"), ip, now).await, Err(Denied::TooManyFailures { retry_s: 60 }));
-        assert!(auth.check(&basic("ana:secret"), ip, now).await.is_ok());
-        assert!(auth.check(&header("Bearer t0ken"), "10.0.0.2".parse().unwrap(), now).await.is_ok());
-        assert!(auth.check(&header("Bearer t0ken"), ip, now + FAILURE_WINDOW).await.is_ok());
+        assert_eq!(auth.check(&basic("ana:other"), Realm::Users, ip, now).await, Err(Denied::TooManyFailures { retry_s: 60 }));
+        assert!(auth.check(&basic("ana:secret"), Realm::Users, ip, now).await.is_ok());
+        assert!(auth.check(&header("Bearer t0ken"), Realm::Users, "10.0.0.2".parse().unwrap(), now).await.is_ok());
+        assert!(auth.check(&header("Bearer t0ken"), Realm::Users, ip, now + FAILURE_WINDOW).await.is_ok());
     }
 
     #[tokio::test]
@@ -345,7 +517,7 @@ mod tests {
         let auth = auth();
         let (ip, now) = ("10.0.0.1".parse().unwrap(), Timestamp::UNIX_EPOCH);
         let guesses: Vec<HeaderMap> = (0..100).map(|i| basic(&format!("ana:guess{i}"))).collect();
-        let answers = futures_util::future::join_all(guesses.iter().map(|g| auth.check(g, ip, now))).await;
+        let answers = futures_util::future::join_all(guesses.iter().map(|g| auth.check(g, Realm::Users, ip, now))).await;
         let looked_at = answers.iter().filter(|a| **a == Err(Denied::WrongCredentials)).count();
         assert!((10..=12).contains(&looked_at), "{looked_at} of 100 guesses were looked at");
     }
@@ -356,9 +528,9 @@ mod tests {
         let guess = header("Bearer x");
         for host in 0..FAILURES_MAX {
             let ip = format!("2001:db8::{host:x}").parse().unwrap();
-            assert_eq!(auth.check(&guess, ip, now).await, Err(Denied::WrongCredentials));
+            assert_eq!(auth.check(&guess, Realm::Users, ip, now).await, Err(Denied::WrongCredentials));
         }
-        let another = auth.check(&guess, "2001:db8::ffff".parse().unwrap(), now).await;
+        let another = auth.check(&guess, Realm::Users, "2001:db8::ffff".parse().unwrap(), now).await;
         assert!(matches!(another, Err(Denied::TooManyFailures { .. })), "{another:?}");
         for i in 0..ENTRIES_MAX as u32 + 5 {
             auth.failed(IpAddr::from((0x0a00_0000 + i).to_be_bytes()), now);
@@ -378,7 +550,7 @@ mod tests {
         let check = |token: &str| auth.check_status_token(token.as_bytes(), ip, now);
         let lasting = serde_json::json!({ "username": "ana", "authority": "ADMIN", "exp": 1_700_000_001 });
         let good = token(Algorithm::HS256, b"s3cret", lasting.clone());
-        assert_eq!(check(&good), Ok(Caller { name: "ana".into(), by_token: true }));
+        assert_eq!(check(&good), Ok(Caller::known("ana", true)));
         let nobody = good.split('.').enumerate().map(|(i, part)| if i == 0 { "eyJhbGciOiJub25lIn0" } else { part });
         let nobody: Vec<&str> = nobody.collect();
         let unsigned = format!("{}.{}.", nobody[0], nobody[1]);

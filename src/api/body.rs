@@ -147,6 +147,12 @@ async fn discard<B: Incoming>(mut body: B, limit: usize) {
     }
 }
 
+/// As [`leave_unread`], of a whole call.
+pub(super) async fn leave_unread_of<B: Incoming>(call: http::Request<B>, api: &Api) {
+    let (head, body) = call.into_parts();
+    leave_unread(body, &head.headers, api).await;
+}
+
 /// Takes what a caller sends along with a call that is answered without its body: left unread it would break the
 /// connection under the answer.
 pub(super) async fn leave_unread<B: Incoming>(body: B, headers: &HeaderMap, api: &Api) {

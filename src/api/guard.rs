@@ -5,43 +5,136 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 
-use super::Api;
-use super::auth::{AuthOptions, Caller, Denied};
+use super::auth::{AuthOptions, Caller, Denied, Realm};
 use super::error::ApiError;
+use super::permissions::Permissions;
 use super::serve::Peer;
+use super::{Api, cors, express, people};
 use crate::director::client::CALLBACK_PATH;
 
 /// Lets a call to one of our paths in, or says why not.
 pub(super) async fn admit<B>(api: &Api, peer: &Peer, call: &Request<B>) -> Result<Caller, Response> {
-    let anonymous = Caller { name: "anonymous".into(), by_token: false };
     if matches!(call.uri().path(), "/health/live" | "/health/ready") {
-        return Ok(anonymous);
+        return Ok(Caller::anonymous(Permissions::none()));
     }
+    let options = api.auth.options();
+    let safe = is_safe(call.method());
+    let caller = if options.is_open() {
+        check_host(call.headers(), options).map_err(|e| *e)?;
+        Caller::anonymous(Permissions::all())
+    } else {
+        match bearer(call.headers()) {
+            Some(token) if looks_like_session(token) => {
+                session(api, token).await?.ok_or_else(|| refuse(Denied::WrongCredentials))?
+            }
+            _ => api.auth.check(call.headers(), Realm::Users, peer.ip, api.clock().now()).await.map_err(refuse)?,
+        }
+    };
+    if !safe && !caller.by_token {
+        check_origin(api, call.headers()).map_err(|e| *e)?;
+    }
+    let permission = if safe { "probity.read" } else { "probity.write" };
+    match caller.permissions.allow(permission) {
+        true => Ok(caller),
+        false => Err(not_permitted(permission)),
+    }
+}
+
+/// Lets a call to the Admin API in that needs a permission such as `flows.write`, or answers as Node-RED does: 401
+/// with `Unauthorized` for who is not logged in, 401 without a body for who may not.
+///
+/// The token is looked for in `Authorization: Bearer` and in the query's `access_token`. Basic authentication is not
+/// looked at: STATUS sends it along with every call.
+pub(super) async fn require<B>(
+    api: &Api,
+    peer: &Peer,
+    call: &Request<B>,
+    permission: &str,
+) -> Result<Caller, Response> {
     let options = api.auth.options();
     let caller = if options.is_open() {
         check_host(call.headers(), options).map_err(|e| *e)?;
-        anonymous
+        Caller::anonymous(Permissions::all())
     } else {
-        api.auth.check(call.headers(), peer.ip, api.clock().now()).await.map_err(refuse)?
+        let given = bearer(call.headers()).map(str::to_owned).or_else(|| query_token(call.uri().query()));
+        let known = match &given {
+            Some(token) => by_token(api, peer, token).await?,
+            None => None,
+        };
+        let anonymous = || options.default_permissions.clone().map(Caller::anonymous);
+        known.or_else(anonymous).ok_or_else(|| {
+            express::unauthorized(Some(match given {
+                Some(_) => "Bearer realm=\"Users\", error=\"invalid_token\"",
+                None => "Bearer realm=\"Users\"",
+            }))
+        })?
     };
-    let safe = matches!(*call.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if !safe && !caller.by_token {
-        check_origin(call.headers()).map_err(|e| *e)?;
+    if !is_safe(call.method()) && !caller.by_token {
+        check_origin(api, call.headers()).map_err(|e| *e)?;
+    }
+    if !caller.permissions.allow(permission) {
+        tracing::info!(user = caller.name, permission, "a user may not do this");
+        return Err(StatusCode::UNAUTHORIZED.into_response());
     }
     Ok(caller)
+}
+
+/// Who has this token: a login to the Admin API, or one of `auth.tokens`. Also for the `auth` packet of `/comms`; the
+/// error is the answer to an HTTP call when the store is away or too many tokens were wrong.
+pub(super) async fn by_token(api: &Api, peer: &Peer, token: &str) -> Result<Option<Caller>, Response> {
+    if looks_like_session(token) {
+        return session(api, token).await;
+    }
+    let headers = HeaderMap::from_iter(
+        HeaderValue::from_str(&format!("Bearer {token}")).map(|value| (header::AUTHORIZATION, value)),
+    );
+    match api.auth.check(&headers, Realm::Users, peer.ip, api.clock().now()).await {
+        Ok(caller) => Ok(Some(caller)),
+        Err(Denied::TooManyFailures { retry_s }) => Err(refuse(Denied::TooManyFailures { retry_s })),
+        Err(_) => Ok(None),
+    }
+}
+
+async fn session(api: &Api, token: &str) -> Result<Option<Caller>, Response> {
+    people::session(api, token).await.map_err(|error| ApiError::from(error).into_response())
+}
+
+/// Tokens of logins have 128 random bytes; nobody guesses them, and an editor whose login is over asks often.
+fn looks_like_session(token: &str) -> bool {
+    token.len() == people::TOKEN_CHARS
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn query_token(query: Option<&str>) -> Option<String> {
+    let mut pairs = form_urlencoded::parse(query?.as_bytes());
+    pairs.find(|(name, _)| name == "access_token").map(|(_, token)| token.into_owned())
+}
+
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+fn not_permitted(permission: &str) -> Response {
+    ApiError::new(StatusCode::FORBIDDEN, "not_permitted", format!("you lack the permission {permission}"))
+        .hint("auth.permissions in the configuration, or `permissions` in settings.js, gives it")
+        .into_response()
 }
 
 /// Lets a call to an API on an address of its own in: whoever reads, and who writes with a STATUS token in
 /// `x-access-token` or as a user. Where nobody is configured, everybody may write, and [`super::check_exposure_apart`]
 /// has kept the address to this machine.
 pub(super) async fn admit_apart<B>(api: &Api, peer: &Peer, call: &Request<B>) -> Result<Caller, Response> {
-    let anonymous = Caller { name: "anonymous".into(), by_token: false };
+    let anonymous = Caller::anonymous(Permissions::all());
     let options = api.auth.options();
-    let safe = matches!(*call.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let safe = is_safe(call.method());
     if options.writes_are_open() {
         check_host(call.headers(), options).map_err(|e| *e)?;
         if !safe {
-            check_origin(call.headers()).map_err(|e| *e)?;
+            check_origin(api, call.headers()).map_err(|e| *e)?;
         }
         return Ok(anonymous);
     }
@@ -55,24 +148,22 @@ pub(super) async fn admit_apart<B>(api: &Api, peer: &Peer, call: &Request<B>) ->
     {
         return api.auth.check_status_token(token.as_bytes(), peer.ip, now).map_err(refuse);
     }
-    let caller = api.auth.check(call.headers(), peer.ip, now).await.map_err(refuse)?;
+    let caller = api.auth.check(call.headers(), Realm::Users, peer.ip, now).await.map_err(refuse)?;
     if !caller.by_token {
-        check_origin(call.headers()).map_err(|e| *e)?;
+        check_origin(api, call.headers()).map_err(|e| *e)?;
     }
     Ok(caller)
 }
 
-/// Lets a call to a flow in: only `flow_users`, when there are any.
+/// Lets a call to a flow in: only who may call flows, when a login is needed.
 pub(super) async fn admit_to_flow(api: &Api, peer: &Peer, headers: &HeaderMap) -> Result<(), Response> {
-    let options = api.auth.options();
-    if options.flow_users.is_empty() {
+    if !api.auth.options().flows_need_login() {
         return Ok(());
     }
-    let caller = api.auth.check(headers, peer.ip, api.clock().now()).await.map_err(refuse)?;
-    if caller.by_token || options.flow_users.contains(&caller.name) {
-        Ok(())
-    } else {
-        Err(refuse(Denied::WrongCredentials))
+    match api.auth.check(headers, Realm::Flows, peer.ip, api.clock().now()).await {
+        Ok(_) => Ok(()),
+        Err(denied @ Denied::TooManyFailures { .. }) => Err(refuse(denied)),
+        Err(_) => Err(express::unauthorized(Some("Basic realm=\"Authorization Required\""))),
     }
 }
 
@@ -136,7 +227,20 @@ fn is_loopback_name(name: &str) -> bool {
 }
 
 /// A call that changes something must not come from another site's page.
-fn check_origin(headers: &HeaderMap) -> Result<(), Box<Response>> {
+fn check_origin(api: &Api, headers: &HeaderMap) -> Result<(), Box<Response>> {
+    let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+    match origin.is_some_and(|origin| cors::allows(&api.options.cors_origins, origin)) || is_same_origin(headers) {
+        true => Ok(()),
+        false => {
+            let error =
+                ApiError::new(StatusCode::FORBIDDEN, "cross_origin", "this call came from another site's page")
+                    .hint("call it from this server's own pages, with a Bearer token, or add the origin to http.cors_origins");
+            Err(Box::new(error.into_response()))
+        }
+    }
+}
+
+fn is_same_origin(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
     let same_site = text(header::HeaderName::from_static("sec-fetch-site"))
         .is_none_or(|site| matches!(site, "same-origin" | "none"));
@@ -147,12 +251,7 @@ fn check_origin(headers: &HeaderMap) -> Result<(), Box<Response>> {
             authority.is_some() && authority == text(header::HOST)
         }
     };
-    if same_site && same_origin {
-        return Ok(());
-    }
-    let error = ApiError::new(StatusCode::FORBIDDEN, "cross_origin", "this call came from another site's page")
-        .hint("call it from this server's own pages, or with a Bearer token");
-    Err(Box::new(error.into_response()))
+    same_site && same_origin
 }
 
 pub(super) async fn unknown_path(call: Request<Body>) -> ApiError {
@@ -187,15 +286,15 @@ mod tests {
     #[test]
     fn changes_come_from_our_own_pages_or_from_programs() {
         let own = [("host", "localhost:1880"), ("origin", "http://localhost:1880"), ("sec-fetch-site", "same-origin")];
-        assert!(check_origin(&headers(&own)).is_ok());
-        assert!(check_origin(&headers(&[("host", "localhost:1880")])).is_ok());
+        assert!(is_same_origin(&headers(&own)));
+        assert!(is_same_origin(&headers(&[("host", "localhost:1880")])));
         for (name, value) in [
             ("origin", "http://evil.test"),
             ("origin", "null"),
             ("sec-fetch-site", "cross-site"),
             ("origin", "http://localhost:99"),
         ] {
-            assert!(check_origin(&headers(&[("host", "localhost:1880"), (name, value)])).is_err(), "{name}: {value}");
+            assert!(!is_same_origin(&headers(&[("host", "localhost:1880"), (name, value)])), "{name}: {value}");
         }
     }
 }

@@ -6,17 +6,13 @@ use std::sync::Arc;
 use arcstr::ArcStr;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use super::body::{self, Parsed};
 use super::error::ApiError;
 use super::serve::{Incoming, Peer};
-use super::{Api, guard, pages};
+use super::{Api, express, guard, pages};
 use crate::model::flow::{NodeIndex, Stopped};
 use crate::model::run::Trigger;
 use crate::model::{Msg, Object, RunId, Value};
@@ -168,7 +164,7 @@ fn respond(reply: Reply, run: RunId, fresh: Freshness) -> Response {
     }
     if fresh.tagged && status.is_some_and(|s| s.is_success()) {
         if !headers.contains_key(header::ETAG) && !reply.body.is_empty() {
-            headers.insert(header::ETAG, etag(&reply.body));
+            headers.insert(header::ETAG, express::etag(&reply.body));
         }
         if headers.get(header::ETAG).is_some_and(|etag| fresh.matches(etag)) {
             headers.remove(header::CONTENT_TYPE);
@@ -183,12 +179,6 @@ fn respond(reply: Reply, run: RunId, fresh: Freshness) -> Response {
 /// Headers that say how bytes go over this connection: the server's business, not the flow's.
 fn is_connections_own(name: &HeaderName) -> bool {
     [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::UPGRADE].contains(name)
-}
-
-/// A weak tag of length and hash, in Express' form.
-fn etag(body: &Bytes) -> HeaderValue {
-    let hash = STANDARD_NO_PAD.encode(&Sha256::digest(body)[..20]);
-    HeaderValue::from_str(&format!("W/\"{:x}-{hash}\"", body.len())).expect("hexadecimal and base64 are header text")
 }
 
 fn past_deadline(run: RunId, deadline_ms: u128) -> Response {
@@ -228,7 +218,7 @@ fn no_route(api: &Api, deployed: &Deployed, method: &Method, path: &str) -> Resp
     {
         return response;
     }
-    cannot(method, path)
+    express::cannot(method, path)
 }
 
 /// What OPTIONS is told about a path that has routes.
@@ -242,23 +232,6 @@ fn allowed(routes: &Routes, path: &str) -> Option<Response> {
         allow.push_str(", HEAD");
     }
     Some((StatusCode::NO_CONTENT, [(header::ALLOW, allow)]).into_response())
-}
-
-/// Express' 404.
-fn cannot(method: &Method, path: &str) -> Response {
-    let page = maud::html! {
-        (maud::DOCTYPE)
-        html lang="en" {
-            head { meta charset="utf-8"; title { "Error" } }
-            body { pre { "Cannot " (method.as_str()) " " (path) } }
-        }
-    };
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
-    (StatusCode::NOT_FOUND, headers, page.into_string()).into_response()
 }
 
 #[cfg(test)]

@@ -13,7 +13,9 @@ mod audit;
 mod bill;
 mod body;
 mod corrections;
+mod cors;
 mod explain;
+mod express;
 mod flows;
 mod grants;
 mod guard;
@@ -22,6 +24,9 @@ mod hooks;
 mod metrics;
 mod nodes;
 mod pages;
+pub mod password;
+mod people;
+mod permissions;
 mod plugins;
 mod query;
 pub mod registry_v6;
@@ -43,12 +48,14 @@ pub use crate::registry::Snapshot as LoadedAgreements;
 pub use auth::{AuthOptions, check_exposure, check_exposure_apart};
 pub use error::ApiError;
 pub use metrics::Observed;
+pub use permissions::Permissions;
 pub use serve::{own_root, serve, serve_apart};
 
 use crate::clock::Clock;
 use crate::plugin::Plugins;
 use crate::plugin::desk::Desk;
 use crate::runtime::Engine;
+use crate::runtime::credential_file::CredentialFile;
 use crate::runtime::services::EvaluateAgreement;
 use crate::store::Store;
 use auth::Auth;
@@ -77,6 +84,14 @@ pub struct ApiOptions {
     pub read_ms_max: u64,
     /// When stopping, open connections get this long to end, milliseconds.
     pub drain_ms_max: u64,
+    /// Origins whose pages may call us; `*` for all.
+    pub cors_origins: Vec<String>,
+    /// Further origins whose pages may call flow endpoints.
+    pub node_cors_origins: Vec<String>,
+    /// What a settings.js says about the editor, in its own names: `editorTheme`, `diagnostics`, `runtimeState`, …
+    pub editor: serde_json::Map<String, serde_json::Value>,
+    /// What Node-RED kept for its users, by name (`_`: who did not log in); it counts until we keep something.
+    pub user_settings: serde_json::Map<String, serde_json::Value>,
     pub auth: AuthOptions,
 }
 
@@ -91,6 +106,10 @@ impl Default for ApiOptions {
             ready_ms_max: 2_000,
             read_ms_max: 1_000,
             drain_ms_max: 10_000,
+            cors_origins: vec!["http://localhost:3000".into()],
+            node_cors_origins: Vec::new(),
+            editor: serde_json::Map::new(),
+            user_settings: serde_json::Map::new(),
             auth: AuthOptions::default(),
         }
     }
@@ -124,6 +143,8 @@ pub struct Parts {
     pub plugins: Arc<Plugins>,
     /// Where grants are decided.
     pub desk: Desk,
+    /// The credentials of the flows' nodes.
+    pub credentials: Arc<CredentialFile>,
     /// Counters of the floors below, for `/metrics`.
     pub observed: Box<dyn Fn() -> Observed + Send + Sync>,
     pub options: ApiOptions,
@@ -136,6 +157,10 @@ pub struct Api {
     node_root: String,
     auth: Auth,
     metrics: Metrics,
+    /// Tries to log in to the Admin API.
+    attempts: people::Attempts,
+    /// Held while a user's settings are changed: what is merged must not be lost to another merge.
+    user_settings_turn: tokio::sync::Mutex<()>,
 }
 
 impl std::ops::Deref for Api {
@@ -152,6 +177,8 @@ impl Api {
             node_root: if root.is_empty() { String::new() } else { format!("/{root}") },
             auth: Auth::new(parts.options.auth.clone()),
             metrics: Metrics::new(&parts),
+            attempts: people::Attempts::default(),
+            user_settings_turn: tokio::sync::Mutex::default(),
             parts,
         })
     }

@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 use super::stalled::Stalled;
-use super::{Api, ApiError, guard, hooks};
+use super::{Api, ApiError, cors, guard, hooks, people};
 
 /// Who is at the other end.
 #[derive(Clone, Debug)]
@@ -44,6 +44,7 @@ impl Peer {
 /// `drain_ms_max`.
 pub async fn serve(listener: TcpListener, api: Arc<Api>, stop: impl Future<Output = ()>) {
     let served = Served::All(super::router(api.clone()));
+    api.auth.look_for_shipped_passwords();
     accept(listener, api, served, stop).await;
 }
 
@@ -136,12 +137,35 @@ fn connect(
 /// Answers one call.
 async fn answer(api: &Arc<Api>, served: Served, peer: Peer, call: Call) -> Response {
     let started = Instant::now();
+    if let Served::All(_) = served
+        && call.method() == http::Method::OPTIONS
+    {
+        return marked(api, call.headers().get(http::header::ORIGIN).cloned(), false, preflight(api, call).await);
+    }
+    let origin = call.headers().get(http::header::ORIGIN).cloned();
+    let all = matches!(served, Served::All(_));
+    let people = if all { people::route(call.method(), call.uri().path()) } else { None };
     let (own, response) = match served {
+        Served::All(_) if let Some(route) = people => (true, people::answer(api, route, &peer, call).await),
         Served::All(router) if is_own(call.uri().path()) => (true, answer_own(api, router, peer, call).await),
         Served::All(_) => (false, hooks::answer(api, &peer, call).await),
         Served::Apart(router) => (true, answer_apart(api, router, peer, call).await),
     };
     api.metrics.http(own, response.status(), started.elapsed());
+    if all { marked(api, origin, !own, response) } else { response }
+}
+
+/// OPTIONS on any path, for pages of other sites that ask before they call.
+async fn preflight(api: &Arc<Api>, call: Call) -> Response {
+    let response = cors::preflight(call.headers());
+    super::body::leave_unread_of(call, api).await;
+    response
+}
+
+/// Says which origin's pages may read an answer.
+fn marked(api: &Api, origin: Option<http::HeaderValue>, flow: bool, mut response: Response) -> Response {
+    let more: &[String] = if flow { &api.options.node_cors_origins } else { &[] };
+    cors::mark([&api.options.cors_origins, more], origin.as_ref(), &mut response);
     response
 }
 

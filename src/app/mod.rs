@@ -2,6 +2,7 @@
 
 pub mod admission;
 mod content;
+pub mod credentials;
 mod director;
 pub mod plugins;
 mod serve;

@@ -21,7 +21,7 @@ use crate::schedule::{Options, Scheduler};
 /// Serves until `stop` resolves, then drains: no new calls, open runs get `shutdown_ms_max`, results are written.
 pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()> {
     let started = Instant::now();
-    let auth = config.auth.options(&config.http);
+    let auth = config.auth_options();
     if let Err(problem) = api::check_exposure(config.listen, &auth) {
         bail!("{problem}");
     }
@@ -50,8 +50,10 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     let clock = Clock::System;
     let surroundings = Surroundings { clock: clock.clone(), net: net(&config)?, store: store.clone(), observer: None };
     let configured = content::sources(&config, &surroundings.net)?;
-    let flows = content::load_flows(&config, true)?;
+    let mut flows = content::load_flows(&config, true)?;
     report(&flows.diagnostics);
+    let credentials = super::credentials::open(&config)?;
+    super::credentials::give(&credentials, &mut flows.loaded);
     let (plugins, followed) = super::plugins::start_followed(&config, &surroundings.net, &clock, &flows.loaded).await;
     let engine = engine(&config, surroundings, &plugins);
     let agreements = Agreements::new(clock.clone(), Some(store.clone()));
@@ -90,6 +92,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
         },
         plugins: plugins.clone(),
         desk: super::admission::desk(&config),
+        credentials: credentials.clone(),
         observed: {
             let (evaluator, scheduler) = (evaluator.clone(), scheduler.clone());
             Box::new(move || {
@@ -109,6 +112,10 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
             body_ms_max: config.http.body_ms_max,
             connections_max: config.http.connections_max,
             drain_ms_max: config.shutdown_ms_max,
+            cors_origins: config.http.cors_origins.clone(),
+            node_cors_origins: config.http.node_cors_origins.clone(),
+            editor: config.editor.clone(),
+            user_settings: super::credentials::user_settings(&config),
             auth,
             ..ApiOptions::default()
         },

@@ -10,6 +10,8 @@
 //! `<instance>:status`: what reaches it sets the status of its [`crate::model::flow::PlanNode::instance`].
 
 mod check;
+pub mod cipher;
+pub mod credentials;
 mod difference;
 mod env;
 mod expand;

@@ -2,6 +2,7 @@
 
 pub mod catalogue;
 pub mod context;
+pub mod credential_file;
 pub mod cx;
 pub mod engine;
 pub mod exchange;

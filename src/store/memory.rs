@@ -13,7 +13,7 @@ use super::batch::comes_late;
 use super::cursor::{self, AuditPosition, CorrectionPosition, RunPosition, StatePosition};
 use super::{
     AuditEntry, ClaimKey, Commit, Committed, DocumentKind, Page, PageRequest, PutDocument, RunQuery, StateQuery, Store,
-    StoreError, StoredDocument, fingerprint, trigger_kind,
+    StoreError, StoredDocument, fingerprint, session::Session, trigger_kind,
 };
 use crate::model::RunId;
 use crate::model::run::RunRecord;
@@ -34,6 +34,9 @@ struct Contents {
     waivers: BTreeMap<(String, String), Waiver>,
     documents: BTreeMap<(DocumentKind, String), StoredDocument>,
     documents_revision: i64,
+    /// By the token's hash.
+    sessions: BTreeMap<String, Session>,
+    user_settings: BTreeMap<String, serde_json::Value>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -314,6 +317,30 @@ impl Store for MemoryStore {
         contents.documents_revision += 1;
         contents.audit.push(audit.clone());
         Ok(true)
+    }
+
+    async fn add_session(&self, session: &Session, now: Timestamp) -> Result<(), StoreError> {
+        let sessions = &mut self.contents().sessions;
+        sessions.retain(|_, session| session.expires_at > now);
+        sessions.insert(session.token_hash.clone(), session.clone());
+        Ok(())
+    }
+
+    async fn session(&self, token_hash: &str) -> Result<Option<Session>, StoreError> {
+        Ok(self.contents().sessions.get(token_hash).cloned())
+    }
+
+    async fn end_session(&self, token_hash: &str) -> Result<bool, StoreError> {
+        Ok(self.contents().sessions.remove(token_hash).is_some())
+    }
+
+    async fn user_settings(&self, user: &str) -> Result<Option<serde_json::Value>, StoreError> {
+        Ok(self.contents().user_settings.get(user).cloned())
+    }
+
+    async fn put_user_settings(&self, user: &str, settings: &serde_json::Value) -> Result<(), StoreError> {
+        self.contents().user_settings.insert(user.to_owned(), settings.clone());
+        Ok(())
     }
 
     async fn audit(&self, entry: &AuditEntry) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@ mod document;
 mod fingerprint;
 mod memory;
 mod postgres;
+mod session;
 mod sqlite;
 mod stored;
 
@@ -18,6 +19,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use document::{DocumentKind, PutDocument, StoredDocument};
+pub use session::Session;
 
 use crate::model::run::{RunRecord, RunState};
 use crate::model::state::{Correction, Scope, State, StateKind, StoredState, Verdict};
@@ -347,6 +349,21 @@ pub trait Store: Send + Sync {
 
     /// Removes a document, and stores the audit row of that; false, and no row, when there is none.
     async fn remove_document(&self, kind: DocumentKind, id: &str, audit: &AuditEntry) -> Result<bool, StoreError>;
+
+    /// Stores a login, and forgets those that are over by `now`.
+    async fn add_session(&self, session: &Session, now: Timestamp) -> Result<(), StoreError>;
+
+    /// The login with a token of this SHA-256 (hex), over or not.
+    async fn session(&self, token_hash: &str) -> Result<Option<Session>, StoreError>;
+
+    /// Ends a login; false when there is none.
+    async fn end_session(&self, token_hash: &str) -> Result<bool, StoreError>;
+
+    /// What the editor keeps for a user; `None` when nothing was stored.
+    async fn user_settings(&self, user: &str) -> Result<Option<serde_json::Value>, StoreError>;
+
+    /// Stores what the editor keeps for a user, in place of what there was.
+    async fn put_user_settings(&self, user: &str, settings: &serde_json::Value) -> Result<(), StoreError>;
 
     async fn audit(&self, entry: &AuditEntry) -> Result<(), StoreError>;
 

@@ -6,6 +6,7 @@ mod documents;
 mod history;
 mod instant;
 mod partitions;
+mod people;
 mod states;
 mod waivers;
 
@@ -22,7 +23,7 @@ use partitions::{Partitions, Table};
 use super::batch::{self, Row};
 use super::{
     AuditEntry, ClaimKey, Commit, Committed, DocumentKind, Page, PageRequest, PutDocument, RunQuery, StateQuery, Store,
-    StoreError, StoreOptions, StoredDocument, during, without_password,
+    StoreError, StoreOptions, StoredDocument, during, session::Session, without_password,
 };
 use crate::model::RunId;
 use crate::model::run::RunRecord;
@@ -320,6 +321,26 @@ impl Store for PostgresStore {
         let what = "remove a document";
         let remove = documents::remove(&self.pool, kind, id, audit);
         self.within(what, async { remove.await.map_err(during(what)) }).await
+    }
+
+    async fn add_session(&self, session: &Session, now: Timestamp) -> Result<(), StoreError> {
+        self.within("store a login", people::add_session(&self.pool, session, now)).await
+    }
+
+    async fn session(&self, token_hash: &str) -> Result<Option<Session>, StoreError> {
+        self.within("look up a login", people::session(&self.pool, token_hash)).await
+    }
+
+    async fn end_session(&self, token_hash: &str) -> Result<bool, StoreError> {
+        self.within("end a login", people::end_session(&self.pool, token_hash)).await
+    }
+
+    async fn user_settings(&self, user: &str) -> Result<Option<serde_json::Value>, StoreError> {
+        self.within("read a user's settings", people::user_settings(&self.pool, user)).await
+    }
+
+    async fn put_user_settings(&self, user: &str, settings: &serde_json::Value) -> Result<(), StoreError> {
+        self.within("store a user's settings", people::put_user_settings(&self.pool, user, settings)).await
     }
 
     async fn audit(&self, entry: &AuditEntry) -> Result<(), StoreError> {

@@ -3,6 +3,7 @@
 mod claims;
 mod documents;
 mod history;
+mod people;
 mod states;
 mod waivers;
 
@@ -17,7 +18,7 @@ use sqlx::{Connection, Sqlite, SqliteConnection};
 
 use super::{
     AuditEntry, ClaimKey, Commit, Committed, DocumentKind, Page, PageRequest, PutDocument, RunQuery, StateQuery, Store,
-    StoreError, StoreOptions, StoredDocument, batch, during,
+    StoreError, StoreOptions, StoredDocument, batch, during, session::Session,
 };
 use crate::model::RunId;
 use crate::model::run::RunRecord;
@@ -293,6 +294,26 @@ impl Store for SqliteStore {
             release(writer, done).await
         };
         remove.await.map_err(during("remove a document"))
+    }
+
+    async fn add_session(&self, session: &Session, now: Timestamp) -> Result<(), StoreError> {
+        people::add_session(&self.writer, session, now).await.map_err(during("store a login"))
+    }
+
+    async fn session(&self, token_hash: &str) -> Result<Option<Session>, StoreError> {
+        people::session(&self.readers, token_hash).await
+    }
+
+    async fn end_session(&self, token_hash: &str) -> Result<bool, StoreError> {
+        people::end_session(&self.writer, token_hash).await.map_err(during("end a login"))
+    }
+
+    async fn user_settings(&self, user: &str) -> Result<Option<serde_json::Value>, StoreError> {
+        people::user_settings(&self.readers, user).await
+    }
+
+    async fn put_user_settings(&self, user: &str, settings: &serde_json::Value) -> Result<(), StoreError> {
+        people::put_user_settings(&self.writer, user, settings).await.map_err(during("store a user's settings"))
     }
 
     async fn audit(&self, entry: &AuditEntry) -> Result<(), StoreError> {

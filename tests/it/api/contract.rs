@@ -10,8 +10,8 @@ use probity::model::run::RunRecord;
 use probity::model::state::{Correction, Scope, StateKind, StoredState};
 use probity::model::waiver::Waiver;
 use probity::store::{
-    AuditEntry, ClaimKey, Commit, Committed, DocumentKind, Page, PageRequest, PutDocument, RunQuery, StateQuery, Store,
-    StoreError, StoredDocument,
+    AuditEntry, ClaimKey, Commit, Committed, DocumentKind, Page, PageRequest, PutDocument, RunQuery, Session, StateQuery,
+    Store, StoreError, StoredDocument,
 };
 use serde_json::{Value, json};
 
@@ -323,6 +323,21 @@ impl Store for Broken {
         "postgres db/probity".into()
     }
     async fn migrate(&self) -> Result<(), StoreError> {
+        broken()
+    }
+    async fn add_session(&self, _: &Session, _: Timestamp) -> Result<(), StoreError> {
+        broken()
+    }
+    async fn session(&self, _: &str) -> Result<Option<Session>, StoreError> {
+        broken()
+    }
+    async fn end_session(&self, _: &str) -> Result<bool, StoreError> {
+        broken()
+    }
+    async fn user_settings(&self, _: &str) -> Result<Option<Value>, StoreError> {
+        broken()
+    }
+    async fn put_user_settings(&self, _: &str, _: &Value) -> Result<(), StoreError> {
         broken()
     }
     async fn ping(&self) -> Result<(), StoreError> {

@@ -20,8 +20,7 @@ fn users(flow_users: &[&str]) -> AuthOptions {
         users: [("ana".into(), hash("secret")), ("bot".into(), hash("beep"))].into(),
         tokens: [("ci".into(), hex::encode(Sha256::digest("t0ken")))].into(),
         flow_users: flow_users.iter().map(|u| u.to_string()).collect(),
-        status_secret: String::new(),
-        hosts: vec![],
+        ..AuthOptions::default()
     }
 }
 

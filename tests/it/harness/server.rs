@@ -13,6 +13,7 @@ use probity::model::state::State;
 use probity::model::{Diagnostic, Msg, Value};
 use probity::plugin::Plugins;
 use probity::plugin::desk::Desk;
+use probity::runtime::credential_file::CredentialFile;
 use probity::runtime::services::{EvaluateAgreement, EvaluateRequest};
 use probity::runtime::{Catalogue, Cx, Engine, Entry, Limits, Node, NodeConfig, NodeType, Reply, Services, Step, Then};
 use probity::store::{Store, StoreOptions};
@@ -149,6 +150,7 @@ pub struct Setup {
     /// Without any when absent.
     pub plugins: Option<Arc<Plugins>>,
     pub desk: Desk,
+    pub credentials: Arc<CredentialFile>,
     /// Where its files are, kept as long as the server.
     pub folder: Option<TempDir>,
     /// Evaluates for real, with its engine and clock, instead of giving back `found`; `flows` are not deployed then.
@@ -200,6 +202,7 @@ impl Server {
             observed: Box::new(Observed::default),
             plugins: setup.plugins.unwrap_or_else(crate::plugins::rig::none),
             desk: setup.desk,
+            credentials: setup.credentials,
             options: setup.options,
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
