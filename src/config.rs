@@ -450,8 +450,7 @@ fn merge(into: &mut Table, from: Table, origin: &str, at: &str, problems: &mut V
 }
 
 /// Tables whose keys the user makes up.
-const OPEN: &[&str] =
-    &["auth.users", "auth.tokens", "auth.permissions", "auth.flow_logins", "collectors.services"];
+const OPEN: &[&str] = &["auth.users", "auth.tokens", "auth.permissions", "auth.flow_logins", "collectors.services"];
 
 fn is_open(path: &str) -> bool {
     OPEN.contains(&path)

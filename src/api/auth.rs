@@ -277,9 +277,7 @@ impl Auth {
     pub(super) fn is_disabled(&self, realm: Realm, name: &str) -> bool {
         let hashes = self.options.hashes(realm, name);
         let shipped = self.shipped.lock().unwrap_or_else(|p| p.into_inner());
-        !self.options.allow_default_passwords
-            && !hashes.is_empty()
-            && hashes.iter().all(|hash| shipped.contains(hash))
+        !self.options.allow_default_passwords && !hashes.is_empty() && hashes.iter().all(|hash| shipped.contains(hash))
     }
 
     pub(super) fn options(&self) -> &AuthOptions {
@@ -506,7 +504,10 @@ mod tests {
         for _ in 0..FAILURES_MAX {
             assert_eq!(auth.check(&header("Bearer x"), Realm::Users, ip, now).await, Err(Denied::WrongCredentials));
         }
-        assert_eq!(auth.check(&basic("ana:other"), Realm::Users, ip, now).await, Err(Denied::TooManyFailures { retry_s: 60 }));
+        assert_eq!(
+            auth.check(&basic("ana:other"), Realm::Users, ip, now).await,
+            Err(Denied::TooManyFailures { retry_s: 60 })
+        );
         assert!(auth.check(&basic("ana:secret"), Realm::Users, ip, now).await.is_ok());
         assert!(auth.check(&header("Bearer t0ken"), Realm::Users, "10.0.0.2".parse().unwrap(), now).await.is_ok());
         assert!(auth.check(&header("Bearer t0ken"), Realm::Users, ip, now + FAILURE_WINDOW).await.is_ok());
@@ -517,7 +518,8 @@ mod tests {
         let auth = auth();
         let (ip, now) = ("10.0.0.1".parse().unwrap(), Timestamp::UNIX_EPOCH);
         let guesses: Vec<HeaderMap> = (0..100).map(|i| basic(&format!("ana:guess{i}"))).collect();
-        let answers = futures_util::future::join_all(guesses.iter().map(|g| auth.check(g, Realm::Users, ip, now))).await;
+        let answers =
+            futures_util::future::join_all(guesses.iter().map(|g| auth.check(g, Realm::Users, ip, now))).await;
         let looked_at = answers.iter().filter(|a| **a == Err(Denied::WrongCredentials)).count();
         assert!((10..=12).contains(&looked_at), "{looked_at} of 100 guesses were looked at");
     }

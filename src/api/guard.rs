@@ -232,9 +232,10 @@ fn check_origin(api: &Api, headers: &HeaderMap) -> Result<(), Box<Response>> {
     match origin.is_some_and(|origin| cors::allows(&api.options.cors_origins, origin)) || is_same_origin(headers) {
         true => Ok(()),
         false => {
-            let error =
-                ApiError::new(StatusCode::FORBIDDEN, "cross_origin", "this call came from another site's page")
-                    .hint("call it from this server's own pages, with a Bearer token, or add the origin to http.cors_origins");
+            let error = ApiError::new(StatusCode::FORBIDDEN, "cross_origin", "this call came from another site's page")
+                .hint(
+                    "call it from this server's own pages, with a Bearer token, or add the origin to http.cors_origins",
+                );
             Err(Box::new(error.into_response()))
         }
     }

@@ -31,7 +31,7 @@ pub(super) async fn answer<B: Incoming>(api: &Arc<Api>, peer: &Peer, call: Reque
     let found = below_root(&api.node_root, path).and_then(|path| find(&deployed.routes, &head.method, path));
     let Some(Match { route, params }) = found else {
         body::leave_unread(body, &head.headers, api).await;
-        return no_route(api, &deployed, &head.method, path);
+        return no_route(&head.method, path);
     };
     if let Err(refusal) = guard::admit_to_flow(api, peer, &head.headers).await {
         body::leave_unread(body, &head.headers, api).await;
@@ -209,29 +209,11 @@ fn does_not_run(deployed: &Deployed, node: NodeIndex, stopped: &Stopped) -> Resp
     (StatusCode::NOT_IMPLEMENTED, axum::Json(body)).into_response()
 }
 
-fn no_route(api: &Api, deployed: &Deployed, method: &Method, path: &str) -> Response {
+fn no_route(method: &Method, path: &str) -> Response {
     if path == "/" && matches!(*method, Method::GET | Method::HEAD) {
         return pages::front();
     }
-    if method == Method::OPTIONS
-        && let Some(response) = below_root(&api.node_root, path).and_then(|path| allowed(&deployed.routes, path))
-    {
-        return response;
-    }
     express::cannot(method, path)
-}
-
-/// What OPTIONS is told about a path that has routes.
-fn allowed(routes: &Routes, path: &str) -> Option<Response> {
-    let methods = routes.methods(path);
-    if methods.is_empty() {
-        return None;
-    }
-    let mut allow = methods.join(", ");
-    if methods.contains(&"GET") {
-        allow.push_str(", HEAD");
-    }
-    Some((StatusCode::NO_CONTENT, [(header::ALLOW, allow)]).into_response())
 }
 
 #[cfg(test)]

@@ -59,7 +59,8 @@ impl Permissions {
 /// `hasPermission` of Node-RED's `editor-api/lib/auth/permissions.js` for one word.
 fn covers(word: &str, permission: &str) -> bool {
     let ends_in = |kind: &str| {
-        permission == kind || permission.strip_suffix(kind).is_some_and(|before| before.len() > 1 && before.ends_with('.'))
+        permission == kind
+            || permission.strip_suffix(kind).is_some_and(|before| before.len() > 1 && before.ends_with('.'))
     };
     match word {
         "*" => true,

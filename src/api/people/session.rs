@@ -104,11 +104,13 @@ pub(super) async fn token(api: &Api, fields: &Map<String, Json>) -> Response {
         return express::unauthorized(None);
     };
     let problem = match text(fields, "grant_type") {
-        Some("password") => ["username", "password"].into_iter().find(|name| text(fields, name).is_none()).map(|name| {
-            (StatusCode::BAD_REQUEST, "invalid_request", format!("Missing required parameter: {name}"))
-        }),
+        Some("password") => ["username", "password"]
+            .into_iter()
+            .find(|name| text(fields, name).is_none())
+            .map(|name| (StatusCode::BAD_REQUEST, "invalid_request", format!("Missing required parameter: {name}"))),
         kind => {
-            let message = kind.map_or_else(|| "Missing grant type".into(), |kind| format!("Unsupported grant type: {kind}"));
+            let message =
+                kind.map_or_else(|| "Missing grant type".into(), |kind| format!("Unsupported grant type: {kind}"));
             Some((StatusCode::NOT_IMPLEMENTED, "unsupported_grant_type", message))
         }
     };

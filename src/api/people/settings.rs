@@ -62,7 +62,10 @@ pub(super) fn of_the_runtime(api: &Api, caller: &Caller) -> Response {
     );
     out.insert("telemetryEnabled".into(), json!(false));
     let state = switched("runtimeState", "enabled", false);
-    out.insert("runtimeState".into(), json!({ "enabled": state, "ui": state && switched("runtimeState", "ui", false) }));
+    out.insert(
+        "runtimeState".into(),
+        json!({ "enabled": state, "ui": state && switched("runtimeState", "ui", false) }),
+    );
     if let Some(defaults) = given.get("nodeDefaults").filter(|d| d.is_object()) {
         out.insert("nodeDefaults".into(), defaults.clone());
     }
@@ -91,7 +94,8 @@ fn context_stores(given: &Map<String, Json>) -> Json {
     let Some(stores) = given.get("contextStorage").and_then(Json::as_object).filter(|stores| !stores.is_empty()) else {
         return json!({ "default": "memory", "stores": ["memory"] });
     };
-    let names: Vec<&String> = stores.keys().filter(|name| *name != "default" || stores["default"].is_object()).collect();
+    let names: Vec<&String> =
+        stores.keys().filter(|name| *name != "default" || stores["default"].is_object()).collect();
     let default = match stores.get("default") {
         Some(Json::String(name)) => name.as_str(),
         Some(_) => "default",
@@ -165,7 +169,9 @@ pub(super) async fn change(api: &Api, caller: &Caller, changes: &Map<String, Jso
         keys.sort();
         let (at, actor) = (api.clock().now(), caller.name.clone());
         let subject = key(caller).to_owned();
-        api.store.audit(&AuditEntry { at, actor, action: "settings".into(), subject, detail: json!({ "keys": keys }) }).await
+        api.store
+            .audit(&AuditEntry { at, actor, action: "settings".into(), subject, detail: json!({ "keys": keys }) })
+            .await
     };
     match done.await {
         Ok(()) => (StatusCode::NO_CONTENT, Body::empty()).into_response(),
@@ -190,7 +196,11 @@ fn extend(target: &mut Map<String, Json>, source: &Map<String, Json>) {
 
 /// Keys of git hosts belong to projects, which are not here.
 pub(super) fn no_keys() -> Response {
-    express::rejected(StatusCode::BAD_REQUEST, "unexpected_error", "projects are not supported, so there are no SSH keys")
+    express::rejected(
+        StatusCode::BAD_REQUEST,
+        "unexpected_error",
+        "projects are not supported, so there are no SSH keys",
+    )
 }
 
 #[cfg(test)]
@@ -219,7 +229,8 @@ mod tests {
     fn context_stores_are_those_of_the_settings() {
         let stores = |json: Json| context_stores(json.as_object().unwrap());
         assert_eq!(stores(json!({})), json!({ "default": "memory", "stores": ["memory"] }));
-        let both = json!({ "contextStorage": { "default": { "module": "memory" }, "file": { "module": "localfilesystem" } } });
+        let both =
+            json!({ "contextStorage": { "default": { "module": "memory" }, "file": { "module": "localfilesystem" } } });
         assert_eq!(stores(both), json!({ "default": "default", "stores": ["default", "file"] }));
         let named = json!({ "contextStorage": { "default": "file", "file": { "module": "localfilesystem" } } });
         assert_eq!(stores(named), json!({ "default": "file", "stores": ["file"] }));

@@ -10,8 +10,8 @@ use probity::model::run::RunRecord;
 use probity::model::state::{Correction, Scope, StateKind, StoredState};
 use probity::model::waiver::Waiver;
 use probity::store::{
-    AuditEntry, ClaimKey, Commit, Committed, DocumentKind, Page, PageRequest, PutDocument, RunQuery, Session, StateQuery,
-    Store, StoreError, StoredDocument,
+    AuditEntry, ClaimKey, Commit, Committed, DocumentKind, Page, PageRequest, PutDocument, RunQuery, Session,
+    StateQuery, Store, StoreError, StoredDocument,
 };
 use serde_json::{Value, json};
 

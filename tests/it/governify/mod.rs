@@ -190,7 +190,8 @@ impl Front {
             plugins,
             desk: Default::default(),
             observed: Box::new(Observed::default),
-            options: ApiOptions { auth: config.auth.options(&config.http), ..ApiOptions::default() },
+            credentials: Default::default(),
+            options: ApiOptions { auth: config.auth_options(), ..ApiOptions::default() },
         });
         let registry = RegistryV6::new(evaluator, behind.agreements.clone(), mode, config.collectors.services.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
