@@ -1,7 +1,9 @@
-//! Configuration: the compiled-in defaults, then a file, then the environment, then flags.
+//! Configuration: the compiled-in defaults, then a file, then Node-RED's settings.js, then the environment, then flags.
 //!
 //! The only module that reads the environment. Everything that is wrong is reported at once, with the key, what was
 //! expected and a suggestion for misspelt keys.
+
+pub mod settings_js;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -48,6 +50,9 @@ pub struct Config {
     pub http: Http,
     pub auth: Auth,
     pub credentials: Credentials,
+    /// No key: the settings.js that was read.
+    #[serde(skip)]
+    pub settings_js: Option<PathBuf>,
     /// No key: what settings.js says about the editor, in its own names.
     #[serde(skip)]
     pub editor: serde_json::Map<String, serde_json::Value>,
@@ -243,11 +248,11 @@ pub struct ConfigError(pub Vec<String>);
 impl Config {
     /// The defaults alone.
     pub fn defaults() -> Config {
-        resolve(None, &[], &Table::new()).expect("config.default.toml is complete and correct").0
+        resolve(None, &NO_SETTINGS, &[], &Table::new()).expect("config.default.toml is complete and correct").0
     }
 
-    /// Defaults, then `file` (or the one PROBITY_CONFIG names), then the environment, then `flags` (keys as in
-    /// the file). Gives warnings beside the configuration.
+    /// Defaults, then `file` (or the one PROBITY_CONFIG names), then the settings.js of the data folder, then the
+    /// environment, then `flags` (keys as in the file). Gives warnings beside the configuration.
     pub fn load(file: Option<&Path>, flags: &Table) -> Result<(Config, Vec<String>), ConfigError> {
         #[expect(clippy::disallowed_methods, reason = "this is the module that reads the environment")]
         let variables: Vec<(String, String)> = std::env::vars_os()
@@ -265,7 +270,8 @@ impl Config {
             }
             None => None,
         };
-        let (mut config, warnings) = resolve(text.as_ref().map(|(p, t)| (p.as_str(), t.as_str())), &variables, flags)?;
+        let (mut config, warnings) =
+            resolve(text.as_ref().map(|(p, t)| (p.as_str(), t.as_str())), &read_settings, &variables, flags)?;
         config.auth.environment_user = status;
         Ok((config, warnings))
     }
@@ -304,8 +310,36 @@ fn environment_user() -> Option<(String, String)> {
     Some((read("USER_STATUS")?, password::given(&read("PASS_STATUS")?)))
 }
 
+/// Reads the settings.js of a data folder; `None` when there is none.
+type ReadSettings<'a> = &'a dyn Fn(&Path) -> Option<Result<settings_js::Settings, String>>;
+
+/// No settings.js.
+const NO_SETTINGS: fn(&Path) -> Option<Result<settings_js::Settings, String>> = |_| None;
+
+/// The settings.js of a data folder, read with the process' environment.
+#[expect(clippy::disallowed_methods, reason = "this is the module that reads the environment")]
+pub fn read_settings(data_dir: &Path) -> Option<Result<settings_js::Settings, String>> {
+    let path = data_dir.join("settings.js");
+    let shown = path.display().to_string();
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => return Some(Err(format!("cannot read {shown}: {error}"))),
+    };
+    let env = |name: &str| std::env::var(name).ok();
+    Some(settings_js::read(&shown, &text, data_dir, &env))
+}
+
+/// Where the data folder is, as far as it is said before settings.js is read.
+fn data_dir(merged: &Table, variables: &[(String, String)], flags: &Table) -> PathBuf {
+    let variable = variables.iter().find(|(name, _)| name == "PROBITY_DATA_DIR").map(|(_, dir)| dir.as_str());
+    let key = |table: &Table| table.get("data_dir").and_then(Value::as_str).map(str::to_owned);
+    key(flags).or_else(|| variable.map(str::to_owned)).or_else(|| key(merged)).unwrap_or_default().into()
+}
+
 fn resolve(
     file: Option<(&str, &str)>,
+    read_settings: ReadSettings<'_>,
     variables: &[(String, String)],
     flags: &Table,
 ) -> Result<(Config, Vec<String>), ConfigError> {
@@ -321,6 +355,19 @@ fn resolve(
                 problems.push(format!("{path}: line {line}: not TOML: {}", e.message()));
             }
         }
+    }
+    let data_dir = data_dir(&merged, variables, flags);
+    let mut editor = serde_json::Map::new();
+    let settings = read_settings(&data_dir);
+    let found = settings.is_some();
+    match settings {
+        Some(Ok(settings)) => {
+            warnings.extend(settings.notes);
+            editor = settings.editor;
+            merge(&mut merged, settings.keys, "settings.js", "", &mut problems);
+        }
+        Some(Err(problem)) => problems.push(problem),
+        None => {}
     }
     let known = leaves(&merged);
     for (name, value) in variables {
@@ -343,9 +390,10 @@ fn resolve(
         return Err(ConfigError(problems));
     }
     // The error's full text names the key, on a line of its own.
-    let config: Config = Value::Table(merged).try_into().map_err(|e: toml::de::Error| {
+    let mut config: Config = Value::Table(merged).try_into().map_err(|e: toml::de::Error| {
         ConfigError(vec![format!("configuration: {}", e.to_string().trim().replace('\n', " "))])
     })?;
+    (config.settings_js, config.editor) = (found.then(|| data_dir.join("settings.js")), editor);
     validate(&config)?;
     Ok((config, warnings))
 }
@@ -522,7 +570,7 @@ mod tests {
         let file = Some(("f.toml", "listen = \"127.0.0.1:1\"\n[limits]\nruns_max = 5\nhops_max = 6\n"));
         let variables = env(&[("PROBITY_LIMITS_RUNS_MAX", "7"), ("PROBITY_NET_ALLOW", "a.example, b.example")]);
         let flags: Table = "listen = \"127.0.0.1:2\"".parse().unwrap();
-        let (config, warnings) = resolve(file, &variables, &flags).unwrap();
+        let (config, warnings) = resolve(file, &NO_SETTINGS, &variables, &flags).unwrap();
         assert_eq!(config.listen.port(), 2);
         assert_eq!((config.limits.runs_max, config.limits.hops_max), (7, 6));
         assert_eq!(config.net.allow, ["a.example", "b.example"]);
@@ -533,7 +581,7 @@ mod tests {
     #[test]
     fn all_problems_are_named_at_once() {
         let file = Some(("f.toml", "lisen = \"x\"\n[limits]\nruns_max = \"many\"\n"));
-        let error = resolve(file, &env(&[("PROBITY_LIMITS_HOPS_MAX", "x")]), &Table::new()).unwrap_err();
+        let error = resolve(file, &NO_SETTINGS, &env(&[("PROBITY_LIMITS_HOPS_MAX", "x")]), &Table::new()).unwrap_err();
         assert_eq!(
             error.0,
             [
@@ -546,7 +594,7 @@ mod tests {
 
     #[test]
     fn misspelt_variables_are_pointed_out() {
-        let (_, warnings) = resolve(None, &env(&[("PROBITY_LISTN", "x")]), &Table::new()).unwrap();
+        let (_, warnings) = resolve(None, &NO_SETTINGS, &env(&[("PROBITY_LISTN", "x")]), &Table::new()).unwrap();
         assert_eq!(
             warnings,
             ["environment variable PROBITY_LISTN is not a configuration key; did you mean PROBITY_LISTEN?"]
@@ -555,7 +603,8 @@ mod tests {
 
     #[test]
     fn values_of_the_right_kind_that_mean_nothing_are_named() {
-        let problem = |text: &str| resolve(Some(("f.toml", text)), &[], &Table::new()).unwrap_err().to_string();
+        let problem =
+            |text: &str| resolve(Some(("f.toml", text)), &NO_SETTINGS, &[], &Table::new()).unwrap_err().to_string();
         let listen = problem("listen = \"localhost\"");
         assert_eq!(
             listen,
@@ -569,22 +618,25 @@ mod tests {
 
     #[test]
     fn the_other_addresses_are_off_until_they_are_given() {
-        let (config, _) = resolve(None, &[], &Table::new()).unwrap();
+        let (config, _) = resolve(None, &NO_SETTINGS, &[], &Table::new()).unwrap();
         assert_eq!((config.listen_registry, config.listen_director), (None, None));
         let variables = env(&[("PROBITY_LISTEN_REGISTRY", "localhost:5400")]);
         let flags: Table = "listen_director = \"[::1]:5800\"".parse().unwrap();
-        let (config, warnings) = resolve(None, &variables, &flags).unwrap();
+        let (config, warnings) = resolve(None, &NO_SETTINGS, &variables, &flags).unwrap();
         assert_eq!(config.listen_registry.unwrap().to_string(), "127.0.0.1:5400");
         assert_eq!(config.listen_director.unwrap().port(), 5800);
         assert!(warnings.is_empty());
-        let wrong = resolve(None, &env(&[("PROBITY_LISTEN_REGISTRY", "5400")]), &Table::new()).unwrap_err();
+        let wrong =
+            resolve(None, &NO_SETTINGS, &env(&[("PROBITY_LISTEN_REGISTRY", "5400")]), &Table::new()).unwrap_err();
         assert!(wrong.to_string().starts_with("listen_registry: \"5400\" is no address"), "{wrong}");
     }
 
     #[test]
     fn problems_do_not_quote_secrets() {
         let file = Some(("f.toml", "listen = \"127.0.0.1:1\"\ndatabase_url = \"postgres://u:hunter2@h/d\n"));
-        let error = resolve(file, &env(&[("PROBITY_AUTH_TOKENS", "hunter2")]), &Table::new()).unwrap_err().to_string();
+        let error = resolve(file, &NO_SETTINGS, &env(&[("PROBITY_AUTH_TOKENS", "hunter2")]), &Table::new())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("f.toml: line 2: not TOML"), "{error}");
         assert!(error.contains("PROBITY_AUTH_TOKENS: expected name=value"), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
@@ -598,14 +650,35 @@ mod tests {
             (format!("{{ ana = \"{}\" }}", hash.replace("$10$", "$xx$")), "auth.users.ana: not a bcrypt hash"),
         ] {
             let file = format!("[auth]\nusers = {users}\n");
-            let error = resolve(Some(("f.toml", &file)), &[], &Table::new()).unwrap_err().to_string();
+            let error = resolve(Some(("f.toml", &file)), &NO_SETTINGS, &[], &Table::new()).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }
     }
 
     #[test]
+    fn settings_js_stands_between_the_file_and_the_environment() {
+        let settings = |dir: &Path| {
+            assert_eq!(dir, Path::new("/d"));
+            let text = "module.exports = { uiPort: 3, httpNodeRoot: '/api/v1', apiMaxLength: '1kb', nope: 1 }";
+            Some(settings_js::read("settings.js", text, dir, &|_| None))
+        };
+        let file = Some(("f.toml", "listen = \"127.0.0.1:1\"\ndata_dir = \"/d\"\n[http]\nnode_root = \"/x\"\n"));
+        let variables = env(&[("PROBITY_HTTP_BODY_BYTES_MAX", "7")]);
+        let (config, warnings) = resolve(file, &settings, &variables, &Table::new()).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:3");
+        assert_eq!((config.http.node_root.as_str(), config.http.body_bytes_max), ("/api/v1", 7));
+        assert_eq!(warnings, ["settings.js: line 1: nope is not known and has no effect"]);
+        assert_eq!(config.settings_js, Some("/d/settings.js".into()));
+        let flags: Table = "listen = \"127.0.0.1:9\"".parse().unwrap();
+        assert_eq!(resolve(file, &settings, &[], &flags).unwrap().0.listen.port(), 9);
+        let broken = |dir: &Path| Some(settings_js::read("settings.js", "module.exports = {", dir, &|_| None));
+        let error = resolve(file, &broken, &[], &Table::new()).unwrap_err().to_string();
+        assert!(error.starts_with("settings.js: line 1: cannot be read as settings"), "{error}");
+    }
+
+    #[test]
     fn plain_passwords_are_refused() {
         let file = Some(("f.toml", "[auth]\nusers = { ana = \"secret\" }\n"));
-        assert!(resolve(file, &[], &Table::new()).unwrap_err().to_string().contains("bcrypt"));
+        assert!(resolve(file, &NO_SETTINGS, &[], &Table::new()).unwrap_err().to_string().contains("bcrypt"));
     }
 }

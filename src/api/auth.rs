@@ -298,7 +298,10 @@ impl Auth {
             self.check_basic(secret.trim(), realm, ip, now).await?
         } else if scheme.eq_ignore_ascii_case("bearer") {
             self.not_too_many(ip, now)?;
-            self.token_name(secret.trim()).map(|name| Caller::known(name, true))
+            self.token_name(secret.trim()).map(|name| {
+                let permissions = self.options.permissions_of(&name);
+                Caller { permissions, ..Caller::known(name, true) }
+            })
         } else {
             return Err(Denied::NoCredentials);
         };

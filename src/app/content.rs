@@ -59,6 +59,11 @@ pub fn usable(flows: Content<FlowFile>) -> Result<Content<FlowFile>> {
 /// The configured flows. Without configuration `<data_dir>/flows.json`, which is made from the shipped flows when
 /// it is missing (`create`) or stood in for by them.
 pub fn load_flows(config: &Config, create: bool) -> Result<Content<FlowFile>> {
+    // A flow file that settings.js names is made by the first deploy, as in Node-RED.
+    if config.settings_js.is_some() && !config.flows.is_empty() && !Path::new(&config.flows).exists() {
+        let (loaded, diagnostics) = flow::load("[]", &config.flows);
+        return Ok(Content { loaded, diagnostics });
+    }
     if !config.flows.is_empty() {
         return read_flows(Path::new(&config.flows)).and_then(usable);
     }

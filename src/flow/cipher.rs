@@ -124,3 +124,63 @@ pub fn write(credentials: &Credentials, form: Form, key: &Key, random: [u8; 16])
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn some() -> Credentials {
+        Credentials::of_json(json!({ "n1": { "user": "bob", "password": "s3cret ü" } })).expect("an object of objects")
+    }
+
+    /// Made by Node.js' crypto as Node-RED's `encryptCredentials` does: key `sha256("test")`, AES-256-CTR.
+    const FOREIGN: &str = include_str!("../../tests/cases/credentials/flows_cred.json");
+
+    #[test]
+    fn node_reds_file_is_read() {
+        let file: Json = serde_json::from_str(FOREIGN).unwrap();
+        assert_eq!(form_of(&file), Form::Compatible);
+        assert_eq!(read(&file, Some(&Key::of_secret("test"))), Ok(some()));
+        assert_eq!(read(&file, Some(&Key::of_secret("other"))), Err(Unreadable::WrongKey));
+        assert_eq!(read(&file, None), Err(Unreadable::NoKey));
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let key = Key::of_secret("test");
+        for form in [Form::Plain, Form::Compatible, Form::Sealed] {
+            let file = write(&some(), form, &key, [7; 16]);
+            assert_eq!(form_of(&file), form);
+            assert_eq!(read(&file, Some(&key)), Ok(some()), "{form:?}");
+            assert_eq!(file.to_string().contains("s3cret"), form == Form::Plain);
+        }
+    }
+
+    #[test]
+    fn a_changed_file_is_noticed() {
+        let key = Key::of_secret("test");
+        let sealed = write(&some(), Form::Sealed, &key, [7; 16]);
+        assert_eq!(read(&sealed, Some(&Key::of_secret("other"))), Err(Unreadable::WrongKey));
+        let mut data = STANDARD.decode(sealed["data"].as_str().unwrap()).unwrap();
+        data[3] ^= 1;
+        let changed = json!({ "cipher": FORM, "nonce": sealed["nonce"], "data": STANDARD.encode(data) });
+        assert_eq!(read(&changed, Some(&key)), Err(Unreadable::WrongKey));
+    }
+
+    #[test]
+    fn strange_files_are_malformed() {
+        let key = Key::of_secret("test");
+        for file in [
+            json!([]),
+            json!({ "n": "x" }),
+            json!({ "$": "00" }),
+            json!({ "$": "zz".repeat(20) }),
+            json!({ "$": format!("{}é", "0".repeat(31)) }),
+            json!({ "cipher": FORM }),
+            json!({ "cipher": FORM, "nonce": "00", "data": "" }),
+        ] {
+            assert_eq!(read(&file, Some(&key)), Err(Unreadable::Malformed), "{file}");
+        }
+        assert_eq!(read(&json!({}), None), Ok(Credentials::default()));
+    }
+}

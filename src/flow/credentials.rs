@@ -228,3 +228,102 @@ fn merge_map(kept: &mut Entry, given: &Entry) {
         kept.insert("map".into(), Json::Object(after));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::flow::load_value;
+
+    fn kept(json: Json) -> Credentials {
+        Credentials::of_json(json).unwrap()
+    }
+
+    fn taken(kept: &Credentials, entry: Json) -> (Json, Json) {
+        let mut entries = vec![entry.as_object().unwrap().clone()];
+        let taken = kept.take_from(&mut entries);
+        (taken.credentials.to_json(), Json::Object(entries.remove(0)))
+    }
+
+    #[test]
+    fn posted_credentials_are_taken_out_and_merged() {
+        let before = kept(json!({ "n": { "user": "bob", "password": "old" }, "gone": { "x": "1" } }));
+        let entry = json!({ "id": "n", "type": "http request", "credentials": { "user": "eve", "password": "__PWRD__" }, "z": "t" });
+        let (after, left) = taken(&before, entry);
+        assert_eq!(after, json!({ "n": { "user": "eve", "password": "old" } }));
+        assert_eq!(left.to_string(), r#"{"id":"n","type":"http request","z":"t"}"#, "the order of keys stays");
+        let blank =
+            json!({ "id": "n", "type": "http request", "credentials": { "user": " ", "password": "", "other": "x" } });
+        assert_eq!(taken(&before, blank).0, json!({}));
+        let none = json!({ "id": "n", "type": "http request" });
+        assert_eq!(taken(&before, none).0, json!({ "n": { "user": "bob", "password": "old" } }));
+        let unknown = json!({ "id": "m", "type": "some-plugin", "credentials": { "token": "t", "gone": "__PWRD__" } });
+        assert_eq!(taken(&before, unknown).0, json!({ "m": { "token": "t" } }));
+        let instance = json!({ "id": "n", "type": "subflow:s", "credentials": { "password": "__PWRD__" } });
+        assert_eq!(taken(&before, instance).0, json!({ "n": { "password": "old" } }), "variables that are gone go");
+    }
+
+    #[test]
+    fn who_changed_is_known() {
+        let before = kept(json!({ "a": { "k": "1" }, "b": { "k": "1" }, "c": { "k": "1" } }));
+        let mut entries: Vec<Entry> = [
+            json!({ "id": "a", "type": "x", "credentials": { "k": "__PWRD__" } }),
+            json!({ "id": "b", "type": "x", "credentials": { "k": "2" } }),
+        ]
+        .into_iter()
+        .map(|entry| entry.as_object().unwrap().clone())
+        .collect();
+        let changed = before.take_from(&mut entries.clone()).changed;
+        assert_eq!(changed.into_iter().collect::<Vec<_>>(), ["b", "c"]);
+        let some = before.take_from_some(&mut entries);
+        assert_eq!(some.changed.into_iter().collect::<Vec<_>>(), ["b"], "of some entries, the others stay");
+        assert_eq!(some.credentials.len(), 3);
+    }
+
+    #[test]
+    fn variables_of_global_config_are_merged_by_name() {
+        let before = kept(json!({ "g": { "map": { "A": "1", "B": "2", "has_A": true } } }));
+        let entry = json!({ "id": "g", "type": "global-config", "credentials": { "map": { "A": "__PWRD__", "C": "3", "has_C": true } } });
+        let after = taken(&before, entry).0;
+        assert_eq!(after, json!({ "g": { "map": { "A": "1", "C": "3" } } }));
+        assert_eq!(
+            Json::Object(kept(after).shown("global-config", "g")),
+            json!({ "map": { "has_A": true, "has_C": true } })
+        );
+    }
+
+    #[test]
+    fn passwords_are_shown_only_as_that_they_are_there() {
+        let kept = kept(json!({ "n": { "user": "bob", "password": "p", "token": "t", "empty": "" } }));
+        let shown = |node_type: &str, id: &str| Json::Object(kept.shown(node_type, id));
+        assert_eq!(shown("http-request", "n"), json!({ "user": "bob", "has_password": true }));
+        assert_eq!(shown("tls-config", "n")["has_passphrase"], json!(false));
+        assert_eq!(
+            shown("subflow", "n"),
+            json!({ "has_user": true, "has_password": true, "has_token": true, "has_empty": false })
+        );
+        assert_eq!(shown("http-request", "zz"), json!({}));
+        assert!(!format!("{kept:?}").contains("bob"));
+    }
+
+    #[test]
+    fn nodes_and_environments_are_given_theirs_and_the_entries_are_not() {
+        let entries = json!([
+            { "id": "t", "type": "tab", "env": [{ "name": "KEY", "type": "cred" }] },
+            { "id": "n", "type": "http request", "z": "t", "x": 1, "y": 1, "wires": [] },
+            { "id": "i", "type": "subflow:s", "z": "t", "x": 1, "y": 1, "env": [{ "name": "K", "type": "cred" }], "wires": [] },
+        ]);
+        let (mut file, _) = load_value(entries.as_array().unwrap().clone(), "");
+        let given = json!({ "t": { "KEY": "tab" }, "n": { "user": "u", "password": "p" }, "i": { "K": "inner" } });
+        kept(given).attach(&mut file);
+        assert_eq!(file.flows[0].env[0].value, Value::from("tab"));
+        assert_eq!(file.nodes[0].config.get("credentials").unwrap().get("password"), Value::from("p"));
+        assert_eq!(
+            file.nodes[1].config.get("env").unwrap().to_json(),
+            r#"[{"name":"K","type":"cred","value":"inner"}]"#
+        );
+        let saved = crate::flow::save(&file);
+        assert!(!saved.contains("inner") && !saved.contains("password"), "{saved}");
+    }
+}

@@ -249,3 +249,86 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
     file.sync_all()?;
     std::fs::rename(&temporary, path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(credentials: Json) -> Vec<Map<String, Json>> {
+        let entry = json!({ "id": "n", "type": "http request", "credentials": credentials });
+        vec![entry.as_object().expect("it was written as one").clone()]
+    }
+
+    fn password(file: &CredentialFile) -> Json {
+        file.now().to_json()["n"]["password"].clone()
+    }
+
+    fn written(folder: &Path) -> Json {
+        serde_json::from_str(&std::fs::read_to_string(folder.join("flows_cred.json")).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn credentials_survive_with_a_secret_that_is_made_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dir, path) = (folder.path(), folder.path().join("flows_cred.json"));
+        let open = || CredentialFile::open(&path, dir, Secret::Generated, false).unwrap();
+        let file = open();
+        file.keep(file.take_from(&mut entries(json!({ "user": "u", "password": "p" })))).unwrap();
+        assert_eq!(cipher::form_of(&written(dir)), Form::Sealed);
+        let secret = generated(&dir.join(RUNTIME_FILE)).unwrap().unwrap();
+        assert_eq!(secret.len(), 64);
+        assert_eq!(password(&open()), json!("p"));
+        let before = written(dir);
+        let again = open();
+        again.keep(again.take_from(&mut entries(json!({ "password": "__PWRD__" })))).unwrap();
+        assert_eq!(written(dir), before, "what did not change is not written");
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o077, 0);
+    }
+
+    #[test]
+    fn node_reds_file_is_read_then_sealed_and_a_copy_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dir, path) = (folder.path(), folder.path().join("flows_cred.json"));
+        let given = || Secret::Given("test".into());
+        let compatible = CredentialFile::open(&path, dir, given(), true).unwrap();
+        compatible.keep(compatible.take_from(&mut entries(json!({ "password": "p" })))).unwrap();
+        let foreign = written(dir);
+        assert_eq!(cipher::form_of(&foreign), Form::Compatible);
+        let file = CredentialFile::open(&path, dir, given(), false).unwrap();
+        file.keep(file.take_from(&mut entries(json!({})))).unwrap();
+        assert_eq!(cipher::form_of(&written(dir)), Form::Sealed);
+        let copy = std::fs::read_to_string(dir.join("flows_cred.json.node-red")).unwrap();
+        assert_eq!(serde_json::from_str::<Json>(&copy).unwrap(), foreign);
+        assert_eq!(password(&CredentialFile::open(&path, dir, given(), false).unwrap()), json!("p"));
+    }
+
+    #[test]
+    fn a_file_of_another_secret_is_said_and_not_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dir, path) = (folder.path(), folder.path().join("flows_cred.json"));
+        let open = |secret: &str| CredentialFile::open(&path, dir, Secret::Given(secret.into()), false).unwrap();
+        let file = open("right");
+        file.keep(file.take_from(&mut entries(json!({ "password": "p" })))).unwrap();
+        let before = written(dir);
+        let other = open("wrong");
+        assert!(other.problem().unwrap().contains("the secret is not the one"), "{:?}", other.problem());
+        assert!(other.now().is_empty());
+        other.keep(other.take_from(&mut entries(json!({})))).unwrap();
+        assert_eq!(written(dir), before, "a deploy without credentials changes nothing");
+        other.keep(other.take_from(&mut entries(json!({ "password": "new" })))).unwrap();
+        assert!(other.problem().is_none());
+        assert!(dir.join("flows_cred.json.unreadable").exists());
+        assert_eq!(password(&open("wrong")), json!("new"));
+    }
+
+    #[test]
+    fn without_encryption_the_file_is_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("flows_cred.json");
+        let file = CredentialFile::open(&path, folder.path(), Secret::Off, false).unwrap();
+        file.keep(file.take_from(&mut entries(json!({ "password": "p" })))).unwrap();
+        assert_eq!(written(folder.path()), json!({ "n": { "password": "p" } }));
+        assert_eq!(file.key_kind().word(), "disabled");
+    }
+}

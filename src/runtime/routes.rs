@@ -83,11 +83,6 @@ impl Routes {
         exact.map(|(_, route)| Match { route, params: Vec::new() })
     }
 
-    /// Methods that some route answers on this path, upper-case.
-    pub fn methods(&self, path: &str) -> Vec<&'static str> {
-        ["GET", "POST", "PUT", "PATCH", "DELETE"].into_iter().filter(|m| self.find(m, path).is_some()).collect()
-    }
-
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
         self.exact.values().flatten().map(|(_, r)| r).chain(self.patterns.iter().map(|(_, _, _, r)| r))
     }
