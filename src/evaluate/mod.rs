@@ -36,7 +36,7 @@ use crate::model::RunId;
 use crate::model::agreement::Agreement;
 use crate::model::run::{RunError, RunRecord, RunState, TraceStep, Trigger};
 use crate::model::state::{Amounts, Sample, State, StateKind, Verdict, Window};
-use crate::model::waiver;
+use crate::model::waiver::{self, Waiver};
 use crate::registry::{Agreements, StateWriter};
 use crate::runtime::Engine;
 use crate::runtime::services::{EvaluateAgreement, EvaluateRequest};
@@ -140,6 +140,10 @@ pub enum EvaluateError {
     UnknownGuarantee { agreement: String, guarantee: String, hint: String },
     #[error("{0}")]
     TooManyWindows(String),
+    #[error(
+        "the verdicts of \"{0}\" were not stored: other processes changed what is stored of it each time; evaluate again"
+    )]
+    Contended(String),
     #[error("the verdicts could not be stored: {0}")]
     Store(#[from] StoreError),
 }
@@ -224,12 +228,40 @@ impl Evaluator {
         if matches!(request.windows, Windows::Exactly { .. }) {
             (plan, answers) = slices::by_period(plan, answers);
         }
-        // From here to the end of the commit nobody else judges this agreement.
-        let turn = self.turns.of(&agreement.id);
-        let ours = turn.lock().await;
+        // From here to the end of the commit nobody else in this process judges this agreement; what another process
+        // stores meanwhile is seen by the turn, and all is judged once more with it.
+        let ours = self.turns.of(&agreement.id);
+        let ours = ours.lock().await;
+        for _ in 0..waivers::TRIES_MAX {
+            let judged = self.judged(&request, &plan, &answers, (id, started_at), trace.clone()).await?;
+            let Judged { run, states, waivers, at, turn } = judged;
+            let Some(turn) = turn else {
+                return Ok((Evaluation { run, states, committed: None }, asked));
+            };
+            let Some(evaluation) = self.commit(&request, run, states, turn).await? else { continue };
+            // A waiver that began or ended meanwhile found the verdicts of before.
+            self.review_if_changed(agreement, &waivers, at).await?;
+            drop(ours);
+            return Ok((evaluation, asked));
+        }
+        Err(EvaluateError::Contended(agreement.id.clone()))
+    }
+
+    /// Judges what was collected, under the waivers there are now.
+    async fn judged(
+        &self,
+        request: &Request,
+        plan: &Plan,
+        answers: &[Result<Vec<Sample>, String>],
+        (id, started_at): (RunId, Timestamp),
+        mut trace: Trace,
+    ) -> Result<Judged, EvaluateError> {
+        let (agreement, clock) = (&request.agreement, &self.engine.services.clock);
+        // Before anything that is judged from is read.
+        let turn = if request.store { Some(self.store.turn(&agreement.id).await?) } else { None };
         let waivers = self.waivers(agreement).await?;
         // What was asked while a window was open is provisional, even if the window has closed when the answer comes.
-        let mut states = judge::judge(agreement, &plan, &answers, id, started_at);
+        let mut states = judge::judge(agreement, plan, answers, id, started_at);
         if request.store {
             states.extend(self.superseded(agreement, &states, id, started_at).await?);
         }
@@ -260,14 +292,7 @@ impl Evaluator {
             trace: trace.steps,
             trace_dropped: trace.dropped,
         };
-        if !request.store {
-            return Ok((Evaluation { run, states, committed: None }, asked));
-        }
-        let evaluation = self.commit(&request, run, states, verdicts).await?;
-        // One that began or ended meanwhile found the verdicts of before.
-        self.review_if_changed(agreement, &waivers, judged_at).await?;
-        drop(ours);
-        Ok((evaluation, asked))
+        Ok(Judged { run, states, waivers, at: judged_at, turn })
     }
 
     fn plan(&self, request: &Request) -> Result<Plan, EvaluateError> {
@@ -414,9 +439,10 @@ impl Evaluator {
         request: &Request,
         run: RunRecord,
         states: Vec<State>,
-        verdicts: usize,
-    ) -> Result<Evaluation, EvaluateError> {
+        turn: i64,
+    ) -> Result<Option<Evaluation>, EvaluateError> {
         let recorded_at = self.engine.services.clock.now();
+        let verdicts = states.iter().filter(|s| s.kind == StateKind::Guarantee).count();
         let commit = Commit {
             audit: AuditEntry {
                 at: recorded_at,
@@ -430,14 +456,15 @@ impl Evaluator {
             run,
             states,
         };
-        let committed = self.store_commit(&commit).await?;
-        Ok(Evaluation { run: commit.run, states: commit.states, committed: Some(committed) })
+        let committed = self.store_commit(&commit, turn).await?;
+        Ok(committed.map(|committed| Evaluation { run: commit.run, states: commit.states, committed: Some(committed) }))
     }
 
-    /// Stores, and counts what was stored.
-    async fn store_commit(&self, commit: &Commit) -> Result<Committed, EvaluateError> {
-        match self.store.commit(commit).await {
-            Ok(committed) => {
+    /// Stores, and counts what was stored; `None` when another process was first.
+    async fn store_commit(&self, commit: &Commit, turn: i64) -> Result<Option<Committed>, EvaluateError> {
+        match self.store.commit_at(commit, turn).await {
+            Ok(None) => Ok(None),
+            Ok(Some(committed)) => {
                 for verdict in commit.states.iter().filter_map(|s| s.verdict) {
                     self.verdicts_stored[verdict as usize].fetch_add(1, Ordering::Relaxed);
                 }
@@ -446,7 +473,7 @@ impl Evaluator {
                 {
                     writer.take(&agreement, &commit.states, commit.recorded_at);
                 }
-                Ok(committed)
+                Ok(Some(committed))
             }
             Err(error) => {
                 self.commits_failed.fetch_add(1, Ordering::Relaxed);
@@ -476,7 +503,18 @@ fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> String
     }
 }
 
+/// What an evaluation came to, and what it was judged with.
+struct Judged {
+    run: RunRecord,
+    states: Vec<State>,
+    waivers: Vec<Waiver>,
+    at: Timestamp,
+    /// The agreement's when it began; none when nothing is to be stored.
+    turn: Option<i64>,
+}
+
 /// The steps of an evaluation as they happen.
+#[derive(Clone)]
 struct Trace {
     started: Instant,
     steps: Vec<TraceStep>,

@@ -17,7 +17,10 @@ use crate::model::state::{State, StateKind, Verdict};
 use crate::model::waiver::{self, Waiver};
 use crate::store::{AuditEntry, Commit, Committed, PageRequest, StateQuery};
 
-/// Judging takes turns by agreement: what is read must be what is revised.
+/// How often verdicts are judged anew because another process stored some of the same agreement meanwhile.
+pub(super) const TRIES_MAX: usize = 50;
+
+/// Judging takes turns by agreement: what is read must be what is revised. Between processes the store's turns do it.
 #[derive(Default)]
 pub(super) struct Turns(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
 
@@ -78,6 +81,23 @@ impl Evaluator {
         trigger: Trigger,
         actor: &str,
     ) -> Result<Option<Committed>, EvaluateError> {
+        for _ in 0..TRIES_MAX {
+            let turn = self.store.turn(&agreement.id).await?;
+            let Some(commit) = self.reviewed(agreement, trigger.clone(), actor).await? else { return Ok(None) };
+            if let Some(committed) = self.store_commit(&commit, turn).await? {
+                return Ok(Some(committed));
+            }
+        }
+        Err(EvaluateError::Contended(agreement.id.clone()))
+    }
+
+    /// What is stored of an agreement as it is under the waivers in force now; `None` when all of it is already.
+    async fn reviewed(
+        &self,
+        agreement: &Agreement,
+        trigger: Trigger,
+        actor: &str,
+    ) -> Result<Option<Commit>, EvaluateError> {
         let waivers = self.waivers(agreement).await?;
         let now = self.engine.services.clock.now();
         let run = RunId::fresh();
@@ -117,9 +137,7 @@ impl Evaluator {
             subject: agreement.id.clone(),
             detail: serde_json::json!({ "run": run, "verdicts": changed.len() }),
         };
-        let commit = Commit { run: record, states: changed, audit, claim: None, recorded_at: now };
-        let committed = self.store_commit(&commit).await?;
-        Ok(Some(committed))
+        Ok(Some(Commit { run: record, states: changed, audit, claim: None, recorded_at: now }))
     }
 }
 

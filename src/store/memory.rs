@@ -37,6 +37,7 @@ struct Contents {
     /// By the token's hash.
     sessions: BTreeMap<String, Session>,
     user_settings: BTreeMap<String, serde_json::Value>,
+    turns: BTreeMap<String, i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,6 +89,25 @@ impl Contents {
         revisions.push(StoredState { state, revision, recorded_at });
         committed
     }
+
+    fn commit(&mut self, commit: &Commit) -> Committed {
+        *self.turns.entry(commit.run.subject.clone()).or_default() += 1;
+        // Of several states with one identity the last counts.
+        let last: BTreeMap<Identity, &State> = commit.states.iter().map(|state| (Identity::of(state), state)).collect();
+        let mut committed = Committed::default();
+        for state in last.into_values() {
+            let one = self.put(state, commit.recorded_at);
+            committed.inserted += one.inserted;
+            committed.revised += one.revised;
+            committed.unchanged += one.unchanged;
+        }
+        self.runs.insert(commit.run.id, commit.run.clone());
+        self.audit.push(commit.audit.clone());
+        if let Some(claim) = &commit.claim {
+            self.claims.entry(claim.clone()).or_default().get_or_insert(commit.run.id);
+        }
+        committed
+    }
 }
 
 impl MemoryStore {
@@ -125,23 +145,18 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    async fn turn(&self, agreement: &str) -> Result<i64, StoreError> {
+        Ok(self.contents().turns.get(agreement).copied().unwrap_or_default())
+    }
+
     async fn commit(&self, commit: &Commit) -> Result<Committed, StoreError> {
+        Ok(self.contents().commit(commit))
+    }
+
+    async fn commit_at(&self, commit: &Commit, turn: i64) -> Result<Option<Committed>, StoreError> {
         let mut contents = self.contents();
-        // Of several states with one identity the last counts.
-        let last: BTreeMap<Identity, &State> = commit.states.iter().map(|state| (Identity::of(state), state)).collect();
-        let mut committed = Committed::default();
-        for state in last.into_values() {
-            let one = contents.put(state, commit.recorded_at);
-            committed.inserted += one.inserted;
-            committed.revised += one.revised;
-            committed.unchanged += one.unchanged;
-        }
-        contents.runs.insert(commit.run.id, commit.run.clone());
-        contents.audit.push(commit.audit.clone());
-        if let Some(claim) = &commit.claim {
-            contents.claims.entry(claim.clone()).or_default().get_or_insert(commit.run.id);
-        }
-        Ok(committed)
+        let now = contents.turns.get(&commit.run.subject).copied().unwrap_or_default();
+        Ok((now == turn).then(|| contents.commit(commit)))
     }
 
     async fn record_runs(&self, runs: &[RunRecord]) -> Result<(), StoreError> {
@@ -229,6 +244,7 @@ impl Store for MemoryStore {
             return Ok(false);
         }
         contents.waivers.insert(key, waiver.clone());
+        *contents.turns.entry(waiver.agreement.clone()).or_default() += 1;
         contents.audit.push(audit.clone());
         Ok(true)
     }
@@ -244,6 +260,7 @@ impl Store for MemoryStore {
         let found = contents.waivers.get_mut(&(agreement.to_owned(), id.to_owned()));
         let Some(waiver) = found.filter(|waiver| at < waiver.ends()) else { return Ok(false) };
         waiver.ended_at = Some(at);
+        *contents.turns.entry(agreement.to_owned()).or_default() += 1;
         contents.audit.push(audit.clone());
         Ok(true)
     }

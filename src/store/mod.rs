@@ -276,6 +276,13 @@ pub trait Store: Send + Sync {
     /// answer was lost); committing again is harmless.
     async fn commit(&self, commit: &Commit) -> Result<Committed, StoreError>;
 
+    /// A number of an agreement that is greater after every commit for it, and every change of its waivers, than before.
+    async fn turn(&self, agreement: &str) -> Result<i64, StoreError>;
+
+    /// As [`Store::commit`], if the turn of the run's agreement is still this one. `None`, and nothing is stored, when
+    /// another process was first: what the states were judged from may be another now.
+    async fn commit_at(&self, commit: &Commit, turn: i64) -> Result<Option<Committed>, StoreError>;
+
     /// Adds ended flow runs to the history, in one transaction. A run already there is replaced.
     async fn record_runs(&self, runs: &[RunRecord]) -> Result<(), StoreError>;
 

@@ -8,6 +8,7 @@ mod instant;
 mod partitions;
 mod people;
 mod states;
+mod turns;
 mod waivers;
 
 use std::str::FromStr;
@@ -83,7 +84,13 @@ impl PostgresStore {
         })
     }
 
-    async fn try_commit(&self, commit: &Commit, rows: &[Row<'_>]) -> Result<Committed, StoreError> {
+    /// `None`: the agreement's turn is not the one given any more.
+    async fn try_commit(
+        &self,
+        commit: &Commit,
+        turn: Option<i64>,
+        rows: &[Row<'_>],
+    ) -> Result<Option<Committed>, StoreError> {
         let failed = "store an evaluation";
         let mut days = partitions::days_of_states(rows);
         days.insert((Table::Run, partitions::day_of_run(commit.run.id.0)));
@@ -91,6 +98,11 @@ impl PostgresStore {
         let mut tx = self.pool.begin().await.map_err(during(failed))?;
         states::find_by_key(&mut tx).await.map_err(during(failed))?;
         states::lock_agreements(&mut tx, rows).await.map_err(during(failed))?;
+        let next = turns::raise(&mut tx, &commit.run.subject).await.map_err(during(failed))?;
+        if turn.is_some_and(|turn| next != turn + 1) {
+            // Dropped, the transaction is rolled back.
+            return Ok(None);
+        }
         let known = states::known(&mut tx, rows).await.map_err(during(failed))?;
         let changes = batch::changes(rows, &known);
         states::move_to_history(&mut tx, &changes.replaced).await.map_err(during(failed))?;
@@ -101,7 +113,7 @@ impl PostgresStore {
             claims::put_completed(&mut tx, claim, commit.run.id, commit.recorded_at).await.map_err(during(failed))?;
         }
         tx.commit().await.map_err(during(failed))?;
-        Ok(changes.committed)
+        Ok(Some(changes.committed))
     }
 
     /// Fails a call that takes longer than allowed. Its transaction, if any, is rolled back.
@@ -118,11 +130,11 @@ impl PostgresStore {
     }
 
     /// A commit, again while others are in its way.
-    async fn commit_in_turn(&self, commit: &Commit) -> Result<Committed, StoreError> {
+    async fn commit_in_turn(&self, commit: &Commit, turn: Option<i64>) -> Result<Option<Committed>, StoreError> {
         let rows = batch::rows(&commit.states);
         let mut attempt = 1;
         loop {
-            match self.try_commit(commit, &rows).await {
+            match self.try_commit(commit, turn, &rows).await {
                 Err(error) if attempt < self.commit_attempts_max && is_conflict(&error) => {
                     tracing::debug!(attempt, %error, "commit again: another transaction was in the way");
                     // It may be that a partition was dropped.
@@ -227,7 +239,16 @@ impl Store for PostgresStore {
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Committed, StoreError> {
-        self.within("store an evaluation", self.commit_in_turn(commit)).await
+        let committed = self.within("store an evaluation", self.commit_in_turn(commit, None)).await?;
+        Ok(committed.expect("only a turn that is given can be another"))
+    }
+
+    async fn commit_at(&self, commit: &Commit, turn: i64) -> Result<Option<Committed>, StoreError> {
+        self.within("store an evaluation", self.commit_in_turn(commit, Some(turn))).await
+    }
+
+    async fn turn(&self, agreement: &str) -> Result<i64, StoreError> {
+        self.within("read the turn of an agreement", turns::read(&self.pool, agreement)).await
     }
 
     async fn record_runs(&self, runs: &[RunRecord]) -> Result<(), StoreError> {

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use sqlx::postgres::{PgPool, PgRow};
 
-use super::history;
 use super::instant::Instant;
+use super::{history, turns};
 use crate::model::waiver::{Origin, Waiver};
 use crate::store::stored::{self, column};
 use crate::store::{AuditEntry, StoreError, during};
@@ -36,6 +36,7 @@ pub(super) async fn add(pool: &PgPool, waiver: &Waiver, audit: &AuditEntry) -> R
     if done.rows_affected() == 0 {
         return Ok(false);
     }
+    turns::raise(&mut tx, &waiver.agreement).await.map_err(during(failed))?;
     history::add_audit(&mut *tx, audit).await.map_err(during(failed))?;
     tx.commit().await.map_err(during(failed))?;
     Ok(true)
@@ -63,6 +64,7 @@ pub(super) async fn end(
     if done.rows_affected() == 0 {
         return Ok(false);
     }
+    turns::raise(&mut tx, agreement).await.map_err(during(failed))?;
     history::add_audit(&mut *tx, audit).await.map_err(during(failed))?;
     tx.commit().await.map_err(during(failed))?;
     Ok(true)

@@ -5,6 +5,7 @@ mod documents;
 mod history;
 mod people;
 mod states;
+mod turns;
 mod waivers;
 
 use std::path::{Path, PathBuf};
@@ -76,9 +77,9 @@ impl SqliteStore {
         Ok(SqliteStore { writer, readers, path })
     }
 
-    async fn try_commit(&self, commit: &Commit) -> Result<Committed, sqlx::Error> {
+    async fn try_commit(&self, commit: &Commit, turn: Option<i64>) -> Result<Option<Committed>, sqlx::Error> {
         let mut writer = self.writer.acquire().await?;
-        let done = commit_on(&mut writer, commit).await;
+        let done = commit_on(&mut writer, commit, turn).await;
         release(writer, done).await
     }
 
@@ -145,9 +146,19 @@ async fn migrate_on(writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     tx.commit().await
 }
 
-async fn commit_on(writer: &mut SqliteConnection, commit: &Commit) -> Result<Committed, sqlx::Error> {
+/// `None`: the agreement's turn is not the one given any more.
+async fn commit_on(
+    writer: &mut SqliteConnection,
+    commit: &Commit,
+    turn: Option<i64>,
+) -> Result<Option<Committed>, sqlx::Error> {
     let rows = batch::rows(&commit.states);
     let mut tx = begin(writer).await?;
+    let next = turns::raise(&mut tx, &commit.run.subject).await?;
+    if turn.is_some_and(|turn| next != turn + 1) {
+        tx.rollback().await?;
+        return Ok(None);
+    }
     let known = states::known(&mut tx, &rows).await?;
     let changes = batch::changes(&rows, &known);
     states::move_to_history(&mut tx, &changes.replaced).await?;
@@ -158,7 +169,7 @@ async fn commit_on(writer: &mut SqliteConnection, commit: &Commit) -> Result<Com
         claims::put_completed(&mut tx, claim, commit.run.id, commit.recorded_at).await?;
     }
     tx.commit().await?;
-    Ok(changes.committed)
+    Ok(Some(changes.committed))
 }
 
 /// Connections to a file cost nothing to keep and cannot go stale.
@@ -194,7 +205,16 @@ impl Store for SqliteStore {
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Committed, StoreError> {
-        self.try_commit(commit).await.map_err(during("store an evaluation"))
+        let committed = self.try_commit(commit, None).await.map_err(during("store an evaluation"))?;
+        Ok(committed.expect("only a turn that is given can be another"))
+    }
+
+    async fn commit_at(&self, commit: &Commit, turn: i64) -> Result<Option<Committed>, StoreError> {
+        self.try_commit(commit, Some(turn)).await.map_err(during("store an evaluation"))
+    }
+
+    async fn turn(&self, agreement: &str) -> Result<i64, StoreError> {
+        turns::read(&self.readers, agreement).await
     }
 
     async fn record_runs(&self, runs: &[RunRecord]) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
-use super::history;
+use super::{history, turns};
 use crate::model::waiver::{Origin, Waiver};
 use crate::store::stored::{self, column};
 use crate::store::{AuditEntry, StoreError, during};
@@ -37,6 +37,7 @@ pub(super) async fn add(
     if done.rows_affected() == 0 {
         return Ok(false);
     }
+    turns::raise(&mut tx, &waiver.agreement).await?;
     history::add_audit(&mut *tx, audit).await?;
     tx.commit().await?;
     Ok(true)
@@ -62,6 +63,7 @@ pub(super) async fn end(
     if done.rows_affected() == 0 {
         return Ok(false);
     }
+    turns::raise(&mut tx, agreement).await?;
     history::add_audit(&mut *tx, audit).await?;
     tx.commit().await?;
     Ok(true)

@@ -346,6 +346,12 @@ impl Store for Broken {
     async fn commit(&self, _: &Commit) -> Result<Committed, StoreError> {
         broken()
     }
+    async fn turn(&self, _: &str) -> Result<i64, StoreError> {
+        broken()
+    }
+    async fn commit_at(&self, _: &Commit, _: i64) -> Result<Option<Committed>, StoreError> {
+        broken()
+    }
     async fn record_runs(&self, _: &[RunRecord]) -> Result<(), StoreError> {
         broken()
     }
