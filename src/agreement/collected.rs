@@ -67,6 +67,11 @@ impl Reading<'_> {
             }
         };
         let score = score(map.get("score"), map.get("value"), &mut value);
+        if let (SampleValue::Number(n), None, Some(Value::Bool(true))) = (&value, score, map.get("rounded"))
+            && n.fract() == 0.0
+        {
+            value = SampleValue::Rounded { rounded: *n };
+        }
         if let Some(Coverage { seen: 0, expected: 1.. }) = coverage
             && !matches!(value, SampleValue::Missing { .. })
         {

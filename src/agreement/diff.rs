@@ -253,7 +253,7 @@ fn source(metric: &Metric) -> Value {
     match &metric.collector {
         Collector::Flow { entry: FlowEntry::Http { path }, config } => json!({"flow": path, "config": config}),
         Collector::Flow { entry: FlowEntry::Metric { name }, config } => json!({"metric": name, "config": config}),
-        Collector::PostGet { infrastructure_path, endpoint, config } => {
+        Collector::PostGet { infrastructure_path, endpoint, config, .. } => {
             json!({"infrastructurePath": infrastructure_path, "endpoint": endpoint, "config": config})
         }
         Collector::Unsupported { reason } => json!({"unsupported": reason}),

@@ -143,7 +143,8 @@ fn operand<'a>(column: &'a Column<'_>, cell: Cell<'a>, ambiguous: &'a str) -> Op
         Cell::One(sample) if is_empty_population(sample) => Operand::Missing(EMPTY_POPULATION),
         Cell::One(sample) => match &sample.value {
             SampleValue::Bool(b) => Operand::Bool(*b),
-            SampleValue::Number(n) => Operand::Number(*n),
+            SampleValue::Number(n) => sample.score.map_or(Operand::Number(*n), Operand::Counted),
+            SampleValue::Rounded { rounded } => Operand::Rounded(*rounded),
             SampleValue::Text(text) => Operand::Text(text),
             SampleValue::Missing { missing } => Operand::Missing(missing),
         },
@@ -189,9 +190,7 @@ fn judge(state: &mut State, term: &Term, metrics: &[Column<'_>], cells: &[Cell<'
         None => Verdict::Unknown,
     });
     state.score = match state.value {
-        Some(_) => {
-            expr::score(&term.objective, &|name| place(name).map_or(Exact::Missing, |m| exact(cells[m], operands[m])))
-        }
+        Some(_) => expr::score(&term.objective, &|name| place(name).map_or(Exact::Missing, |m| exact(operands[m]))),
         None => None,
     };
     settle(state, term, &|name| {
@@ -201,13 +200,14 @@ fn judge(state: &mut State, term: &Term, metrics: &[Column<'_>], cells: &[Cell<'
 }
 
 /// What is known exactly of a metric: its counts, where its source gave them.
-fn exact<'a>(cell: Cell<'a>, operand: Operand<'a>) -> Exact<'a> {
-    match (operand, cell) {
-        (Operand::Number(_), Cell::One(Sample { score: Some(score), .. })) => Exact::Score(*score),
-        (Operand::Number(n), _) => Exact::Number(n),
-        (Operand::Bool(b), _) => Exact::Number(f64::from(u8::from(b))),
-        (Operand::Text(text), _) => Exact::Text(text),
-        (Operand::Missing(_), _) => Exact::Missing,
+fn exact(operand: Operand<'_>) -> Exact<'_> {
+    match operand {
+        Operand::Counted(score) => Exact::Score(score),
+        Operand::Number(n) => Exact::Number(n),
+        Operand::Bool(b) => Exact::Number(f64::from(u8::from(b))),
+        Operand::Text(text) => Exact::Text(text),
+        // Nobody knows its counts.
+        Operand::Rounded(_) | Operand::Missing(_) => Exact::Missing,
     }
 }
 
@@ -248,7 +248,8 @@ fn gather(state: &mut State, metrics: &[Column<'_>], cells: &[Cell<'_>], operand
     let mut evidence = 0;
     for ((column, cell), operand) in metrics.iter().zip(cells).zip(operands) {
         let value = match operand {
-            Operand::Number(n) => Some(*n).filter(|n| n.is_finite()),
+            Operand::Number(n) | Operand::Rounded(n) => Some(*n).filter(|n| n.is_finite()),
+            Operand::Counted(score) => Some(score.value()),
             Operand::Bool(b) => Some(f64::from(u8::from(*b))),
             Operand::Text(_) | Operand::Missing(_) => None,
         };
@@ -358,6 +359,9 @@ fn measured(state: &mut State, query: &Query, sample: &Sample) {
     (state.value, state.reason) = match &sample.value {
         _ if is_empty_population(sample) => (None, expr::without_value(metric, EMPTY_POPULATION)),
         SampleValue::Number(n) => (Some(*n), format!("{metric} is {}", expr::number_text(*n))),
+        SampleValue::Rounded { rounded } => {
+            (Some(*rounded), format!("{metric} is {}{}", expr::number_text(*rounded), super::rounded::SAID))
+        }
         SampleValue::Bool(b) => (Some(f64::from(u8::from(*b))), format!("{metric} is {b}")),
         SampleValue::Text(text) => (None, format!("{metric} is '{text}'")),
         SampleValue::Missing { missing } => (None, expr::without_value(metric, missing)),

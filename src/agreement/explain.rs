@@ -375,7 +375,8 @@ fn operand(sample: &Sample) -> Operand<'_> {
         return Operand::Missing("its population is empty");
     }
     match &sample.value {
-        SampleValue::Number(n) => Operand::Number(*n),
+        SampleValue::Number(n) => sample.score.map_or(Operand::Number(*n), Operand::Counted),
+        SampleValue::Rounded { rounded } => Operand::Rounded(*rounded),
         SampleValue::Bool(b) => Operand::Bool(*b),
         SampleValue::Text(text) => Operand::Text(text),
         SampleValue::Missing { missing } => Operand::Missing(missing),
@@ -385,7 +386,7 @@ fn operand(sample: &Sample) -> Operand<'_> {
 fn decider(metric: &str, sample: &Sample, facts: &Facts<'_>, stored: &StoredState) -> Decider {
     let found = facts.metrics.get(metric);
     let value = match &sample.value {
-        SampleValue::Number(n) => json!(n),
+        SampleValue::Number(n) | SampleValue::Rounded { rounded: n } => json!(n),
         SampleValue::Bool(b) => json!(b),
         SampleValue::Text(text) => json!(text),
         SampleValue::Missing { .. } => Value::Null,

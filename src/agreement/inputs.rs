@@ -66,6 +66,10 @@ impl Inputs {
                 // Minus zero is zero.
                 self.0.update((n + 0.0).to_le_bytes());
             }
+            SampleValue::Rounded { rounded } => {
+                self.0.update([5]);
+                self.0.update((rounded + 0.0).to_le_bytes());
+            }
             SampleValue::Text(text) => {
                 self.0.update([3]);
                 self.text(text);

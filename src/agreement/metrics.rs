@@ -11,6 +11,8 @@ use crate::model::diagnostic::Diagnostic;
 
 /// Types of collectors, as documents name them.
 const TYPES: &[&str] = &["POST-GET-V1", "PROBITY-FLOW-V1"];
+/// The type under which status-backend is asked.
+const STATUS: &str = "POST-GET-V1-STATUS";
 /// Types that Governify has, or had, and nobody here can ask.
 const UNSUPPORTED: &[&str] = &["PPINOT-V1", "GET-V1"];
 
@@ -120,7 +122,8 @@ fn read_collector<'d>(reader: &mut Reader<'d>, collector: &'d Map<String, Value>
         }
         let infrastructure_path = reader.text(collector, "infrastructurePath", path);
         let endpoint = reader.text(collector, "endpoint", path);
-        return Some(Collector::PostGet { infrastructure_path: infrastructure_path?, endpoint: endpoint?, config });
+        let (infrastructure_path, endpoint) = (infrastructure_path?, endpoint?);
+        return Some(Collector::PostGet { infrastructure_path, endpoint, config, rounds: kind == STATUS });
     }
     if UNSUPPORTED.contains(&kind.as_str()) {
         let message = format!("collectors of type \"{kind}\" cannot be asked: the metric has no value");

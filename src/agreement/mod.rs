@@ -14,6 +14,7 @@ pub mod explain;
 pub mod load;
 pub mod observed;
 pub mod queries;
+pub mod rounded;
 pub mod schema;
 pub mod simulate;
 pub mod slices;

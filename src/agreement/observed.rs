@@ -24,6 +24,7 @@ fn value(state: &State, metric: &str) -> SampleValue {
     match (said, state.value) {
         (Some("true"), Some(1.0)) => SampleValue::Bool(true),
         (Some("false"), Some(0.0)) => SampleValue::Bool(false),
+        (Some(text), Some(n)) if text.ends_with(super::rounded::SAID) => SampleValue::Rounded { rounded: n },
         (_, Some(n)) => SampleValue::Number(n),
         (Some(text), None) if text.len() >= 2 && text.starts_with('\'') && text.ends_with('\'') => {
             SampleValue::Text(text[1..text.len() - 1].to_owned())

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::collector::{Base, Collecting, is_url};
 use super::{Asking, Evaluator};
-use crate::agreement::collected;
+use crate::agreement::{collected, rounded};
 use crate::agreement::queries::{Query, collector_request};
 use crate::model::agreement::{Agreement, Collector, FlowEntry, Metric};
 use crate::model::run::Trigger;
@@ -59,6 +59,9 @@ impl Evaluator {
         let mut samples = collected::samples(&answer, query, &source, clock.now())?;
         for sample in &mut samples {
             sample.run = computed_by;
+            if let Collector::PostGet { rounds: true, .. } = &metric.collector {
+                rounded::unround(sample);
+            }
         }
         Ok((samples, if asking.keep { answer } else { Json::Null }))
     }

@@ -1,6 +1,7 @@
 //! Floor 8: the one evaluation path. Schedule, API, CLI and the `evaluate` node all come through [`Evaluator::run`]:
 //! windows → queries → samples → states → one transaction.
 
+mod ad_hoc;
 mod collect;
 mod collector;
 pub mod compare;
@@ -77,7 +78,8 @@ pub enum Windows {
     ClosingAt(Timestamp),
     /// Those open at this instant.
     OpenAt(Timestamp),
-    /// This range as one, whatever the terms' windows are, cut only by what the collectors answer for.
+    /// This range as one, whatever the terms' windows are, cut only by what the collectors answer for. What is no window
+    /// of a term is judged and not stored.
     Exactly { from: Timestamp, to: Timestamp },
 }
 
@@ -442,6 +444,8 @@ impl Evaluator {
         turn: i64,
     ) -> Result<Option<Evaluation>, EvaluateError> {
         let recorded_at = self.engine.services.clock.now();
+        let all = matches!(request.windows, Windows::Exactly { .. }).then(|| states.clone());
+        let states = if all.is_some() { ad_hoc::without(&request.agreement, states) } else { states };
         let verdicts = states.iter().filter(|s| s.kind == StateKind::Guarantee).count();
         let commit = Commit {
             audit: AuditEntry {
@@ -457,7 +461,8 @@ impl Evaluator {
             states,
         };
         let committed = self.store_commit(&commit, turn).await?;
-        Ok(committed.map(|committed| Evaluation { run: commit.run, states: commit.states, committed: Some(committed) }))
+        let states = all.unwrap_or(commit.states);
+        Ok(committed.map(|committed| Evaluation { run: commit.run, states, committed: Some(committed) }))
     }
 
     /// Stores, and counts what was stored; `None` when another process was first.

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use super::print::{metrics, number_text, symbol, write, write_text};
+use super::exact::{self, Exact};
 use crate::model::objective::{BinaryOp, Expr, Function, Objective, UnaryOp};
+use crate::model::score::Score;
 
 /// What is known of a metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -11,6 +13,11 @@ pub enum Operand<'a> {
     Number(f64),
     Bool(bool),
     Text(&'a str),
+    /// What was counted, compared exactly.
+    Counted(Score),
+    /// A whole number that its source rounded (halves upward) and gave no counts of: the true one lies up to a half
+    /// below or above, of a percentage within 0 and 100. What only the rounding decides is undecided.
+    Rounded(f64),
     /// No value, and why, as the rest of a sentence that starts with the metric's name:
     /// `the collector returned no value`. Empty: no reason is known.
     Missing(&'a str),
@@ -46,23 +53,70 @@ impl Outcome {
 
 /// Evaluates an objective; `lookup` says what is known of a metric.
 pub fn evaluate<'a>(objective: &'a Objective, lookup: &dyn Fn(&str) -> Operand<'a>) -> Outcome {
-    let mut evaluation = Evaluation { lookup, missing: Vec::new() };
-    let (truth, value) = evaluation.top(&objective.expr);
+    let (truth, value, missing) = decided(&objective.expr, lookup);
     let mut substituted = String::with_capacity(objective.text.len() + 16);
     write(&objective.expr, &mut substituted, &|name, out| match lookup(name) {
-        Operand::Number(n) if n.is_finite() => out.push_str(ryu_js::Buffer::new().format(n)),
+        Operand::Number(n) | Operand::Rounded(n) if n.is_finite() => out.push_str(ryu_js::Buffer::new().format(n)),
+        Operand::Counted(score) => out.push_str(ryu_js::Buffer::new().format(score.value())),
         Operand::Bool(b) => out.push_str(if b { "true" } else { "false" }),
         Operand::Text(t) if !t.is_empty() => write_text(t, out),
         _ => out.push('?'),
     });
-    Outcome { truth, value, substituted, missing: evaluation.missing }
+    Outcome { truth, value, substituted, missing }
+}
+
+/// Truth, measured value, and what had no value. What is true or false only by the grace of a rounding is undecided.
+fn decided<'a>(expr: &'a Expr, lookup: &dyn Fn(&str) -> Operand<'a>) -> (Option<bool>, Option<f64>, Vec<String>) {
+    let mut evaluation = Evaluation { lookup, missing: Vec::new() };
+    let (truth, value) = evaluation.top(expr);
+    let missing = evaluation.missing;
+    if truth.is_none() {
+        return (truth, value, missing);
+    }
+    let rounded = metrics(expr).into_iter().filter_map(|name| match lookup(name) {
+        Operand::Rounded(n) => Some((name, n)),
+        _ => None,
+    });
+    let rounded: Vec<(&str, f64)> = rounded.take(ROUNDED_MAX).collect();
+    let ends = |mask: u32, name: &str| {
+        let (i, (_, n)) = rounded.iter().enumerate().find(|(_, (known, _))| *known == name)?;
+        let (low, high) = before_rounding(*n);
+        Some(if mask & (1 << i) == 0 { low } else { high })
+    };
+    for mask in 0..1_u32 << rounded.len() {
+        let lookup = |name: &str| ends(mask, name).map_or_else(|| lookup(name), Operand::Number);
+        if rounded.is_empty() || (Evaluation { lookup: &lookup, missing: Vec::new() }).top(expr).0 == truth {
+            continue;
+        }
+        let reasons = rounded.iter().map(|(name, n)| {
+            let (low, high) = before_rounding(*n);
+            let until = if high.fract() == 0.0 { "to" } else { "to less than" };
+            format!(
+                "{name} was rounded to {} by its source, which gave no counts: it may be anything from {} {until} {}, and \
+                 that decides",
+                number_text(*n),
+                number_text(low),
+                number_text(if high.fract() == 0.0 { high } else { n + 0.5 }),
+            )
+        });
+        return (None, None, missing.into_iter().chain(reasons).collect());
+    }
+    (truth, value, missing)
+}
+
+/// Rounded metrics of one objective whose combinations are tried.
+const ROUNDED_MAX: usize = 8;
+
+/// The least and the greatest number that are rounded to this one, halves upward.
+fn before_rounding(n: f64) -> (f64, f64) {
+    let (low, high) = (n - 0.5, (n + 0.5).next_down());
+    if (0.0..=100.0).contains(&n) { (low.max(0.0), high.min(100.0)) } else { (low, high) }
 }
 
 /// Whether a condition holds, and what had no value.
 pub(super) fn truth_of<'a>(expr: &'a Expr, lookup: &dyn Fn(&str) -> Operand<'a>) -> (Option<bool>, Vec<String>) {
-    let mut evaluation = Evaluation { lookup, missing: Vec::new() };
-    let (truth, _) = evaluation.top(expr);
-    (truth, evaluation.missing)
+    let (truth, _, missing) = decided(expr, lookup);
+    (truth, missing)
 }
 
 /// The number that a side of a comparison comes to, as it is compared.
@@ -136,9 +190,10 @@ impl<'a> Evaluation<'_, 'a> {
         let (result, value) = match expr {
             Expr::Binary(op, left, right) if is_comparison(*op) => {
                 let (l, r) = (self.settled(left), self.settled(right));
+                let exactly = self.exactly(left, right, &l, &r);
                 let measured = if metrics(left).is_empty() && !metrics(right).is_empty() { &r } else { &l };
                 let value = measured.number();
-                (self.compare(*op, l, r), value)
+                (self.compare(*op, l, r, exactly), value)
             }
             _ => {
                 let result = self.value(expr);
@@ -185,7 +240,8 @@ impl<'a> Evaluation<'_, 'a> {
             Expr::Binary(op, left, right) => {
                 if is_comparison(*op) {
                     let (l, r) = (self.settled(left), self.settled(right));
-                    self.compare(*op, l, r)
+                    let exactly = self.exactly(left, right, &l, &r);
+                    self.compare(*op, l, r, exactly)
                 } else {
                     let (l, r) = (self.value(left), self.value(right));
                     self.compute(*op, l, r)
@@ -193,6 +249,32 @@ impl<'a> Evaluation<'_, 'a> {
             }
             Expr::Call(function, arguments) => self.call(*function, arguments),
         }
+    }
+
+    /// How two numbers compare as exact fractions, where something was computed or counted and 63 bits hold it.
+    fn exactly(
+        &self,
+        left: &'a Expr,
+        right: &'a Expr,
+        l: &Operated<'a>,
+        r: &Operated<'a>,
+    ) -> Option<std::cmp::Ordering> {
+        let inexact = |expr: &Expr| match expr {
+            Expr::Binary(..) | Expr::Unary(..) | Expr::Call(..) => true,
+            Expr::Metric(name) => matches!((self.lookup)(name), Operand::Counted(_)),
+            _ => false,
+        };
+        let numbers = matches!((l, r), (Number(_), Number(_)));
+        if !numbers || !(inexact(left) || inexact(right)) {
+            return None;
+        }
+        exact::order(left, right, &|name| match (self.lookup)(name) {
+            Operand::Number(n) | Operand::Rounded(n) => Exact::Number(n),
+            Operand::Counted(score) => Exact::Score(score),
+            Operand::Bool(b) => Exact::Number(f64::from(u8::from(b))),
+            Operand::Text(text) => Exact::Text(text),
+            Operand::Missing(_) => Exact::Missing,
+        })
     }
 
     /// A value that is to be compared or cut: what was computed in 15 significant digits, what was collected as it is.
@@ -208,6 +290,8 @@ impl<'a> Evaluation<'_, 'a> {
             Operand::Number(n) if n.is_finite() => Number(n),
             Operand::Number(n) if n.is_nan() => self.unknown(format!("{name} is not a number (NaN)")),
             Operand::Number(_) => self.unknown(format!("{name} is infinite")),
+            Operand::Rounded(n) => Number(n),
+            Operand::Counted(score) => Number(score.value()),
             Operand::Bool(b) => Bool(b),
             Operand::Text("") => self.unknown(format!("{name} is an empty text")),
             Operand::Text(t) => Text(Cow::Borrowed(t)),
@@ -239,10 +323,17 @@ impl<'a> Evaluation<'_, 'a> {
         }
     }
 
-    fn compare(&mut self, op: BinaryOp, left: Operated<'a>, right: Operated<'a>) -> Operated<'a> {
+    fn compare(
+        &mut self,
+        op: BinaryOp,
+        left: Operated<'a>,
+        right: Operated<'a>,
+        exactly: Option<std::cmp::Ordering>,
+    ) -> Operated<'a> {
         use std::cmp::Ordering::{Equal, Greater, Less};
         let order = match (&left, &right) {
             (Unknown, _) | (_, Unknown) => return Unknown,
+            _ if exactly.is_some() => exactly,
             (Text(l), Text(r)) => Some(l.cmp(r)),
             (l, r) => match (l.number(), r.number()) {
                 // -0 equals 0, and neither can be NaN.
@@ -376,7 +467,8 @@ pub(super) fn is_comparison(op: BinaryOp) -> bool {
 const DIGITS: i32 = 14;
 
 /// A computed number to 15 significant digits, as spreadsheets have it: 57 / 100 * 100 is 57, not 56.99999999999999,
-/// so that a promise kept to the letter is not broken by binary fractions.
+/// so that a promise kept to the letter is not broken by binary fractions. What is compared is the exact fraction where
+/// there is one ([`exact::order`]); this stands in for it where there is none.
 fn decimal(n: f64) -> f64 {
     if is_exact(n) {
         return n;

@@ -34,6 +34,16 @@ pub fn score<'a>(objective: &Objective, lookup: &dyn Fn(&str) -> Exact<'a>) -> O
     Score::new(i64::try_from(n).ok()?, i64::try_from(d).ok()?)
 }
 
+/// How two sides of a comparison compare as exact fractions of what is written: `1 / 3 * 3` is 1, `0.1 + 0.2` is 0.3, and
+/// 9999999999999999 of 10000000000000000 are not all. `None` where one of them has no such value, or has more than 63 bits.
+pub(super) fn order<'a>(
+    left: &Expr,
+    right: &Expr,
+    lookup: &dyn Fn(&str) -> Exact<'a>,
+) -> Option<std::cmp::Ordering> {
+    Some(value(left, lookup)?.order(value(right, lookup)?))
+}
+
 fn divides(expr: &Expr) -> bool {
     match expr {
         Expr::Binary(BinaryOp::Divide, ..) | Expr::Call(Function::Avg, _) => true,
@@ -81,6 +91,17 @@ impl Fraction {
     fn over(self, other: Fraction) -> Option<Fraction> {
         let sign = other.n.signum();
         (sign != 0).then_some(Fraction { n: self.n * other.d * sign, d: self.d * other.n.abs() })?.fitting()
+    }
+
+    fn floor(self) -> Fraction {
+        Fraction { n: self.n.div_euclid(self.d), d: 1 }
+    }
+
+    /// As in JavaScript: of the sign of what is divided.
+    fn remainder(self, other: Fraction) -> Option<Fraction> {
+        let quotient = self.over(other)?;
+        let whole = Fraction { n: quotient.n / quotient.d, d: 1 };
+        self.plus(whole.times(other)?.minus())
     }
 
     fn minus(self) -> Fraction {
@@ -138,6 +159,7 @@ fn value<'a>(expr: &Expr, lookup: &dyn Fn(&str) -> Exact<'a>) -> Option<Fraction
                 BinaryOp::Subtract => left.plus(right.minus()),
                 BinaryOp::Multiply => left.times(right),
                 BinaryOp::Divide => left.over(right),
+                BinaryOp::Remainder => left.remainder(right),
                 _ => None,
             }
         }
@@ -150,6 +172,9 @@ fn value<'a>(expr: &Expr, lookup: &dyn Fn(&str) -> Exact<'a>) -> Option<Fraction
                 Function::Min => all.iter().copied().min_by(|a, b| a.order(*b)),
                 Function::Max => all.iter().copied().max_by(|a, b| a.order(*b)),
                 Function::Abs => all.first().map(|f| Fraction { n: f.n.abs(), d: f.d }),
+                Function::Floor => all.first().map(|f| f.floor()),
+                Function::Ceil => all.first().map(|f| f.minus().floor().minus()),
+                Function::Round if all.len() == 1 => Some(all[0].plus(Fraction { n: 1, d: 2 })?.floor()),
                 _ => None,
             }
         }
@@ -207,6 +232,39 @@ mod tests {
         let known = [("A", 9e15), ("B", 3e15), ("C", 7.0)];
         assert_eq!(of("A / B * (B / C) > 1", &known).unwrap(), "9000000000000000/7");
         assert_eq!(of("A * B * A / C > 1", &known), None);
+    }
+
+    fn ordered(left: &str, right: &str, known: &[(&str, f64)]) -> Option<std::cmp::Ordering> {
+        let (left, right) = (parse(&format!("{left} > 0")).unwrap(), parse(&format!("{right} > 0")).unwrap());
+        let side = |objective: &Objective| match &objective.expr {
+            Expr::Binary(_, left, _) => (**left).clone(),
+            other => other.clone(),
+        };
+        let lookup = |name: &str| known.iter().find(|k| k.0 == name).map_or(Exact::Missing, |k| Exact::Number(k.1));
+        order(&side(&left), &side(&right), &lookup)
+    }
+
+    #[test]
+    fn sides_compare_as_what_is_written() {
+        use std::cmp::Ordering::{Equal, Greater, Less};
+        let known = [("A", 9_999_999_999_999.0), ("B", 10_000_000_000_000.0), ("M", -7.5)];
+        for (left, right, order) in [
+            ("A / B", "1", Less),
+            ("0.1 + 0.2", "0.3", Equal),
+            ("1 / 3 * 3", "1", Equal),
+            ("1 / 3", "0.333333333333333", Greater),
+            ("57 / 100 * 100", "57", Equal),
+            ("M % 2", "-1.5", Equal),
+            ("7.5 % -2", "1.5", Equal),
+            ("floor(M)", "-8", Equal),
+            ("ceil(M)", "-7", Equal),
+            ("round(M)", "-7", Equal),
+            ("round(A / B * 100)", "100", Equal),
+        ] {
+            assert_eq!(ordered(left, right, &known), Some(order), "{left} and {right}");
+        }
+        assert_eq!(ordered("A / 0", "1", &known), None);
+        assert_eq!(ordered("A * B * A * B", "1", &known), None);
     }
 
     #[test]

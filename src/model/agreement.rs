@@ -75,6 +75,8 @@ pub enum Collector {
         infrastructure_path: String,
         endpoint: String,
         config: serde_json::Value,
+        /// It is status-backend: its values are percentages rounded to whole ones.
+        rounds: bool,
     },
     /// A protocol that documents may name and nobody here speaks: a `computer` of iAgree v2 to v5, `PPINOT-V1`. Its
     /// metric never has a value, for this reason.

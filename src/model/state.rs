@@ -135,6 +135,10 @@ pub enum SampleValue {
     Bool(bool),
     Number(f64),
     Text(String),
+    /// A whole number that its source rounded and gave no counts of: 199 of 200 come as 100.
+    Rounded {
+        rounded: f64,
+    },
     /// No value, and why: `null`, `NaN`, an empty population, a failed collector.
     Missing {
         missing: String,
