@@ -269,6 +269,8 @@ impl<'a> Evaluation<'_, 'a> {
             return None;
         }
         exact::order(left, right, &|name| match (self.lookup)(name) {
+            // 0.5555555555555556 is what somebody's binary division left of 5 / 9, and no exact number.
+            Operand::Number(n) | Operand::Rounded(n) if decimal(n) != n => Exact::Missing,
             Operand::Number(n) | Operand::Rounded(n) => Exact::Number(n),
             Operand::Counted(score) => Exact::Score(score),
             Operand::Bool(b) => Exact::Number(f64::from(u8::from(b))),

@@ -13,8 +13,8 @@
 //! Only `exists`, `count` and `coalesce` look at the absence itself.
 //!
 //! What was computed is compared as the exact fraction that is written: `57 / 100 * 100` is 57, `0.1 + 0.2` is 0.3, and
-//! 9,999,999,999,999,999 of 10,000,000,000,000,000 are not all. Beyond 63 bits, and of what is no fraction, 15 significant
-//! decimal digits count. Values as collected are compared as they are; a value that its source rounded decides nothing
+//! 9,999,999,999,999,999 of 10,000,000,000,000,000 are not all. Beyond 63 bits, of what is no fraction, and of values
+//! with more digits than that, 15 significant decimal digits count. Values as collected are compared as they are; a value that its source rounded decides nothing
 //! that the rounding alone decides.
 
 mod decide;
