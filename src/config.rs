@@ -153,6 +153,7 @@ pub struct Registry {
     pub request_ms_max: u64,
     pub start_ms_max: u64,
     pub write_states: String,
+    pub pass_to: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -458,6 +459,10 @@ fn peer_problems(config: &Config) -> Vec<String> {
     let written = &config.registry.write_states;
     if !written.is_empty() && !["mongodb://", "mongodb+srv://"].iter().any(|scheme| written.starts_with(scheme)) {
         problems.push("registry.write_states: expected an address such as mongodb://host:27017/registry".into());
+    }
+    let passed = &config.registry.pass_to;
+    if !passed.is_empty() && !["http://", "https://"].iter().any(|scheme| passed.starts_with(scheme)) {
+        problems.push("registry.pass_to: expected the address of a Registry such as http://registry:5400".into());
     }
     if director.url.is_empty() {
         return problems;

@@ -10,7 +10,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Extension, Json, Router};
+use axum::{Extension, Json, Router, middleware};
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value, json};
 
@@ -42,6 +42,7 @@ pub fn router(director: Arc<DirectorV1>) -> Router {
         .route(SCRIPT_PATH, get(async || ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], SCRIPT)))
         .route(CALLBACK_PATH, post(callback))
         .route("/api/v4/contracts/{id}/createPointsFromPeriods", post(points))
+        .layer(middleware::from_fn(super::cross_origin::allow))
         .with_state(director)
 }
 

@@ -14,6 +14,7 @@ mod bill;
 mod body;
 mod corrections;
 mod cors;
+mod cross_origin;
 mod explain;
 mod express;
 mod flows;

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use crate::api::director_v1::{self, DirectorV1};
-use crate::api::registry_v6::{self, RegistryV6};
+use crate::api::registry_v6;
 use crate::config::Config;
 use crate::director::client::{Client, ClientOptions, Signer};
 use crate::director::{Director, Points};
@@ -47,8 +47,7 @@ impl Directing {
 
     /// Everything that `listen_director` answers.
     pub(super) fn router(&self, config: &Config, evaluator: &Arc<Evaluator>, agreements: &Arc<Agreements>) -> Router {
-        let services = config.collectors.services.clone();
-        let registry = RegistryV6::new(evaluator.clone(), agreements.clone(), config.registry.mode, services);
+        let registry = super::registry_api(config, evaluator, agreements);
         let (director, points, signer) = (self.director.clone(), self.points.clone(), self.signer.clone());
         director_v1::router(Arc::new(DirectorV1 { director, points, signer })).merge(registry_v6::commons(registry))
     }

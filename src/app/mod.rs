@@ -11,12 +11,14 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 pub use content::{Content, load_agreements, load_flows, read_flows, shipped_flows, sources, usable};
 pub use serve::serve;
 
+use crate::api::registry_v6::RegistryV6;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::evaluate::{self, Evaluator, Service};
@@ -24,7 +26,7 @@ use crate::model::flow::{FlowFile, Plan};
 use crate::model::{Diagnostic, Severity};
 use crate::net::{Net, NetOptions};
 use crate::plugin::Plugins;
-use crate::registry::Agreements;
+use crate::registry::{Agreements, PassThrough};
 use crate::runtime::services::Observer;
 use crate::runtime::{Engine, Limits, Services};
 use crate::store::{Store, StoreOptions};
@@ -205,4 +207,20 @@ pub fn report(diagnostics: &[Diagnostic]) {
 /// Makes the data folder.
 pub fn make_data_dir(dir: &Path) -> Result<()> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make the data folder {}", dir.display()))
+}
+
+/// What stands behind the Registry API. An address of `registry.pass_to` that is none was refused with the configuration.
+pub fn registry_api(config: &Config, evaluator: &Arc<Evaluator>, agreements: &Arc<Agreements>) -> Arc<RegistryV6> {
+    let (mode, services) = (config.registry.mode, config.collectors.services.clone());
+    let registry = RegistryV6::new(evaluator.clone(), agreements.clone(), mode, services);
+    if !config.registry.pass_to.is_empty() {
+        let net = evaluator.engine.services.net.clone();
+        let request = Duration::from_millis(config.registry.request_ms_max);
+        match PassThrough::new(&config.registry.pass_to, net, request) {
+            // Nothing else has set it.
+            Ok(elsewhere) => drop(registry.passes.set(elsewhere)),
+            Err(problem) => tracing::error!("registry.pass_to: {problem}; documents are kept here"),
+        }
+    }
+    registry
 }

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::{Surroundings, content, engine, evaluator, make_data_dir, net, open_store, plan, report};
-use crate::api::registry_v6::{self, RegistryV6};
+use crate::api::registry_v6;
 use crate::api::{self, Api, ApiOptions, Observed, Parts, ScheduleView};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -134,12 +134,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     for (address, serves, listener) in listeners_apart {
         tracing::info!(%address, "the {serves} API is served");
         let router = match serves {
-            Apart::Registry => registry_v6::router(RegistryV6::new(
-                evaluator.clone(),
-                agreements.clone(),
-                config.registry.mode,
-                config.collectors.services.clone(),
-            )),
+            Apart::Registry => registry_v6::router(super::registry_api(&config, &evaluator, &agreements)),
             Apart::Director => director.router(&config, &evaluator, &agreements),
         };
         serving_apart.spawn(api::serve_apart(listener, api.clone(), router, when_stopped()));

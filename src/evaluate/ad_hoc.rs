@@ -2,7 +2,7 @@
 //!
 //! Where such a range is a window of the term itself, its verdict is that window's. Any other is nobody's promise: it
 //! overlaps the windows that are, shifted by a second or cut off now, and would be counted beside them in every sum. It is
-//! given to who asked, its run is kept, and its states are not.
+//! kept apart from them, for who asks for the same range again.
 
 use std::collections::HashMap;
 
@@ -12,14 +12,13 @@ use crate::agreement::Calendar;
 use crate::model::agreement::{Agreement, Term};
 use crate::model::state::{State, StateKind, Window};
 
-/// Leaves the states of windows that the agreement itself has.
-pub(super) fn without(agreement: &Agreement, mut states: Vec<State>) -> Vec<State> {
+/// The states of windows that the agreement itself has, and the others.
+pub(super) fn apart(agreement: &Agreement, states: Vec<State>) -> (Vec<State>, Vec<State>) {
     let mut known: HashMap<(StateKind, String, Timestamp, Timestamp), bool> = HashMap::new();
-    states.retain(|state| {
+    states.into_iter().partition(|state| {
         let key = (state.kind, state.of.clone(), state.window.from, state.window.to);
         *known.entry(key).or_insert_with(|| terms(agreement, state).any(|term| has(agreement, term, &state.window)))
-    });
-    states
+    })
 }
 
 /// The terms that a state may be of.

@@ -9,8 +9,8 @@ use serde_json::Value as Json;
 
 use super::collector::{Base, Collecting, is_url};
 use super::{Asking, Evaluator};
-use crate::agreement::{collected, rounded};
 use crate::agreement::queries::{Query, collector_request};
+use crate::agreement::{collected, rounded};
 use crate::model::agreement::{Agreement, Collector, FlowEntry, Metric};
 use crate::model::run::Trigger;
 use crate::model::state::Sample;

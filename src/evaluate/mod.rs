@@ -9,6 +9,7 @@ pub mod dry_run;
 pub mod explain;
 mod judge;
 mod provenance;
+mod settled;
 pub mod simulate;
 mod waivers;
 
@@ -79,7 +80,7 @@ pub enum Windows {
     /// Those open at this instant.
     OpenAt(Timestamp),
     /// This range as one, whatever the terms' windows are, cut only by what the collectors answer for. What is no window
-    /// of a term is judged and not stored.
+    /// of a term is judged and kept aside.
     Exactly { from: Timestamp, to: Timestamp },
 }
 
@@ -445,7 +446,10 @@ impl Evaluator {
     ) -> Result<Option<Evaluation>, EvaluateError> {
         let recorded_at = self.engine.services.clock.now();
         let all = matches!(request.windows, Windows::Exactly { .. }).then(|| states.clone());
-        let states = if all.is_some() { ad_hoc::without(&request.agreement, states) } else { states };
+        let (states, aside) = match &all {
+            Some(_) => ad_hoc::apart(&request.agreement, states),
+            None => (states, Vec::new()),
+        };
         let verdicts = states.iter().filter(|s| s.kind == StateKind::Guarantee).count();
         let commit = Commit {
             audit: AuditEntry {
@@ -461,6 +465,9 @@ impl Evaluator {
             states,
         };
         let committed = self.store_commit(&commit, turn).await?;
+        if committed.is_some() && !aside.is_empty() {
+            self.store.put_aside(&request.agreement.id, &aside, commit.recorded_at).await?;
+        }
         let states = all.unwrap_or(commit.states);
         Ok(committed.map(|committed| Evaluation { run: commit.run, states, committed: Some(committed) }))
     }

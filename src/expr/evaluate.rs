@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::print::{metrics, number_text, symbol, write, write_text};
 use super::exact::{self, Exact};
+use super::print::{metrics, number_text, symbol, write, write_text};
 use crate::model::objective::{BinaryOp, Expr, Function, Objective, UnaryOp};
 use crate::model::score::Score;
 

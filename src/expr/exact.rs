@@ -36,11 +36,7 @@ pub fn score<'a>(objective: &Objective, lookup: &dyn Fn(&str) -> Exact<'a>) -> O
 
 /// How two sides of a comparison compare as exact fractions of what is written: `1 / 3 * 3` is 1, `0.1 + 0.2` is 0.3, and
 /// 9999999999999999 of 10000000000000000 are not all. `None` where one of them has no such value, or has more than 63 bits.
-pub(super) fn order<'a>(
-    left: &Expr,
-    right: &Expr,
-    lookup: &dyn Fn(&str) -> Exact<'a>,
-) -> Option<std::cmp::Ordering> {
+pub(super) fn order<'a>(left: &Expr, right: &Expr, lookup: &dyn Fn(&str) -> Exact<'a>) -> Option<std::cmp::Ordering> {
     Some(value(left, lookup)?.order(value(right, lookup)?))
 }
 

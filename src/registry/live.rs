@@ -96,6 +96,8 @@ pub struct Agreements {
     pub(super) stored_changed: tokio::sync::Notify,
     /// One change by the API at a time.
     pub(super) putting: tokio::sync::Mutex<()>,
+    /// Told when every source is to be read anew.
+    pub(super) again: watch::Sender<u64>,
 }
 
 impl Agreements {
@@ -108,6 +110,7 @@ impl Agreements {
             store,
             stored_changed: tokio::sync::Notify::new(),
             putting: tokio::sync::Mutex::new(()),
+            again: watch::Sender::new(0),
         })
     }
 
@@ -177,6 +180,28 @@ impl Agreements {
         source.report.read_at = Some(self.clock.now());
         answered(&mut source.report);
         self.publish(&mut held);
+    }
+
+    /// What a source held when it was last understood, by an earlier process: it is in force until the source answers, and
+    /// stands in for what is broken there.
+    pub(super) fn recall(&self, index: usize, found: Found, seen_at: Timestamp) {
+        let mut held = self.held();
+        let Some(source) = held.get_mut(index).filter(|s| s.report.read_at.is_none()) else { return };
+        for document in &found.documents {
+            if let Content::Agreement(agreement) = &document.content {
+                source.good.insert(document.key.clone(), agreement.clone());
+            }
+        }
+        source.found = found;
+        source.report.read_at = Some(seen_at);
+        self.publish(&mut held);
+    }
+
+    /// The last good version of every document of a source, by key.
+    pub(super) fn good(&self, index: usize) -> BTreeMap<String, Arc<Agreement>> {
+        let held = self.held();
+        let good = held.get(index).map(|source| source.good.iter().map(|(k, a)| (k.clone(), a.clone())).collect());
+        good.unwrap_or_default()
     }
 
     /// A source answered that nothing has changed.

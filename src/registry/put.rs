@@ -99,7 +99,10 @@ impl Agreements {
     }
 
     /// The id of a document without errors.
-    fn checked(&self, kind: DocumentKind, document: &Value) -> Result<String, PutError> {
+    ///
+    /// # Errors
+    /// [`PutError::Broken`] with every problem.
+    pub fn checked(&self, kind: DocumentKind, document: &Value) -> Result<String, PutError> {
         if kind == DocumentKind::Agreement {
             return match agreement::load_value(document.clone(), "") {
                 (Some(agreement), _) => Ok(agreement.id),

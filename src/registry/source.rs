@@ -8,6 +8,7 @@ use async_trait::async_trait;
 
 use super::document::Found;
 use super::live::{Agreements, SourceState};
+use super::remembered::Remembered;
 use crate::clock::Clock;
 
 /// First and longest pause before a source that is away is asked again.
@@ -70,20 +71,36 @@ impl Followed {
 
 async fn follow_one(agreements: Arc<Agreements>, index: usize, mut source: Box<dyn Source>) {
     let clock = agreements.clock.clone();
+    let mut again = agreements.again.subscribe();
+    let mut remembered = Remembered::of(&agreements, &*source);
+    if let Some(remembered) = &mut remembered {
+        remembered.recall(&agreements, index).await;
+    }
     let mut pause = RETRY_MIN;
     loop {
+        again.mark_unchanged();
         match source.read().await {
             Ok(found) => {
                 match found {
                     Some(found) => agreements.found(index, found),
                     None => agreements.unchanged(index),
                 }
+                if let Some(remembered) = &mut remembered {
+                    remembered.keep(&agreements, index).await;
+                }
                 pause = RETRY_MIN;
-                source.changed(&clock).await;
+                tokio::select! {
+                    () = source.changed(&clock) => {}
+                    // The sender lives in the set.
+                    _ = again.changed() => {}
+                }
             }
             Err(SourceError(problem)) => {
                 agreements.away(index, problem);
-                clock.sleep(pause).await;
+                tokio::select! {
+                    () = clock.sleep(pause) => {}
+                    _ = again.changed() => {}
+                }
                 pause = (pause * 2).min(RETRY_MAX);
             }
         }

@@ -40,3 +40,12 @@ pub enum PutDocument {
     /// Only a new one was wanted, and there is one of this id: nothing was stored.
     Exists,
 }
+
+/// A document of a source elsewhere as it was when it was last good.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GoodDocument {
+    /// What it is known by in its source.
+    pub key: String,
+    pub document: serde_json::Value,
+    pub seen_at: Timestamp,
+}

@@ -14,6 +14,8 @@ use super::cursor::{self, AuditPosition, CorrectionPosition, RunPosition, StateP
 use super::{
     AuditEntry, ClaimKey, Commit, Committed, DocumentKind, Page, PageRequest, PutDocument, RunQuery, StateQuery, Store,
     StoreError, StoredDocument, fingerprint, session::Session, trigger_kind,
+    AuditEntry, ClaimKey, Commit, Committed, DocumentKind, GoodDocument, Page, PageRequest, PutDocument, RunQuery,
+    StateQuery, Store, StoreError, StoredDocument, fingerprint, trigger_kind,
 };
 use crate::model::RunId;
 use crate::model::run::RunRecord;
@@ -38,6 +40,9 @@ struct Contents {
     sessions: BTreeMap<String, Session>,
     user_settings: BTreeMap<String, serde_json::Value>,
     turns: BTreeMap<String, i64>,
+    /// By agreement, oldest answer first.
+    aside: BTreeMap<String, Vec<StoredState>>,
+    good: BTreeMap<String, Vec<GoodDocument>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -147,6 +152,36 @@ impl Store for MemoryStore {
 
     async fn turn(&self, agreement: &str) -> Result<i64, StoreError> {
         Ok(self.contents().turns.get(agreement).copied().unwrap_or_default())
+    }
+
+    async fn put_aside(&self, agreement: &str, states: &[State], at: Timestamp) -> Result<(), StoreError> {
+        let mut contents = self.contents();
+        let kept = contents.aside.entry(agreement.to_owned()).or_default();
+        for state in states {
+            let same = kept.iter().position(|old| Identity::of(&old.state) == Identity::of(state));
+            let revision = same.map_or(1, |place| kept.remove(place).revision + 1);
+            kept.push(StoredState { state: state.clone(), revision, recorded_at: at });
+        }
+        let over = kept.len().saturating_sub(super::ASIDE_MAX as usize);
+        kept.drain(..over);
+        Ok(())
+    }
+
+    async fn aside(&self, agreement: &str) -> Result<Vec<StoredState>, StoreError> {
+        let mut kept = self.contents().aside.get(agreement).cloned().unwrap_or_default();
+        kept.sort_by_key(|stored| std::cmp::Reverse(stored.state.window.to));
+        Ok(kept)
+    }
+
+    async fn keep_good(&self, source: &str, documents: &[GoodDocument]) -> Result<(), StoreError> {
+        let mut documents = documents.to_vec();
+        documents.sort_by(|a, b| a.key.cmp(&b.key));
+        self.contents().good.insert(source.to_owned(), documents);
+        Ok(())
+    }
+
+    async fn good(&self, source: &str) -> Result<Vec<GoodDocument>, StoreError> {
+        Ok(self.contents().good.get(source).cloned().unwrap_or_default())
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Committed, StoreError> {

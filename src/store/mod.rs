@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use document::{DocumentKind, PutDocument, StoredDocument};
 pub use session::Session;
+pub use document::{DocumentKind, GoodDocument, PutDocument, StoredDocument};
 
 use crate::model::run::{RunRecord, RunState};
 use crate::model::state::{Correction, Scope, State, StateKind, StoredState, Verdict};
@@ -150,6 +151,9 @@ fn without_password(url: &str) -> String {
     let query: Vec<&str> = query.split('&').filter(may_be_shown).collect();
     if query.is_empty() { shown } else { format!("{shown}?{}", query.join("&")) }
 }
+
+/// States kept aside of one agreement.
+const ASIDE_MAX: i64 = 2_000;
 
 /// Names the operation that a database error broke.
 fn during<E: Into<sqlx::Error>>(what: &'static str) -> impl FnOnce(E) -> StoreError {
@@ -282,6 +286,20 @@ pub trait Store: Send + Sync {
     /// As [`Store::commit`], if the turn of the run's agreement is still this one. `None`, and nothing is stored, when
     /// another process was first: what the states were judged from may be another now.
     async fn commit_at(&self, commit: &Commit, turn: i64) -> Result<Option<Committed>, StoreError>;
+
+    /// Keeps states of ranges that are no windows of their agreement, apart from all others: of each the last answer, of
+    /// an agreement the newest [`ASIDE_MAX`].
+    async fn put_aside(&self, agreement: &str, states: &[State], at: Timestamp) -> Result<(), StoreError>;
+
+    /// What [`Store::put_aside`] keeps of an agreement, latest window first; `revision` says how often it was answered.
+    async fn aside(&self, agreement: &str) -> Result<Vec<StoredState>, StoreError>;
+
+    /// Keeps the last good versions of documents of a source elsewhere, by the names they have there, in place of what was
+    /// kept of it.
+    async fn keep_good(&self, source: &str, documents: &[GoodDocument]) -> Result<(), StoreError>;
+
+    /// What [`Store::keep_good`] keeps of a source, by key.
+    async fn good(&self, source: &str) -> Result<Vec<GoodDocument>, StoreError>;
 
     /// Adds ended flow runs to the history, in one transaction. A run already there is replaced.
     async fn record_runs(&self, runs: &[RunRecord]) -> Result<(), StoreError>;

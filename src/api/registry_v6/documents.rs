@@ -6,10 +6,11 @@ use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State as Shared};
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::answer::{Refusal, json_answer, object_id, text, with_type};
+use super::passing::Write;
 use super::query::Wanted;
 use super::{Mode, RegistryV6};
 use crate::api::auth::Caller;
@@ -55,7 +56,7 @@ impl RegistryV6 {
 }
 
 /// Why a document was not taken, in the Registry's form.
-fn refused(error: PutError) -> Refusal {
+pub(super) fn refused(error: PutError) -> Refusal {
     match error {
         PutError::Broken(problems) => {
             let first = problems.first().map(ToString::to_string).unwrap_or_default();
@@ -97,6 +98,18 @@ pub(super) async fn one(registry: Call, Path(id): Path<String>) -> Answered {
 
 pub(super) async fn add(registry: Call, caller: Who, body: Bytes) -> Answered {
     let document = Value::Object(object(&body)?);
+    if let Some(elsewhere) = registry.passes.get() {
+        let write = Write {
+            method: Method::POST,
+            kind: DocumentKind::Agreement,
+            id: document["id"].as_str().unwrap_or_default(),
+            segments: &["agreements"],
+            body: Some(&document),
+            document: Some(&document),
+            by: &name(caller),
+        };
+        return registry.pass_on(elsewhere, write).await;
+    }
     registry.agreements.add(DocumentKind::Agreement, document, &name(caller)).await.map_err(refused)?;
     Ok(match registry.mode {
         Mode::Compat => text(StatusCode::OK, "OK"),
@@ -106,7 +119,11 @@ pub(super) async fn add(registry: Call, caller: Who, body: Bytes) -> Answered {
 
 /// In `strict` the body is the whole document; in `compat` its top-level fields replace those there are.
 pub(super) async fn put(registry: Call, Path(id): Path<String>, caller: Who, body: Bytes) -> Answered {
-    let before = registry.agreement_document(&id)?;
+    // A Registry that keeps documents may know one that has not come here yet.
+    let before = match registry.passes.get() {
+        Some(_) => registry.agreement_document(&id).unwrap_or(Value::Null),
+        None => registry.agreement_document(&id)?,
+    };
     let mut given = object(&body)?;
     if given.get("id").is_some_and(|given| *given != json!(id)) {
         let message = format!("the body's id is not {id}, which the path names");
@@ -117,6 +134,22 @@ pub(super) async fn put(registry: Call, Path(id): Path<String>, caller: Who, bod
         Value::Object(fields) if registry.mode == Mode::Compat => fields,
         _ => Map::from_iter([("id".to_owned(), json!(id))]),
     };
+    if let Some(elsewhere) = registry.passes.get() {
+        // It sets only the fields that it is given.
+        document.insert("id".into(), json!(id));
+        document.extend(given.clone());
+        let (document, given) = (Value::Object(document), Value::Object(given));
+        let write = Write {
+            method: Method::PUT,
+            kind: DocumentKind::Agreement,
+            id: &id,
+            segments: &["agreements", &id],
+            body: Some(&given),
+            document: Some(&document),
+            by: &name(caller),
+        };
+        return registry.pass_on(elsewhere, write).await;
+    }
     document.extend(given);
     let document = Value::Object(document);
     registry.agreements.put(DocumentKind::Agreement, document.clone(), &name(caller)).await.map_err(refused)?;
@@ -124,14 +157,36 @@ pub(super) async fn put(registry: Call, Path(id): Path<String>, caller: Who, bod
 }
 
 pub(super) async fn remove(registry: Call, Path(id): Path<String>, caller: Who) -> Answered {
+    if let Some(elsewhere) = registry.passes.get() {
+        return registry
+            .pass_on(elsewhere, removal(DocumentKind::Agreement, &id, &["agreements", &id], &name(caller)))
+            .await;
+    }
     registry.agreements.remove(DocumentKind::Agreement, &id, &name(caller)).await.map_err(refused)?;
     Ok(text(StatusCode::OK, "OK"))
 }
 
-/// Removes what was put here; what comes from elsewhere stays.
+fn removal<'w>(kind: DocumentKind, id: &'w str, segments: &'w [&'w str], by: &'w str) -> Write<'w> {
+    Write { method: Method::DELETE, kind, id, segments, body: None, document: None, by }
+}
+
+/// Removes what was put here; what comes from elsewhere stays. Passed on, it is each agreement by itself: a Registry that
+/// is told to remove all of them dies of it.
 pub(super) async fn remove_all(registry: Call, caller: Who) -> Answered {
     let by = name(caller);
     let ids: Vec<String> = registry.agreements.snapshot().agreements.iter().map(|a| a.id.clone()).collect();
+    if let Some(elsewhere) = registry.passes.get() {
+        for id in &ids {
+            let segments = ["agreements", id.as_str()];
+            let removed = registry.pass_on(elsewhere, removal(DocumentKind::Agreement, id, &segments, &by));
+            let status = removed.await?.status();
+            // It is not that Registry's.
+            if !status.is_success() && status != StatusCode::NOT_FOUND {
+                return Err(Refusal::new(StatusCode::BAD_GATEWAY, format!("{id}: the Registry answered {status}")));
+            }
+        }
+        return Ok(text(StatusCode::OK, "OK"));
+    }
     for id in ids.iter().filter(|id| registry.agreements.is_stored(DocumentKind::Agreement, id)) {
         match registry.agreements.remove(DocumentKind::Agreement, id, &by).await {
             // Somebody else was quicker.
@@ -208,6 +263,19 @@ pub(super) async fn add_template(registry: Call, caller: Who, body: Bytes) -> An
         return Ok(json_answer(StatusCode::BAD_REQUEST, &problem));
     }
     let document = Value::Object(document);
+    if let Some(elsewhere) = registry.passes.get() {
+        let wrapped = json!({ "template": document });
+        let write = Write {
+            method: Method::POST,
+            kind: DocumentKind::Template,
+            id: &id,
+            segments: &["templates"],
+            body: Some(&wrapped),
+            document: Some(&document),
+            by: &name(caller),
+        };
+        return registry.pass_on(elsewhere, write).await;
+    }
     match registry.agreements.add(DocumentKind::Template, document.clone(), &name(caller)).await {
         Ok(()) => {}
         Err(PutError::Exists(_)) => return Err(Refusal::new(StatusCode::CONFLICT, "Template already exists")),
@@ -218,6 +286,11 @@ pub(super) async fn add_template(registry: Call, caller: Who, body: Bytes) -> An
 }
 
 pub(super) async fn remove_template(registry: Call, Path(id): Path<String>, caller: Who) -> Answered {
+    if let Some(elsewhere) = registry.passes.get() {
+        return registry
+            .pass_on(elsewhere, removal(DocumentKind::Template, &id, &["templates", &id], &name(caller)))
+            .await;
+    }
     match registry.agreements.remove(DocumentKind::Template, &id, &name(caller)).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
         Err(PutError::Unknown(_)) => {

@@ -90,6 +90,7 @@ async fn answer(
     let task = Task {
         agreement,
         mode: wanted.mode,
+        settled: wanted.force_update == Some(false) && wanted.mode == Mode::Strict,
         by: caller.map_or_else(|| "anonymous".into(), |Extension(caller)| caller.name),
         access_token: headers.get("x-access-token").and_then(|v| v.to_str().ok()).map(str::to_owned),
         registry,
@@ -163,6 +164,8 @@ struct Task {
     registry: Arc<RegistryV6>,
     agreement: Arc<Agreement>,
     mode: Mode,
+    /// Verdicts that are settled are not asked for again.
+    settled: bool,
     by: String,
     access_token: Option<String>,
 }
@@ -241,6 +244,15 @@ fn chunk(states: &[Vec<u8>], first: bool) -> Bytes {
 }
 
 impl Task {
+    /// What a caller is told; the log says more.
+    fn failed(&self, of: &Guarantee, error: EvaluateError) -> String {
+        tracing::error!(agreement = self.agreement.id, guarantee = of.id, %error, "not evaluated");
+        match error {
+            EvaluateError::Store(_) => "the verdicts could not be stored; the server's log says why".into(),
+            error => error.to_string(),
+        }
+    }
+
     async fn evaluate(&self, guarantee: usize, windows: Windows) -> Found {
         let of = &self.agreement.guarantees[guarantee];
         let request = Request {
@@ -252,17 +264,18 @@ impl Task {
             store: true,
             claim: None,
         };
+        if let (true, Windows::Overlapping { from, to }) = (self.settled, windows) {
+            match self.registry.evaluator.settled(&self.agreement, &of.id, from, to).await {
+                Ok(Some(states)) => return Ok(states.iter().map(|state| print(&strict_item(state))).collect()),
+                Ok(None) => {}
+                Err(error) => return Err(self.failed(of, error)),
+            }
+        }
         let keep = self.mode == Mode::Compat;
         let asking = Asking { access_token: self.access_token.clone(), keep };
         let (evaluation, asked) = match self.registry.evaluator.run_asking(request, &asking).await {
             Ok(done) => done,
-            Err(error) => {
-                tracing::error!(agreement = self.agreement.id, guarantee = of.id, %error, "not evaluated");
-                return Err(match error {
-                    EvaluateError::Store(_) => "the verdicts could not be stored; the server's log says why".into(),
-                    error => error.to_string(),
-                });
-            }
+            Err(error) => return Err(self.failed(of, error)),
         };
         match self.mode {
             Mode::Strict => Ok(evaluation.verdicts().map(|state| print(&strict_item(state))).collect()),

@@ -7,20 +7,22 @@ mod answer;
 mod bills;
 mod documents;
 mod evaluation;
+mod passing;
 mod query;
 mod service;
 mod states;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use axum::Router;
 use axum::routing::{any, get, post};
+use axum::{Router, middleware};
 use tokio::sync::Semaphore;
 
+use super::cross_origin;
 use crate::clock::Clock;
 use crate::evaluate::Evaluator;
-use crate::registry::Agreements;
+use crate::registry::{Agreements, PassThrough};
 use crate::store::Store;
 
 /// Whose verdicts the API gives.
@@ -45,6 +47,8 @@ pub struct RegistryV6 {
     services: BTreeMap<String, String>,
     /// Places for evaluations that callers wait for.
     places: Arc<Semaphore>,
+    /// Set once by the application: the Registry that keeps what is put here, instead of our store.
+    pub passes: OnceLock<PassThrough>,
 }
 
 /// Evaluations that callers of this API have going at once; further ones wait.
@@ -66,6 +70,7 @@ impl RegistryV6 {
             mode,
             services: services.into_iter().map(|(path, url)| (path, service::without_secrets(&url))).collect(),
             places: Arc::new(Semaphore::new(EVALUATIONS_MAX)),
+            passes: OnceLock::new(),
         })
     }
 }
@@ -108,5 +113,7 @@ pub fn router(registry: Arc<RegistryV6>) -> Router {
         .route("/commons/requestLogging", get(service::request_logging))
         .fallback(answer::unrouted)
         .method_not_allowed_fallback(answer::unrouted)
+        .layer(middleware::from_fn(cross_origin::zipped))
+        .layer(middleware::from_fn(cross_origin::allow))
         .with_state(registry)
 }

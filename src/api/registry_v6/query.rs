@@ -10,6 +10,8 @@ pub(super) struct Wanted {
     pub(super) to: Option<String>,
     pub(super) last_period: bool,
     pub(super) new_periods_from_guarantees: bool,
+    /// False: what is settled is given as it is stored. Absent and true: everything is asked for again.
+    pub(super) force_update: Option<bool>,
     /// The last so many stored states, without evaluating anything.
     pub(super) lasts: Option<usize>,
     /// Whether `lasts` gives states without evidence, too.
@@ -58,6 +60,11 @@ impl Wanted {
             to: text("to"),
             last_period: flag("lastPeriod", true),
             new_periods_from_guarantees: flag("newPeriodsFromGuarantees", true),
+            force_update: match find("forceUpdate").as_deref() {
+                Some("false") => Some(false),
+                Some("true") => Some(true),
+                _ => None,
+            },
             lasts,
             with_no_evidences: flag("withNoEvidences", true),
             evidences: flag("evidences", true),

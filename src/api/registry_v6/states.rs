@@ -60,6 +60,16 @@ async fn read(
             None => break,
         }
     }
+    // Ranges that were asked for once, as the Registry keeps them beside the others.
+    let agreement = query.agreement.as_deref().unwrap_or_default();
+    let aside = registry.store.aside(agreement).await;
+    let aside = aside.map_err(|error| Refusal::failed("the stored states could not be read", &error))?;
+    let asked = |found: &StoredState| {
+        let state = &found.state;
+        query.kind.is_none_or(|kind| kind == state.kind) && query.of.as_ref().is_none_or(|of| *of == state.of)
+    };
+    found.extend(aside.into_iter().filter(|found| asked(found) && fits(found)));
+    found.sort_by_key(|found| std::cmp::Reverse(found.state.window.to));
     found.truncate(count);
     Ok(found)
 }

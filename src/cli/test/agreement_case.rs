@@ -153,13 +153,12 @@ fn stand_in(agreement: &mut Agreement, given: &BTreeMap<String, Given>) -> Resul
             return Err(format!("samples.{id}: the agreement has no such metric"));
         };
         let path = format!("test.samples.{id}");
-        metric.collector =
-            Collector::PostGet {
-                infrastructure_path: path.clone(),
-                endpoint: String::new(),
-                config: Json::Null,
-                rounds: false,
-            };
+        metric.collector = Collector::PostGet {
+            infrastructure_path: path.clone(),
+            endpoint: String::new(),
+            config: Json::Null,
+            rounds: false,
+        };
         let given = given.clone();
         let collector: InProcess = Arc::new(move |query: &Query, _body: Json| {
             let answer = answer(&given, query);

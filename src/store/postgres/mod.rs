@@ -1,8 +1,10 @@
 //! The store in Postgres: schema `probity`, set-based statements, one transaction a commit.
 
+mod aside;
 mod claims;
 mod copy;
 mod documents;
+mod good;
 mod history;
 mod instant;
 mod partitions;
@@ -25,10 +27,12 @@ use super::batch::{self, Row};
 use super::{
     AuditEntry, ClaimKey, Commit, Committed, DocumentKind, Page, PageRequest, PutDocument, RunQuery, StateQuery, Store,
     StoreError, StoreOptions, StoredDocument, during, session::Session, without_password,
+    AuditEntry, ClaimKey, Commit, Committed, DocumentKind, GoodDocument, Page, PageRequest, PutDocument, RunQuery,
+    StateQuery, Store, StoreError, StoreOptions, StoredDocument, during, without_password,
 };
 use crate::model::RunId;
 use crate::model::run::RunRecord;
-use crate::model::state::{Correction, Scope, StateKind, StoredState};
+use crate::model::state::{Correction, Scope, State, StateKind, StoredState};
 use crate::model::waiver::Waiver;
 
 /// First halves of our advisory locks, so that they meet nobody else's: `PROB`, `PROM`.
@@ -245,6 +249,22 @@ impl Store for PostgresStore {
 
     async fn commit_at(&self, commit: &Commit, turn: i64) -> Result<Option<Committed>, StoreError> {
         self.within("store an evaluation", self.commit_in_turn(commit, Some(turn))).await
+    }
+
+    async fn put_aside(&self, agreement: &str, states: &[State], at: Timestamp) -> Result<(), StoreError> {
+        self.within("keep states aside", aside::put(&self.pool, agreement, states, at)).await
+    }
+
+    async fn aside(&self, agreement: &str) -> Result<Vec<StoredState>, StoreError> {
+        self.within("read states kept aside", aside::list(&self.pool, agreement)).await
+    }
+
+    async fn keep_good(&self, source: &str, documents: &[GoodDocument]) -> Result<(), StoreError> {
+        self.within("keep good documents", good::keep(&self.pool, source, documents)).await
+    }
+
+    async fn good(&self, source: &str) -> Result<Vec<GoodDocument>, StoreError> {
+        self.within("read good documents", good::list(&self.pool, source)).await
     }
 
     async fn turn(&self, agreement: &str) -> Result<i64, StoreError> {

@@ -1,7 +1,9 @@
 //! The store in a SQLite file: one writer, a few readers, WAL, every acknowledged commit synced to the disk.
 
+mod aside;
 mod claims;
 mod documents;
+mod good;
 mod history;
 mod people;
 mod states;
@@ -20,10 +22,12 @@ use sqlx::{Connection, Sqlite, SqliteConnection};
 use super::{
     AuditEntry, ClaimKey, Commit, Committed, DocumentKind, Page, PageRequest, PutDocument, RunQuery, StateQuery, Store,
     StoreError, StoreOptions, StoredDocument, batch, during, session::Session,
+    AuditEntry, ClaimKey, Commit, Committed, DocumentKind, GoodDocument, Page, PageRequest, PutDocument, RunQuery,
+    StateQuery, Store, StoreError, StoreOptions, StoredDocument, batch, during,
 };
 use crate::model::RunId;
 use crate::model::run::RunRecord;
-use crate::model::state::{Correction, Scope, StateKind, StoredState};
+use crate::model::state::{Correction, Scope, State, StateKind, StoredState};
 use crate::model::waiver::Waiver;
 
 #[derive(Debug)]
@@ -211,6 +215,28 @@ impl Store for SqliteStore {
 
     async fn commit_at(&self, commit: &Commit, turn: i64) -> Result<Option<Committed>, StoreError> {
         self.try_commit(commit, Some(turn)).await.map_err(during("store an evaluation"))
+    }
+
+    async fn put_aside(&self, agreement: &str, states: &[State], at: Timestamp) -> Result<(), StoreError> {
+        let failed = "keep states aside";
+        let mut writer = self.writer.acquire().await.map_err(during(failed))?;
+        let done = aside::put(&mut writer, agreement, states, at).await;
+        release(writer, done).await.map_err(during(failed))
+    }
+
+    async fn aside(&self, agreement: &str) -> Result<Vec<StoredState>, StoreError> {
+        aside::list(&self.readers, agreement).await
+    }
+
+    async fn keep_good(&self, source: &str, documents: &[GoodDocument]) -> Result<(), StoreError> {
+        let failed = "keep good documents";
+        let mut writer = self.writer.acquire().await.map_err(during(failed))?;
+        let done = good::keep(&mut writer, source, documents).await;
+        release(writer, done).await.map_err(during(failed))
+    }
+
+    async fn good(&self, source: &str) -> Result<Vec<GoodDocument>, StoreError> {
+        good::list(&self.readers, source).await
     }
 
     async fn turn(&self, agreement: &str) -> Result<i64, StoreError> {

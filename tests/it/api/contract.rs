@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use probity::api::openapi::document;
 use probity::model::RunId;
 use probity::model::run::RunRecord;
-use probity::model::state::{Correction, Scope, StateKind, StoredState};
+use probity::model::state::{Correction, Scope, State, StateKind, StoredState};
 use probity::model::waiver::Waiver;
 use probity::store::{
     AuditEntry, ClaimKey, Commit, Committed, DocumentKind, Page, PageRequest, PutDocument, RunQuery, Session,
+    AuditEntry, ClaimKey, Commit, Committed, DocumentKind, GoodDocument, Page, PageRequest, PutDocument, RunQuery,
     StateQuery, Store, StoreError, StoredDocument,
 };
 use serde_json::{Value, json};
@@ -344,6 +345,18 @@ impl Store for Broken {
         broken()
     }
     async fn commit(&self, _: &Commit) -> Result<Committed, StoreError> {
+        broken()
+    }
+    async fn put_aside(&self, _: &str, _: &[State], _: Timestamp) -> Result<(), StoreError> {
+        broken()
+    }
+    async fn aside(&self, _: &str) -> Result<Vec<StoredState>, StoreError> {
+        broken()
+    }
+    async fn keep_good(&self, _: &str, _: &[GoodDocument]) -> Result<(), StoreError> {
+        broken()
+    }
+    async fn good(&self, _: &str) -> Result<Vec<GoodDocument>, StoreError> {
         broken()
     }
     async fn turn(&self, _: &str) -> Result<i64, StoreError> {

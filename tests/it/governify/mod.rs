@@ -17,7 +17,7 @@ use axum::extract::{Path, State as Shared};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use probity::api::registry_v6::{self, Mode, RegistryV6};
+use probity::api::registry_v6::{self, Mode};
 use probity::api::{self, Api, ApiOptions, Observed, Parts};
 use probity::app::{self, Surroundings};
 use probity::clock::Clock;
@@ -193,7 +193,8 @@ impl Front {
             credentials: Default::default(),
             options: ApiOptions { auth: config.auth_options(), ..ApiOptions::default() },
         });
-        let registry = RegistryV6::new(evaluator, behind.agreements.clone(), mode, config.collectors.services.clone());
+        config.registry.mode = mode;
+        let registry = app::registry_api(&config, &evaluator, &behind.agreements);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (_stop, stopped) = oneshot::channel::<()>();

@@ -1,0 +1,78 @@
+//! Verdicts that need not be asked for again: those of windows that closed, judged for good by the document there is now.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+
+use super::{EvaluateError, Evaluator, Request, Windows};
+use crate::model::agreement::Agreement;
+use crate::model::run::Trigger;
+use crate::model::state::{State, StateKind, Verdict};
+use crate::store::{PageRequest, StateQuery};
+
+impl Evaluator {
+    /// The stored verdicts of a guarantee in the windows that overlap `[from, to)`, by window and scope. `None` when one of
+    /// them is still open, was judged by another document, is not judged for every term, or is unknown: then it is worth
+    /// asking again.
+    ///
+    /// # Errors
+    /// Too many windows, and a store that cannot be read.
+    pub async fn settled(
+        &self,
+        agreement: &std::sync::Arc<Agreement>,
+        guarantee: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Option<Vec<State>>, EvaluateError> {
+        let request = Request {
+            agreement: agreement.clone(),
+            windows: Windows::Overlapping { from, to },
+            guarantee: Some(guarantee.to_owned()),
+            trigger: Trigger::Manual { by: String::new() },
+            actor: String::new(),
+            store: false,
+            claim: None,
+        };
+        let plan = self.plan(&request)?;
+        let now = self.engine.services.clock.now();
+        let bounds = |window: &crate::model::state::Window| (window.from, window.to);
+        let windows: HashSet<_> = plan.judgements.iter().map(|j| bounds(&j.window)).collect();
+        if windows.is_empty() || windows.iter().any(|(_, to)| *to > now) {
+            return Ok(None);
+        }
+        let query = StateQuery {
+            agreement: Some(agreement.id.clone()),
+            kind: Some(StateKind::Guarantee),
+            of: Some(guarantee.to_owned()),
+            from: windows.iter().map(|w| w.0).min(),
+            to: windows.iter().map(|w| w.1).max(),
+            provisional: Some(false),
+            ..StateQuery::default()
+        };
+        let mut page = PageRequest { limit: 1000, after: None };
+        let mut found: Vec<State> = Vec::new();
+        loop {
+            let stored = self.store.states(&query, &page).await?;
+            let states = stored.items.into_iter().map(|stored| stored.state);
+            found.extend(
+                states.filter(|s| windows.contains(&bounds(&s.window)) && s.agreement_version == agreement.hash),
+            );
+            match stored.next {
+                Some(next) => page.after = Some(next),
+                None => break,
+            }
+        }
+        // The whole of a scope whose members have come says nothing more.
+        found.retain(|s| !(s.scope.has_wildcard() && s.verdict == Some(Verdict::NotApplicable)));
+        let unknown = |s: &State| s.unwaived() == Some(Verdict::Unknown);
+        let judged = |judgement: &crate::agreement::queries::Judgement| {
+            let term = &agreement.guarantees[judgement.guarantee].terms[judgement.term];
+            found.iter().any(|s| bounds(&s.window) == bounds(&judgement.window) && term.scope.covers(&s.scope))
+        };
+        if found.iter().any(unknown) || !plan.judgements.iter().all(judged) {
+            return Ok(None);
+        }
+        found.sort_by(|a, b| (a.window.from, a.window.to, &a.scope).cmp(&(b.window.from, b.window.to, &b.scope)));
+        Ok(Some(found))
+    }
+}
