@@ -2,6 +2,8 @@
 
 mod collectors;
 mod crash;
+mod instances;
+mod killed;
 mod recompute;
 mod schedule;
 mod waivers;

@@ -5,6 +5,7 @@ mod databases;
 mod promises;
 mod documents;
 pub mod samples;
+mod turns;
 
 use std::sync::Arc;
 
