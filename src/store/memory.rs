@@ -12,10 +12,8 @@ use uuid::Uuid;
 use super::batch::comes_late;
 use super::cursor::{self, AuditPosition, CorrectionPosition, RunPosition, StatePosition};
 use super::{
-    AuditEntry, ClaimKey, Commit, Committed, DocumentKind, Page, PageRequest, PutDocument, RunQuery, StateQuery, Store,
-    StoreError, StoredDocument, fingerprint, session::Session, trigger_kind,
     AuditEntry, ClaimKey, Commit, Committed, DocumentKind, GoodDocument, Page, PageRequest, PutDocument, RunQuery,
-    StateQuery, Store, StoreError, StoredDocument, fingerprint, trigger_kind,
+    StateQuery, Store, StoreError, StoredDocument, fingerprint, session::Session, trigger_kind,
 };
 use crate::model::RunId;
 use crate::model::run::RunRecord;

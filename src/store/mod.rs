@@ -18,9 +18,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use document::{DocumentKind, PutDocument, StoredDocument};
-pub use session::Session;
 pub use document::{DocumentKind, GoodDocument, PutDocument, StoredDocument};
+pub use session::Session;
 
 use crate::model::run::{RunRecord, RunState};
 use crate::model::state::{Correction, Scope, State, StateKind, StoredState, Verdict};

@@ -25,10 +25,8 @@ use partitions::{Partitions, Table};
 
 use super::batch::{self, Row};
 use super::{
-    AuditEntry, ClaimKey, Commit, Committed, DocumentKind, Page, PageRequest, PutDocument, RunQuery, StateQuery, Store,
-    StoreError, StoreOptions, StoredDocument, during, session::Session, without_password,
     AuditEntry, ClaimKey, Commit, Committed, DocumentKind, GoodDocument, Page, PageRequest, PutDocument, RunQuery,
-    StateQuery, Store, StoreError, StoreOptions, StoredDocument, during, without_password,
+    StateQuery, Store, StoreError, StoreOptions, StoredDocument, during, session::Session, without_password,
 };
 use crate::model::RunId;
 use crate::model::run::RunRecord;

@@ -20,10 +20,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{Connection, Sqlite, SqliteConnection};
 
 use super::{
-    AuditEntry, ClaimKey, Commit, Committed, DocumentKind, Page, PageRequest, PutDocument, RunQuery, StateQuery, Store,
-    StoreError, StoreOptions, StoredDocument, batch, during, session::Session,
     AuditEntry, ClaimKey, Commit, Committed, DocumentKind, GoodDocument, Page, PageRequest, PutDocument, RunQuery,
-    StateQuery, Store, StoreError, StoreOptions, StoredDocument, batch, during,
+    StateQuery, Store, StoreError, StoreOptions, StoredDocument, batch, during, session::Session,
 };
 use crate::model::RunId;
 use crate::model::run::RunRecord;

@@ -10,9 +10,8 @@ use probity::model::run::RunRecord;
 use probity::model::state::{Correction, Scope, State, StateKind, StoredState};
 use probity::model::waiver::Waiver;
 use probity::store::{
-    AuditEntry, ClaimKey, Commit, Committed, DocumentKind, Page, PageRequest, PutDocument, RunQuery, Session,
     AuditEntry, ClaimKey, Commit, Committed, DocumentKind, GoodDocument, Page, PageRequest, PutDocument, RunQuery,
-    StateQuery, Store, StoreError, StoredDocument,
+    Session, StateQuery, Store, StoreError, StoredDocument,
 };
 use serde_json::{Value, json};
 
