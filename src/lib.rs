@@ -12,7 +12,7 @@
 //! | 5 | `runtime` runs plans, `registry` where agreements come from |
 //! | 6 | `plugin` nodes from outside, sandboxed WASM |
 //! | 7 | `nodes` builtin nodes |
-//! | 8 | `evaluate` the one evaluation path |
+//! | 8 | `evaluate` the one evaluation path, `deploy` the flows of a server and how they change |
 //! | 9 | `schedule` what fires what is due, `director` tasks as a Director keeps them |
 //! | 10 | `api` HTTP |
 //! | 11 | `config` defaults, file, environment, flags |
@@ -40,6 +40,7 @@ pub mod plugin;
 
 pub mod nodes;
 
+pub mod deploy;
 pub mod evaluate;
 
 pub mod director;

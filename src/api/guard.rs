@@ -79,6 +79,28 @@ pub(super) async fn require<B>(
     Ok(caller)
 }
 
+/// Lets an editors' websocket be opened: no other site's page may open one, for what it could read. Who it is it says by
+/// a packet of its own.
+pub(super) fn admit_socket(api: &Api, headers: &HeaderMap) -> Result<(), Box<Response>> {
+    let options = api.auth.options();
+    if options.is_open() {
+        check_host(headers, options)?;
+        check_origin(api, headers)?;
+    }
+    Ok(())
+}
+
+/// Whether who shows this token on the editors' websocket, or none, may look on.
+pub(super) async fn admit_comms(api: &Api, peer: &Peer, token: Option<&str>) -> bool {
+    let options = api.auth.options();
+    let known = match token {
+        Some(token) if !options.is_open() => by_token(api, peer, token).await.ok().flatten().map(|c| c.permissions),
+        _ if options.is_open() => Some(Permissions::all()),
+        _ => options.default_permissions.clone(),
+    };
+    known.is_some_and(|permissions| permissions.allow("status.read"))
+}
+
 /// Who has this token: a login to the Admin API, or one of `auth.tokens`. Also for the `auth` packet of `/comms`; the
 /// error is the answer to an HTTP call when the store is away or too many tokens were wrong.
 pub(super) async fn by_token(api: &Api, peer: &Peer, token: &str) -> Result<Option<Caller>, Response> {

@@ -130,12 +130,17 @@ impl Freshness {
     }
 
     fn matches(&self, etag: &HeaderValue) -> bool {
-        let bare = |t: &str| t.trim().trim_start_matches("W/").to_string();
-        match (self.known.as_ref().and_then(|k| k.to_str().ok()), etag.to_str()) {
-            (Some("*"), _) => true,
-            (Some(known), Ok(etag)) => known.split(',').any(|k| bare(k) == bare(etag)),
-            _ => false,
-        }
+        self.known.as_ref().is_some_and(|known| has(known, etag))
+    }
+}
+
+/// Whether an `If-None-Match` header names this tag.
+pub(super) fn has(known: &HeaderValue, etag: &HeaderValue) -> bool {
+    let bare = |t: &str| t.trim().trim_start_matches("W/").to_string();
+    match (known.to_str(), etag.to_str()) {
+        (Ok("*"), _) => true,
+        (Ok(known), Ok(etag)) => known.split(',').any(|k| bare(k) == bare(etag)),
+        _ => false,
     }
 }
 

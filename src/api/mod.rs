@@ -2,7 +2,9 @@
 //! metrics. Every path of ours is one [`openapi::Endpoint`] in the file of its resource, and `endpoints` lists
 //! them all: the router and the OpenAPI document are made from that list.
 
+pub mod admin;
 pub mod auth;
+pub mod comms;
 pub mod director_v1;
 pub mod error;
 pub mod openapi;
@@ -47,6 +49,7 @@ use jiff::Timestamp;
 
 pub use crate::registry::Snapshot as LoadedAgreements;
 pub use auth::{AuthOptions, check_exposure, check_exposure_apart};
+pub use comms::Comms;
 pub use error::ApiError;
 pub use metrics::Observed;
 pub use permissions::Permissions;
@@ -148,6 +151,8 @@ pub struct Parts {
     pub credentials: Arc<CredentialFile>,
     /// Counters of the floors below, for `/metrics`.
     pub observed: Box<dyn Fn() -> Observed + Send + Sync>,
+    /// What the Admin API works on; `None`: there is none.
+    pub admin: Option<Arc<admin::Admin>>,
     pub options: ApiOptions,
 }
 
@@ -158,6 +163,8 @@ pub struct Api {
     node_root: String,
     auth: Auth,
     metrics: Metrics,
+    /// True once the server stops: for connections that do not end by themselves.
+    stopping: tokio::sync::watch::Sender<bool>,
     /// Tries to log in to the Admin API.
     attempts: people::Attempts,
     /// Held while a user's settings are changed: what is merged must not be lost to another merge.
@@ -178,6 +185,7 @@ impl Api {
             node_root: if root.is_empty() { String::new() } else { format!("/{root}") },
             auth: Auth::new(parts.options.auth.clone()),
             metrics: Metrics::new(&parts),
+            stopping: tokio::sync::watch::Sender::new(false),
             attempts: people::Attempts::default(),
             user_settings_turn: tokio::sync::Mutex::default(),
             parts,

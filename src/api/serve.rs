@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,15 +15,14 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::Request;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc, watch};
 use tower::ServiceExt;
 
 use super::stalled::Stalled;
-use super::{Api, ApiError, cors, guard, hooks, people};
+use super::{Api, ApiError, admin, cors, guard, hooks, people};
 
 /// Who is at the other end.
 #[derive(Clone, Debug)]
@@ -45,6 +45,12 @@ impl Peer {
 pub async fn serve(listener: TcpListener, api: Arc<Api>, stop: impl Future<Output = ()>) {
     let served = Served::All(super::router(api.clone()));
     api.auth.look_for_shipped_passwords();
+    let stopping = api.clone();
+    let stop = async move {
+        stop.await;
+        // Upgraded connections have left the server's hands and must hear it themselves.
+        stopping.stopping.send_replace(true);
+    };
     accept(listener, api, served, stop).await;
 }
 
@@ -66,7 +72,9 @@ enum Served {
 async fn accept(listener: TcpListener, api: Arc<Api>, served: Served, stop: impl Future<Output = ()>) {
     let http = Arc::new(connection_rules(&api));
     let places = Arc::new(Semaphore::new(api.options.connections_max.min(Semaphore::MAX_PERMITS)));
-    let connections = GracefulShutdown::new();
+    let stopping = watch::Sender::new(false);
+    // Never sent on: it is over when every connection has dropped its end.
+    let (open, mut over) = mpsc::channel::<()>(1);
     tokio::pin!(stop);
     loop {
         let accepted = async {
@@ -88,17 +96,27 @@ async fn accept(listener: TcpListener, api: Arc<Api>, served: Served, stop: impl
             },
         };
         let connection = connect(&http, stream, Peer::new(address), api.clone(), served.clone());
-        let connection = connections.watch(connection);
+        let (mut stopping, open) = (stopping.subscribe(), open.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            tokio::pin!(connection);
+            let ended = tokio::select! {
+                ended = &mut connection => ended,
+                // An error means that the server is gone.
+                _ = async { stopping.wait_for(|stop| *stop).await.is_ok() } => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
                 tracing::debug!(%error, peer = %address, "a connection ended early");
             }
-            drop(place);
+            drop((place, open));
         });
     }
-    drop(listener);
+    drop((listener, open));
+    stopping.send_replace(true);
     tokio::select! {
-        () = connections.shutdown() => {}
+        _ = over.recv() => {}
         () = api.clock().sleep(Duration::from_millis(api.options.drain_ms_max)) => {
             tracing::warn!("connections were still open after drain_ms_max and are cut");
         }
@@ -116,22 +134,28 @@ fn connection_rules(api: &Api) -> http1::Builder {
 
 type Call = Request<hyper::body::Incoming>;
 
+type Answering = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
 fn connect(
     http: &http1::Builder,
     stream: TcpStream,
     peer: Peer,
     api: Arc<Api>,
     served: Served,
-) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send + use<> {
+) -> http1::UpgradeableConnection<
+    TokioIo<Stalled>,
+    impl Service<Call, Response = Response, Error = Infallible, Future = Answering> + use<>,
+> {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
     let stream = Stalled::new(stream, api.clock().clone(), Duration::from_millis(api.options.body_ms_max));
     let service = service_fn(move |call: Call| {
         let (api, served, peer) = (api.clone(), served.clone(), peer.clone());
-        async move { Ok::<_, Infallible>(answer(&api, served, peer, call).await) }
+        let answering: Answering = Box::pin(async move { Ok(answer(&api, served, peer, call).await) });
+        answering
     });
-    http.serve_connection(TokioIo::new(stream), service)
+    http.serve_connection(TokioIo::new(stream), service).with_upgrades()
 }
 
 /// Answers one call.
@@ -148,7 +172,11 @@ async fn answer(api: &Arc<Api>, served: Served, peer: Peer, call: Call) -> Respo
     let (own, response) = match served {
         Served::All(_) if let Some(route) = people => (true, people::answer(api, route, &peer, call).await),
         Served::All(router) if is_own(call.uri().path()) => (true, answer_own(api, router, peer, call).await),
-        Served::All(_) => (false, hooks::answer(api, &peer, call).await),
+        Served::All(_) => match admin::find(api, call.method(), call.uri().path()) {
+            Some(found) => (true, admin::answer(api, peer, call, found).await),
+            None if admin::is_comms(api, &call) => (true, admin::answer_comms(api, peer, call).await),
+            None => (false, hooks::answer(api, &peer, call).await),
+        },
         Served::Apart(router) => (true, answer_apart(api, router, peer, call).await),
     };
     api.metrics.http(own, response.status(), started.elapsed());

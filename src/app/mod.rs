@@ -4,6 +4,7 @@ pub mod admission;
 mod content;
 pub mod credentials;
 mod director;
+mod flows;
 pub mod plugins;
 mod serve;
 
@@ -96,7 +97,12 @@ fn flows_url(config: &Config) -> String {
 
 /// The plan of a flow file for this engine, with what stands in the way of its endpoints.
 pub fn plan(engine: &Engine, file: &FlowFile) -> Plan {
-    let specs = |node_type: &str| engine.catalogue().spec(node_type);
+    plan_without(engine, file, &|_| false)
+}
+
+/// As [`plan`], as if the `disabled` node types were not known.
+fn plan_without(engine: &Engine, file: &FlowFile, disabled: &dyn Fn(&str) -> bool) -> Plan {
+    let specs = |node_type: &str| engine.catalogue().spec(node_type).filter(|_| !disabled(node_type));
     let env = engine.services.env.clone();
     let mut plan = crate::flow::plan(file, &specs, &move |name| env(name));
     let taken = taken_routes(&plan, file, &engine.services.http_root);

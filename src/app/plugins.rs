@@ -10,6 +10,7 @@ use arcstr::ArcStr;
 use super::admission::{self, Needed};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::deploy::Flows;
 use crate::model::Diagnostic;
 use crate::model::flow::FlowFile;
 use crate::net::Net;
@@ -109,7 +110,7 @@ pub async fn start(config: &Config, net: &Arc<Net>, clock: &Clock, flows: &FlowF
     start_followed(config, net, clock, flows).await.0
 }
 
-/// As [`start`], for a process that goes on to [`watch`] what it read.
+/// As [`start`], for a process that goes on to [watch](Following::watch) what it read.
 pub async fn start_followed(
     config: &Config,
     net: &Arc<Net>,
@@ -212,26 +213,55 @@ fn in_plugin(name: &str, problems: Vec<Diagnostic>) -> Vec<Diagnostic> {
     problems.into_iter().map(|p| if p.file.is_empty() { p.in_file(format!("plugin {name}")) } else { p }).collect()
 }
 
-/// Looks at the files of plugins and grants again and again; what changed is swapped in for new runs, and when node
-/// types came or went, the flows are deployed anew.
-pub async fn watch(config: Config, plugins: Arc<Plugins>, engine: Arc<Engine>, flows: FlowFile, followed: Followed) {
-    let clock = engine.services.clock.clone();
-    let Followed { mut seen, mut loaded } = followed;
-    loop {
-        clock.sleep(Duration::from_millis(config.plugins.watch_ms.max(10))).await;
-        let now = files(&config);
-        if now == seen {
-            continue;
+/// Plugins of a server and what they were loaded from: loaded when flows need them, swapped when their files or grants
+/// change.
+pub struct Following {
+    config: Config,
+    plugins: Arc<Plugins>,
+    engine: Arc<Engine>,
+    state: tokio::sync::Mutex<Followed>,
+}
+
+impl Following {
+    pub fn new(config: Config, plugins: Arc<Plugins>, engine: Arc<Engine>, followed: Followed) -> Arc<Following> {
+        Arc::new(Following { config, plugins, engine, state: tokio::sync::Mutex::new(followed) })
+    }
+
+    /// Brings the loaded plugins to what these flows need; true when node types came or went.
+    pub async fn follow(&self, flows: &FlowFile) -> bool {
+        let mut followed = self.state.lock().await;
+        self.follow_with(&mut followed, flows).await
+    }
+
+    async fn follow_with(&self, followed: &mut Followed, flows: &FlowFile) -> bool {
+        let before = types(&self.engine.catalogue());
+        followed.loaded.follow(&self.config, &self.plugins, flows).await;
+        let catalogue = catalogue(&self.plugins);
+        let changed = types(&catalogue) != before;
+        if changed {
+            self.engine.set_catalogue(catalogue);
         }
-        seen = now;
-        let before = types(&engine.catalogue());
-        loaded.follow(&config, &plugins, &flows).await;
-        let catalogue = catalogue(&plugins);
-        if types(&catalogue) != before {
-            engine.set_catalogue(catalogue);
-            let deployed = engine.deploy(super::plan(&engine, &flows));
-            super::report(&deployed.plan.diagnostics);
-            super::report(&deployed.diagnostics);
+        changed
+    }
+
+    /// Looks at the files of plugins and grants again and again; what changed is swapped in for new runs, and when node
+    /// types came or went, the flows are built anew.
+    pub async fn watch(self: Arc<Self>, flows: Arc<Flows>) {
+        let clock = self.engine.services.clock.clone();
+        loop {
+            clock.sleep(Duration::from_millis(self.config.plugins.watch_ms.max(10))).await;
+            let now = files(&self.config);
+            let mut followed = self.state.lock().await;
+            if now == followed.seen {
+                continue;
+            }
+            followed.seen = now;
+            let changed = self.follow_with(&mut followed, &flows.current().file).await;
+            // A deploy under way may wait for it.
+            drop(followed);
+            if changed {
+                flows.rebuild().await;
+            }
         }
     }
 }

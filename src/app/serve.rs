@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::{Surroundings, content, engine, evaluator, make_data_dir, net, open_store, plan, report};
+use super::{Surroundings, content, engine, evaluator, flows, make_data_dir, net, open_store, report};
 use crate::api::registry_v6;
 use crate::api::{self, Api, ApiOptions, Observed, Parts, ScheduleView};
 use crate::clock::Clock;
@@ -50,11 +50,11 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     let clock = Clock::System;
     let surroundings = Surroundings { clock: clock.clone(), net: net(&config)?, store: store.clone(), observer: None };
     let configured = content::sources(&config, &surroundings.net)?;
-    let mut flows = content::load_flows(&config, true)?;
-    report(&flows.diagnostics);
+    let mut loaded = content::load_flows(&config, true)?;
+    report(&loaded.diagnostics);
     let credentials = super::credentials::open(&config)?;
-    super::credentials::give(&credentials, &mut flows.loaded);
-    let (plugins, followed) = super::plugins::start_followed(&config, &surroundings.net, &clock, &flows.loaded).await;
+    super::credentials::give(&credentials, &mut loaded.loaded);
+    let (plugins, followed) = super::plugins::start_followed(&config, &surroundings.net, &clock, &loaded.loaded).await;
     let engine = engine(&config, surroundings, &plugins);
     let agreements = Agreements::new(clock.clone(), Some(store.clone()));
     // What users put by the API counts before what is read elsewhere.
@@ -66,9 +66,8 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     let evaluator = evaluator(&config, &engine, &store, agreements.clone(), Default::default());
     super::name_plugins(&evaluator, &plugins);
     let writing = write_back(&config, &evaluator, &clock);
-    let deployed = engine.deploy(plan(&engine, &flows.loaded));
-    report(&deployed.plan.diagnostics);
-    report(&deployed.diagnostics);
+    let following_plugins = super::plugins::Following::new(config.clone(), plugins.clone(), engine.clone(), followed);
+    let admin = flows::start(&config, &engine, &credentials, &following_plugins, loaded.loaded).await;
     let options = Options {
         provisional_ms: config.schedule.provisional_ms,
         first_windows_max: config.schedule.first_windows_max,
@@ -93,6 +92,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
         plugins: plugins.clone(),
         desk: super::admission::desk(&config),
         credentials: credentials.clone(),
+        admin: Some(admin.clone()),
         observed: {
             let (evaluator, scheduler) = (evaluator.clone(), scheduler.clone());
             Box::new(move || {
@@ -143,7 +143,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     let http = tokio::spawn(api::serve(listener, api, when_stopped()));
     let http_apart = tokio::spawn(async move { while serving_apart.join_next().await.is_some() {} });
     let schedule = tokio::spawn(scheduler.run(when_stopped()));
-    let watched = tokio::spawn(super::plugins::watch(config.clone(), plugins, engine.clone(), flows.loaded, followed));
+    let watched = tokio::spawn(following_plugins.watch(admin.flows.clone()));
     let (history_stop, history_stopped) = watch::channel(false);
     let history = {
         let (engine, store) = (engine.clone(), store.clone());
@@ -156,7 +156,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
         })
     };
     tracing::info!(
-        address = %config.listen, store = store.describe(), flows = deployed.plan.flows.len(),
+        address = %config.listen, store = store.describe(), flows = engine.current().plan.flows.len(),
         agreements = agreements.snapshot().agreements.len(), started_ms = started.elapsed().as_millis() as u64,
         "Probity is ready: {}/probity/", super::base_url(config.listen)
     );

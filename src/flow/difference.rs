@@ -2,7 +2,7 @@
 //!
 //! Follows `diffConfigs` of Node-RED's `runtime/lib/flows/util.js` and `stop` of `runtime/lib/flows/index.js`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::{Map, Value as Json};
 
@@ -71,7 +71,7 @@ impl Restarts<'_> {
 
 /// Compares two sets of entries. `touched` are ids of entries that count as changed whatever they say: those that came
 /// with credentials.
-pub fn difference(old: &[Entry], new: &[Entry], touched: &HashSet<String>) -> Difference {
+pub fn difference(old: &[Entry], new: &[Entry], touched: &BTreeSet<String>) -> Difference {
     let mut comparing =
         Comparing { old: by_id(old), new: by_id(new), found: Difference::default(), subflows: Vec::new() };
     comparing.tabs();
@@ -160,7 +160,7 @@ impl<'a> Comparing<'a> {
         subflow
     }
 
-    fn old_entries(&mut self, entries: &'a [Entry], touched: &HashSet<String>) {
+    fn old_entries(&mut self, entries: &'a [Entry], touched: &BTreeSet<String>) {
         for old in entries {
             let Some(id) = text(old, "id") else { continue };
             let container_gone = text(old, "z").is_some_and(|z| self.found.removed.contains(z));
@@ -357,7 +357,7 @@ mod tests {
         let (old, mut new) = (flows(), flows());
         change(new.as_array_mut().unwrap());
         let (old, new) = (entries(&old), entries(&new));
-        let found = difference(&old, &new, &HashSet::new());
+        let found = difference(&old, &new, &BTreeSet::new());
         let restarts = found.restarts(deployment);
         let nodes = new.iter().filter(|e| e.contains_key("x"));
         let nodes = nodes.filter(|e| restarts.node(text(e, "id").unwrap(), text(e, "z").unwrap()));
@@ -395,7 +395,7 @@ mod tests {
     #[test]
     fn what_came_with_credentials_counts_as_changed() {
         let flows = entries(&flows());
-        let found = difference(&flows, &flows, &HashSet::from(["k".to_string()]));
+        let found = difference(&flows, &flows, &BTreeSet::from(["k".to_string()]));
         assert!(found.restarts(Deployment::Nodes).node("e", "t2"));
         assert!(!found.restarts(Deployment::Nodes).node("s", "t2"));
     }

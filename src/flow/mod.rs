@@ -28,7 +28,7 @@ pub use check::{NodeCheck, check, problems};
 pub use difference::{Deployment, Difference, Restarts, difference};
 pub use load::{load, load_value};
 pub use plan::plan;
-pub use save::save;
+pub use save::{revision, save, stringify};
 
 /// Type prefix of subflow instances: `subflow:<subflow id>`.
 pub const SUBFLOW_PREFIX: &str = "subflow:";

@@ -1,6 +1,6 @@
 //! `debug`: shows messages in the debug view, the log and its own status.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arcstr::ArcStr;
@@ -76,7 +76,9 @@ enum StatusForm {
 }
 
 struct Debug {
-    shows: bool,
+    /// Whether it shows anything at all; the editor turns that on and off.
+    active: AtomicBool,
+    to_sidebar: bool,
     logs: bool,
     what: What,
     property: ArcStr,
@@ -114,7 +116,8 @@ fn build(config: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
     }
     let on = |name: &str| config.get(name).is_nullish() || config.flag(name);
     Ok(Arc::new(Debug {
-        shows: on("active") && on("tosidebar"),
+        active: AtomicBool::new(on("active")),
+        to_sidebar: on("tosidebar"),
         logs: config.flag("console"),
         what,
         property: property_name,
@@ -231,12 +234,16 @@ impl Node for Debug {
             let text = plain(&value);
             cx.log(tracing::Level::INFO, text.as_str());
         }
-        if self.shows {
+        if self.to_sidebar && self.active.load(Ordering::Relaxed) {
             let (node, name) = (cx.node().id.clone(), cx.node().name.clone());
             let topic = msg.get("topic").cloned().unwrap_or_default();
             cx.event(Event::Debug { node, name, topic, property: self.property.clone(), value });
         }
         Step::Done
+    }
+
+    fn show(&self, on: bool) {
+        self.active.store(on, Ordering::Relaxed);
     }
 }
 

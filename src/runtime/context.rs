@@ -19,9 +19,15 @@ pub enum Level {
 
 /// In-memory context of an engine, kept across deploys. Values are copied on read, never live references, so one
 /// run cannot change what another holds.
-#[derive(Default)]
 pub struct ContextStore {
     scopes: Mutex<HashMap<ArcStr, Object>>,
+    stores: Vec<String>,
+}
+
+impl Default for ContextStore {
+    fn default() -> Self {
+        ContextStore { scopes: Mutex::default(), stores: vec!["default".into()] }
+    }
 }
 
 impl ContextStore {
@@ -39,12 +45,53 @@ impl ContextStore {
         let mut scopes = self.scopes.lock().unwrap_or_else(|p| p.into_inner());
         path.set(scopes.entry(scope).or_default(), value, msg)
     }
+
+    /// The names of the stores, the default one first.
+    pub fn stores(&self) -> &[String] {
+        &self.stores
+    }
+
+    /// The properties under a scope ([`scope_of_node`], a tab's or subflow instance's id, or `global`) in one store.
+    pub fn of_scope(&self, store: &str, scope: &str) -> Object {
+        if self.stores[0] != store {
+            return Object::new();
+        }
+        let scopes = self.scopes.lock().unwrap_or_else(|p| p.into_inner());
+        scopes.get(scope).cloned().unwrap_or_default()
+    }
+
+    /// Deletes a property of a scope in one store.
+    pub fn delete(&self, store: &str, scope: &str, path: &Path) {
+        if self.stores[0] != store {
+            return;
+        }
+        let mut scopes = self.scopes.lock().unwrap_or_else(|p| p.into_inner());
+        if let Some(properties) = scopes.get_mut(scope) {
+            path.set(properties, Value::Undefined, None);
+        }
+    }
+
+    /// Forgets the scopes of tabs, subflow instances and nodes that are not `known` by their id any more.
+    pub fn keep(&self, known: &dyn Fn(&str) -> bool) {
+        let mut scopes = self.scopes.lock().unwrap_or_else(|p| p.into_inner());
+        scopes.retain(|scope, _| {
+            scope == GLOBAL || known(scope.split_once('@').map_or(scope.as_str(), |(node, _)| node))
+        });
+    }
+}
+
+/// The scope of what all nodes share.
+pub const GLOBAL: &str = "global";
+
+/// The scope of a node's own context.
+pub fn scope_of_node(node: &PlanNode) -> ArcStr {
+    arcstr::format!("{}@{}", node.id, node.context)
 }
 
 fn resolve(node: &PlanNode, level: Level, path: &Path) -> (ArcStr, Path) {
     match level {
-        Level::Global => (arcstr::literal!("global"), path.clone()),
-        Level::Node => (arcstr::format!("{}@{}", node.id, node.context), path.clone()),
+        Level::Global => (ArcStr::from(GLOBAL), path.clone()),
+        Level::Node => (scope_of_node(node), path.clone()),
         Level::Flow => {
             let mut path = path.clone();
             let mut scope = node.context.clone();

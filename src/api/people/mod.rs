@@ -12,6 +12,8 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{Method, Request};
 
+pub use settings::NODE_RED_VERSION;
+
 pub(super) use session::{Attempts, TOKEN_CHARS, session};
 
 use super::serve::{Incoming, Peer};

@@ -202,6 +202,7 @@ impl Server {
             observed: Box::new(Observed::default),
             plugins: setup.plugins.unwrap_or_else(crate::plugins::rig::none),
             desk: setup.desk,
+            admin: None,
             credentials: setup.credentials,
             options: setup.options,
         });

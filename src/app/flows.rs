@@ -1,0 +1,100 @@
+//! The flows of a server: where they are kept, what they need before they are built, and the Admin API over them.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use super::plugins::Following;
+use super::{content, report};
+use crate::api::Comms;
+use crate::api::admin::{Admin, Palette};
+use crate::config::Config;
+use crate::deploy::{Flows, Parts, Place};
+use crate::model::flow::{FlowFile, Plan};
+use crate::runtime::Engine;
+use crate::runtime::credential_file::CredentialFile;
+
+/// Texts and lists in debug output are cut off beyond this unless settings.js says otherwise, as in Node-RED.
+const DEBUG_LENGTH_MAX: usize = 1_000;
+
+/// Deploys the loaded flows and makes what the Admin API works on.
+pub async fn start(
+    config: &Config,
+    engine: &Arc<Engine>,
+    credentials: &Arc<CredentialFile>,
+    following: &Arc<Following>,
+    loaded: FlowFile,
+) -> Arc<Admin> {
+    let setting =
+        |path: &[&str]| path.iter().try_fold(&Json::Object(config.editor.clone()), |at, key| at.get(key)).cloned();
+    let debug_length_max =
+        setting(&["debugMaxLength"]).and_then(|n| n.as_u64()).map_or(DEBUG_LENGTH_MAX, |n| n as usize);
+    let comms = Comms::new(engine.services.clock.clone(), debug_length_max);
+    if engine.services.feed.set(comms.clone()).is_err() {
+        tracing::error!("an engine was given two feeds; it keeps the first");
+    }
+    let palette = Arc::new(Palette::load(Some(config.data_dir.join("disabled-nodes.json"))));
+    let pretty = setting(&["flowFilePretty"]) != Some(Json::Bool(false));
+    let parts = Parts {
+        engine: engine.clone(),
+        place: place(config, pretty),
+        plan: {
+            let (engine, palette) = (engine.clone(), palette.clone());
+            Box::new(move |file| plan(&engine, &palette, file))
+        },
+        needed: {
+            let following = following.clone();
+            Box::new(move |file| {
+                let following = following.clone();
+                Box::pin(async move {
+                    following.follow(file).await;
+                })
+            })
+        },
+        credentials: credentials.clone(),
+        notices: comms.clone(),
+        report,
+        stopped_mark: Some(config.data_dir.join("flows.stopped")),
+    };
+    Arc::new(Admin {
+        root: setting(&["httpAdminRoot"])
+            .and_then(|root| root.as_str().map(str::to_owned))
+            .unwrap_or_else(|| "/".into()),
+        flows: Flows::start(parts, loaded).await,
+        comms,
+        palette,
+        forms: None,
+        library_dir: config.data_dir.join("lib"),
+        runtime_state: setting(&["runtimeState", "enabled"]) == Some(Json::Bool(true)),
+    })
+}
+
+fn place(config: &Config, pretty: bool) -> Place {
+    let path = match config.flows.as_str() {
+        "" => config.data_dir.join("flows.json"),
+        flows => PathBuf::from(flows),
+    };
+    let read = {
+        let config = config.clone();
+        move || {
+            let content = content::load_flows(&config, false).map_err(|error| format!("{error:#}"))?;
+            Ok((content.loaded, content.diagnostics))
+        }
+    };
+    Place { path: absolute(&path), pretty, read: Box::new(read) }
+}
+
+/// A folder must not be another one when the process changes its own.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+/// The plan of a flow file without the node types that are switched off in the editor.
+fn plan(engine: &Engine, palette: &Palette, file: &FlowFile) -> Plan {
+    let catalogue = engine.catalogue();
+    let types: BTreeSet<&str> = file.nodes.iter().map(|node| node.node_type.as_str()).collect();
+    let disabled: BTreeSet<&str> = types.into_iter().filter(|t| palette.is_disabled(&catalogue, t)).collect();
+    super::plan_without(engine, file, &|node_type| disabled.contains(node_type))
+}

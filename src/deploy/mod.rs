@@ -1,0 +1,385 @@
+//! Floor 8: the flows of a server and how they change: checked and built first, then saved, then swapped in; what fails
+//! on the way changes nothing. Knows the deploy types, revisions and the life of a single tab as Node-RED's runtime does
+//! (`runtime/lib/flows/index.js`); knows no HTTP.
+
+pub mod file;
+mod tab;
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use arcstr::ArcStr;
+use serde_json::{Map, Value as Json, json};
+
+pub use file::Place;
+
+use crate::flow::{self, Deployment};
+use crate::model::flow::{FlowFile, Plan, PlanNode, Stopped};
+use crate::model::{Diagnostic, Severity};
+use crate::runtime::credential_file::CredentialFile;
+use crate::runtime::{Deployed, Engine};
+
+pub(crate) type Entry = Map<String, Json>;
+
+/// A future of this module's callers.
+pub type Doing<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Hears of what happens to the flows, for those who watch them in an editor.
+pub trait Notices: Send + Sync {
+    /// These nodes do not run any more: what they showed is over.
+    fn stopped(&self, nodes: &[ArcStr]);
+
+    /// Something to tell on `notification/<topic>`; what is `retained` is also told to those who come later.
+    fn notify(&self, topic: &str, data: Json, retained: bool);
+}
+
+/// Tells nobody.
+pub struct Unheard;
+
+impl Notices for Unheard {
+    fn stopped(&self, _: &[ArcStr]) {}
+    fn notify(&self, _: &str, _: Json, _: bool) {}
+}
+
+/// What a server gives its flows.
+pub struct Parts {
+    pub engine: Arc<Engine>,
+    pub place: Place,
+    /// The plan of a flow file for this engine.
+    pub plan: Box<dyn Fn(&FlowFile) -> Plan + Send + Sync>,
+    /// Called before a plan is made: loads the plugins whose nodes the flows have.
+    pub needed: Box<dyn for<'a> Fn(&'a FlowFile) -> Doing<'a, ()> + Send + Sync>,
+    pub credentials: Arc<CredentialFile>,
+    pub notices: Arc<dyn Notices>,
+    /// Tells the operator what is wrong.
+    pub report: fn(&[Diagnostic]),
+    /// There as long as the flows are stopped by hand, over restarts; `None`: not kept.
+    pub stopped_mark: Option<PathBuf>,
+}
+
+/// The flows as they are kept.
+pub struct Current {
+    pub file: FlowFile,
+    /// SHA-256 of the entries as `JSON.stringify` writes them, hex.
+    pub revision: String,
+}
+
+/// Why flows were not changed.
+#[derive(Debug)]
+pub enum Refused {
+    /// Somebody else changed them since.
+    Stale,
+    NotFound,
+    /// The request makes no sense; the text says why.
+    Unusable(String),
+    /// Everything that is wrong with the flows.
+    Invalid(Vec<Diagnostic>),
+    /// These flows cannot be changed from here; the text says why and what to do.
+    Unchangeable(String),
+    /// They were good, but could not be saved; the flows run on as they were.
+    Unsaved(String),
+}
+
+/// The flows of a server. One at a time changes them.
+pub struct Flows {
+    parts: Parts,
+    current: ArcSwap<Current>,
+    running: AtomicBool,
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// Problems of the whole that no tab can be stopped for alone.
+const FATAL_PLAN_PROBLEMS: [&str; 2] = ["subflow-recursion", "plan-too-large"];
+
+impl Flows {
+    /// Deploys what was loaded at the start of the server, as far as it can run; nothing when the flows were stopped by
+    /// hand before.
+    pub async fn start(parts: Parts, loaded: FlowFile) -> Arc<Flows> {
+        let stopped = parts.stopped_mark.as_ref().is_some_and(|mark| mark.exists());
+        let current = Arc::new(Current { revision: flow::revision(&loaded.entries), file: loaded });
+        let flows = Flows {
+            parts,
+            current: ArcSwap::new(current.clone()),
+            running: AtomicBool::new(!stopped),
+            turn: tokio::sync::Mutex::default(),
+        };
+        if stopped {
+            tracing::warn!(
+                "the flows are stopped, as they were before; POST /flows/state with state=start starts them"
+            );
+            flows.tell_state("stop", false, &[]);
+        } else {
+            (flows.parts.needed)(&current.file).await;
+            let prepared = flows.prepare(&current.file, &|_| false);
+            flows.swap(prepared, false);
+        }
+        flows.tell_revision();
+        Arc::new(flows)
+    }
+
+    pub fn current(&self) -> Arc<Current> {
+        self.current.load_full()
+    }
+
+    /// `start` or `stop`.
+    pub fn state(&self) -> &'static str {
+        if self.running.load(Ordering::Acquire) { "start" } else { "stop" }
+    }
+
+    /// Replaces the flows; gives the new revision. `revision` is the one the client started from, when it cares.
+    pub async fn set(
+        &self,
+        posted: Vec<Json>,
+        credentials: Option<Json>,
+        deployment: Deployment,
+        revision: Option<&str>,
+    ) -> Result<String, Refused> {
+        let _turn = self.turn.lock().await;
+        if revision.is_some_and(|revision| revision != self.current().revision) {
+            return Err(Refused::Stale);
+        }
+        self.replace(posted, credentials, deployment).await
+    }
+
+    /// Reads the flow file again and starts everything anew.
+    pub async fn reload(&self) -> Result<String, Refused> {
+        let _turn = self.turn.lock().await;
+        let (mut file, problems) = self.parts.place.read().map_err(Refused::Unusable)?;
+        (self.parts.report)(&problems);
+        self.parts.credentials.take_from(&mut file.entries.clone()).credentials.attach(&mut file);
+        self.parts.notices.notify("runtime-state", json!({}), true);
+        (self.parts.needed)(&file).await;
+        let revision = flow::revision(&file.entries);
+        let prepared = self.prepare(&file, &|_| false);
+        self.take(Current { file, revision: revision.clone() }, prepared, true);
+        Ok(revision)
+    }
+
+    /// Builds the same flows anew with the node types known now.
+    pub async fn rebuild(&self) {
+        let _turn = self.turn.lock().await;
+        if self.running.load(Ordering::Acquire) {
+            let prepared = self.prepare(&self.current().file, &|_| false);
+            self.swap(prepared, true);
+        }
+    }
+
+    /// Starts or stops all flows; `false` for another word.
+    pub async fn set_state(&self, state: &str) -> Result<bool, Refused> {
+        let _turn = self.turn.lock().await;
+        let starts = match state {
+            "start" => true,
+            "stop" => false,
+            _ => return Ok(false),
+        };
+        if let Some(mark) = &self.parts.stopped_mark {
+            let marked = if starts { file::remove(mark) } else { file::write(mark, "") };
+            marked.map_err(|e| Refused::Unsaved(format!("{}: {e}", mark.display())))?;
+        }
+        self.running.store(starts, Ordering::Release);
+        if starts {
+            (self.parts.needed)(&self.current().file).await;
+            let prepared = self.prepare(&self.current().file, &|_| false);
+            self.swap(prepared, false);
+        } else {
+            let nothing = self.parts.engine.prepare(Plan::default());
+            self.parts.engine.swap(nothing, &|stopped| self.parts.notices.stopped(stopped));
+            self.tell_state("stop", false, &[]);
+        }
+        Ok(true)
+    }
+
+    /// A tab with its nodes, or with `global` what belongs to none.
+    pub fn tab(&self, id: &str) -> Option<Json> {
+        tab::get(&self.current().file.entries, id)
+    }
+
+    /// Adds a tab; gives its new id.
+    pub async fn add_tab(&self, body: Json) -> Result<String, Refused> {
+        let _turn = self.turn.lock().await;
+        let id = crate::model::id::hex16().to_string();
+        let entries = tab::add(&self.current().file.entries, body, &id).map_err(Refused::Unusable)?;
+        self.replace(entries, None, Deployment::Flows).await?;
+        Ok(id)
+    }
+
+    /// Replaces a tab, or with `global` what belongs to none.
+    pub async fn set_tab(&self, id: &str, body: Json) -> Result<(), Refused> {
+        let _turn = self.turn.lock().await;
+        let entries = tab::set(&self.current().file.entries, id, body).map_err(Refused::Unusable)?;
+        self.replace(entries.ok_or(Refused::NotFound)?, None, Deployment::Flows).await.map(drop)
+    }
+
+    /// Removes a tab with its nodes.
+    pub async fn remove_tab(&self, id: &str) -> Result<(), Refused> {
+        let _turn = self.turn.lock().await;
+        if id == "global" {
+            return Err(Refused::Unusable("not allowed to remove global".into()));
+        }
+        let entries = tab::remove(&self.current().file.entries, id).ok_or(Refused::NotFound)?;
+        self.replace(entries, None, Deployment::Flows).await.map(drop)
+    }
+
+    async fn replace(
+        &self,
+        mut posted: Vec<Json>,
+        credentials: Option<Json>,
+        deployment: Deployment,
+    ) -> Result<String, Refused> {
+        let path = self.parts.place.writable().map_err(Refused::Unchangeable)?;
+        if let Some(given) = credentials {
+            stand_in(&mut posted, given);
+        }
+        let taken = self.take_credentials(&mut posted);
+        let (mut file, problems) = flow::load_value(posted, &self.parts.place.name());
+        taken.credentials.attach(&mut file);
+        let current = self.current();
+        (self.parts.needed)(&file).await;
+        let difference = flow::difference(&current.file.entries, &file.entries, &taken.changed);
+        let restarts = difference.restarts(deployment);
+        let prepared = self.prepare(&file, &|(plan, node)| !starts_anew(&file, plan, node, &restarts));
+        let fatal = prepared.plan.diagnostics.iter().filter(|d| FATAL_PLAN_PROBLEMS.contains(&d.code.as_str()));
+        let problems = problems.into_iter().filter(|d| d.severity == Severity::Error).chain(fatal.cloned());
+        let problems = new_problems(problems.collect(), &file, &current.file);
+        if !problems.is_empty() {
+            return Err(Refused::Invalid(problems));
+        }
+        let revision = flow::revision(&file.entries);
+        let credentials = self.parts.credentials.clone();
+        let text = self.parts.place.text(&file);
+        let saving = tokio::task::spawn_blocking(move || {
+            credentials.keep(taken).map_err(|e| format!("cannot keep the credentials: {e}"))?;
+            file::save(&path, &text).map_err(|e| format!("cannot write {}: {e}", path.display()))
+        });
+        saving.await.unwrap_or_else(|e| Err(e.to_string())).map_err(Refused::Unsaved)?;
+        self.take(Current { file, revision: revision.clone() }, prepared, true);
+        Ok(revision)
+    }
+
+    fn take_credentials(&self, posted: &mut [Json]) -> flow::credentials::Taken {
+        // Entries that are none stay where they are, to be complained of in their place.
+        let mut entries: Vec<Entry> =
+            posted.iter_mut().map(|entry| entry.as_object_mut().map(std::mem::take).unwrap_or_default()).collect();
+        let taken = self.parts.credentials.take_from(&mut entries);
+        for (entry, taken_from) in posted.iter_mut().zip(entries) {
+            if let Some(place) = entry.as_object_mut() {
+                *place = taken_from;
+            }
+        }
+        taken
+    }
+
+    fn prepare(&self, file: &FlowFile, keeps: &dyn Fn((&Plan, &PlanNode)) -> bool) -> Arc<Deployed> {
+        let plan = (self.parts.plan)(file);
+        let nodes = plan.nodes.iter().chain(&plan.configs);
+        let kept: HashSet<ArcStr> = nodes.filter(|n| keeps((&plan, n))).map(|n| n.id.clone()).collect();
+        self.parts.engine.prepare_keeping(plan, &|node| kept.contains(&node.id))
+    }
+
+    /// Makes flows the current ones, and runs them unless all flows are stopped.
+    fn take(&self, current: Current, prepared: Arc<Deployed>, deploy: bool) {
+        self.current.store(Arc::new(current));
+        if self.running.load(Ordering::Acquire) {
+            self.swap(prepared, deploy);
+        }
+        self.tell_revision();
+    }
+
+    fn swap(&self, prepared: Arc<Deployed>, deploy: bool) {
+        (self.parts.report)(&prepared.plan.diagnostics);
+        (self.parts.report)(&prepared.diagnostics);
+        self.parts.engine.swap(prepared.clone(), &|stopped| {
+            self.parts.notices.stopped(stopped);
+            if deploy {
+                self.tell_state("stop", true, &[]);
+            }
+        });
+        self.clean_contexts(&prepared.plan);
+        self.tell_state("start", deploy, &unknown_types(&prepared.plan));
+    }
+
+    /// Forgets the contexts of nodes and tabs that are gone.
+    fn clean_contexts(&self, plan: &Plan) {
+        let tabs = plan.flows.iter().map(|flow| flow.id.clone());
+        let nodes = plan.nodes.iter().chain(&plan.configs);
+        let known: HashSet<ArcStr> = tabs.chain(nodes.map(|node| node.id.clone())).collect();
+        self.parts.engine.services.context.keep(&|scope| known.contains(scope));
+    }
+
+    fn tell_state(&self, state: &str, deploy: bool, unknown: &[ArcStr]) {
+        let mut data = json!({ "state": state });
+        if deploy {
+            data["deploy"] = true.into();
+        }
+        if !unknown.is_empty() {
+            data["error"] = "missing-types".into();
+            data["type"] = "warning".into();
+            data["text"] = "Tabs with nodes of a missing type do not run; the others do".into();
+            data["types"] = unknown.iter().map(|t| Json::from(t.as_str())).collect();
+        }
+        self.parts.notices.notify("runtime-state", data, true);
+    }
+
+    fn tell_revision(&self) {
+        self.parts.notices.notify("runtime-deploy", json!({ "revision": self.current().revision }), true);
+    }
+}
+
+/// Puts credentials that a client sent beside the flows into the entries they are for.
+fn stand_in(posted: &mut [Json], given: Json) {
+    let Json::Object(mut given) = given else { return };
+    for entry in posted.iter_mut().filter_map(Json::as_object_mut) {
+        if let Some(own) = entry.get("id").and_then(Json::as_str).and_then(|id| given.remove(id)) {
+            entry.insert("credentials".into(), own);
+        }
+    }
+}
+
+/// Whether a node of the new plan starts anew: its definition does, or a subflow instance around it.
+fn starts_anew(file: &FlowFile, plan: &Plan, node: &PlanNode, restarts: &flow::Restarts<'_>) -> bool {
+    let tab = plan.flows.get(node.flow as usize).map_or("", |flow| flow.id.as_str());
+    let mut node = Some(node);
+    while let Some(n) = node {
+        let id = file.entries.get(n.entry).and_then(|entry| entry.get("id")?.as_str());
+        if restarts.node(id.unwrap_or(&n.id), tab) {
+            return true;
+        }
+        node = n.instance.map(|instance| &plan.nodes[instance as usize]);
+    }
+    false
+}
+
+/// The types whose lack stops a tab, each once.
+fn unknown_types(plan: &Plan) -> Vec<ArcStr> {
+    let mut types: Vec<ArcStr> = Vec::new();
+    for flow in &plan.flows {
+        if let Some(Stopped::UnknownTypes(unknown)) = &flow.stopped {
+            types.extend(unknown.iter().filter(|t| !types.contains(t)).cloned().collect::<Vec<_>>());
+        }
+    }
+    types
+}
+
+/// Without what is wrong with the current flows already: a file that was tolerated at the start can be changed.
+fn new_problems(problems: Vec<Diagnostic>, file: &FlowFile, current: &FlowFile) -> Vec<Diagnostic> {
+    if problems.is_empty() {
+        return problems;
+    }
+    let about = |d: &Diagnostic, file: &FlowFile| {
+        let at = d.path.strip_prefix("$[").and_then(|rest| rest.split(']').next()?.parse::<usize>().ok());
+        let entry = at.and_then(|at| file.entries.get(at)?.get("id").cloned());
+        (d.code.clone(), entry)
+    };
+    let entries = current.entries.iter().cloned().map(Json::Object).collect();
+    let (_, before) = flow::load_value(entries, "");
+    let known: Vec<_> = before.iter().map(|d| about(d, current)).filter(|(_, id)| id.is_some()).collect();
+    problems.into_iter().filter(|d| !known.contains(&about(d, file))).collect()
+}
+
+#[cfg(test)]
+mod tests;

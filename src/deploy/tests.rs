@@ -1,0 +1,1 @@
+//! Deploys from the outside of this module: what changes, what stays, what is saved.
