@@ -380,6 +380,3 @@ fn new_problems(problems: Vec<Diagnostic>, file: &FlowFile, current: &FlowFile) 
     let known: Vec<_> = before.iter().map(|d| about(d, current)).filter(|(_, id)| id.is_some()).collect();
     problems.into_iter().filter(|d| !known.contains(&about(d, file))).collect()
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,7 @@
 //! The one integration test binary.
 #![allow(clippy::unwrap_used, reason = "a test says by panicking")]
 
+mod admin;
 mod api;
 mod authoring;
 mod browser;

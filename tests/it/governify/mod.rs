@@ -191,6 +191,7 @@ impl Front {
             desk: Default::default(),
             observed: Box::new(Observed::default),
             credentials: Default::default(),
+            admin: None,
             options: ApiOptions { auth: config.auth_options(), ..ApiOptions::default() },
         });
         config.registry.mode = mode;

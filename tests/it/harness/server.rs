@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Once};
 
 use async_trait::async_trait;
+use probity::api::admin::Admin;
 use probity::api::{Api, ApiOptions, LoadedAgreements, Observed, Parts, ScheduleView};
 use probity::clock::Clock;
 use probity::evaluate::Evaluator;
@@ -155,6 +156,8 @@ pub struct Setup {
     pub folder: Option<TempDir>,
     /// Evaluates for real, with its engine and clock, instead of giving back `found`; `flows` are not deployed then.
     pub evaluator: Option<Arc<Evaluator>>,
+    /// An Admin API with its engine; `flows` are not deployed then.
+    pub admin: Option<(Arc<Engine>, Arc<Admin>)>,
 }
 
 /// A running server.
@@ -178,9 +181,11 @@ impl Server {
                 store
             }
         };
-        let (engine, evaluate): (_, Arc<dyn EvaluateAgreement>) = match setup.evaluator {
-            Some(evaluator) => (evaluator.engine.clone(), evaluator),
-            None => (deployed(setup.limits, &store, setup.flows), Arc::new(Found(setup.found))),
+        let admin = setup.admin;
+        let (engine, evaluate): (_, Arc<dyn EvaluateAgreement>) = match (setup.evaluator, &admin) {
+            (Some(evaluator), _) => (evaluator.engine.clone(), evaluator),
+            (None, Some((engine, _))) => (engine.clone(), Arc::new(Found(setup.found))),
+            (None, None) => (deployed(setup.limits, &store, setup.flows), Arc::new(Found(setup.found))),
         };
         let schedule = ScheduleView {
             id: "agreement/orders".into(),
@@ -202,7 +207,7 @@ impl Server {
             observed: Box::new(Observed::default),
             plugins: setup.plugins.unwrap_or_else(crate::plugins::rig::none),
             desk: setup.desk,
-            admin: None,
+            admin: admin.map(|(_, admin)| admin),
             credentials: setup.credentials,
             options: setup.options,
         });

@@ -8,6 +8,7 @@ use std::time::Duration;
 use probity::app;
 use probity::clock::Clock;
 use probity::config::Config;
+use probity::deploy::{Flows, Parts, Place, Unheard};
 use probity::model::RunId;
 use probity::model::run::Trigger;
 use probity::net::{Net, NetOptions};
@@ -80,10 +81,27 @@ impl Watched {
         let observed = seen.clone();
         services.observer = Some(Arc::new(move |run, event| observed.lock().unwrap().push((run, event))));
         let engine = Engine::new(Arc::new(services), app::plugins::catalogue(&plugins));
-        let deployed = engine.deploy(app::plan(&engine, &flows));
-        assert!(deployed.diagnostics.is_empty(), "{:#?}", deployed.diagnostics);
-        let watch = app::plugins::watch(config.clone(), plugins.clone(), engine.clone(), flows, followed);
-        let watch = tokio::spawn(watch);
+        let parts = Parts {
+            engine: engine.clone(),
+            place: Place {
+                path: folder.path().join("flows.json"),
+                pretty: true,
+                read: Box::new(|| Err("unread".into())),
+            },
+            plan: {
+                let engine = engine.clone();
+                Box::new(move |file| app::plan(&engine, file))
+            },
+            needed: Box::new(|_| Box::pin(async {})),
+            credentials: Default::default(),
+            notices: Arc::new(Unheard),
+            report: |_| {},
+            stopped_mark: None,
+        };
+        let flows = Flows::start(parts, flows).await;
+        assert!(engine.current().diagnostics.is_empty(), "{:#?}", engine.current().diagnostics);
+        let following = app::plugins::Following::new(config.clone(), plugins.clone(), engine.clone(), followed);
+        let watch = tokio::spawn(following.watch(flows));
         Watched { folder, config, plugins, engine, seen, watch }
     }
 

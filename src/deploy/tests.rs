@@ -1,1 +1,0 @@
-//! Deploys from the outside of this module: what changes, what stays, what is saved.

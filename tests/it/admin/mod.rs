@@ -1,0 +1,300 @@
+//! The Admin API from outside: a server with the real nodes, flows in a folder of their own, and an editor's websocket.
+
+mod capture;
+mod comms;
+mod deploys;
+mod replay;
+mod status;
+mod traffic;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use probity::api::Comms;
+use probity::api::admin::{Admin, Palette};
+use probity::clock::Clock;
+use probity::deploy::{Flows, Parts, Place};
+use probity::model::flow::FlowFile;
+use probity::model::node_spec::NodeSpec;
+use probity::model::{Diagnostic, Object, Path, Value};
+use probity::runtime::context::Level;
+use probity::runtime::{Catalogue, Cx, Engine, Limits, Node, NodeConfig, NodeType, Services, Status, Step};
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::harness::server::{Server, Setup};
+
+/// What a test waits for at most; it passes long before.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Stands for the function nodes of the recordings where the real one is not builtin: does what their code says.
+struct Recorded {
+    name: String,
+}
+
+static FUNCTION: NodeSpec = NodeSpec {
+    node_type: "function",
+    category: "function",
+    summary: "Does what the recorded function nodes do.",
+    inputs: 1,
+    outputs: Some(1),
+    config_node: false,
+    properties: &[],
+    capabilities: &[],
+};
+
+impl Node for Recorded {
+    fn on_msg(&self, mut msg: probity::model::Msg, cx: &mut Cx<'_>) -> Step {
+        if self.name == "boom" {
+            return Step::fail(msg, "boom");
+        }
+        let x: Object = [("x", Value::from(1))].into_iter().collect();
+        let list = Value::array(vec![1.into(), 2.into(), 3.into()]);
+        cx.context_set(Level::Flow, &Path::key("k"), x.into(), &msg);
+        cx.context_set(Level::Global, &Path::key("gk"), list, &msg);
+        cx.context_set(Level::Node, &Path::key("nk"), "v".into(), &msg);
+        cx.status(Status { fill: Some("green".into()), shape: Some("dot".into()), text: "ok".into() });
+        msg.set("buf", Value::Bytes(Arc::new(b"hi".to_vec())));
+        cx.emit(0, msg);
+        Step::Done
+    }
+}
+
+fn recorded(config: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
+    Ok(Arc::new(Recorded { name: config.text("name").to_string() }))
+}
+
+/// How a server is to be.
+pub struct Wanted {
+    pub flows: Vec<Json>,
+    pub debug_length_max: usize,
+    pub runtime_state: bool,
+    pub clock: Clock,
+    /// Used again by a second server: what was saved is there.
+    pub folder: Arc<TempDir>,
+    pub node_root: String,
+}
+
+impl Wanted {
+    pub fn of(flows: Json) -> Wanted {
+        Wanted {
+            flows: flows.as_array().unwrap().clone(),
+            debug_length_max: 1000,
+            runtime_state: true,
+            clock: Clock::System,
+            folder: Arc::new(tempfile::tempdir().unwrap()),
+            node_root: "/".into(),
+        }
+    }
+}
+
+/// A server with an Admin API.
+pub struct Rig {
+    pub server: Server,
+    pub admin: Arc<Admin>,
+    pub engine: Arc<Engine>,
+    pub file: PathBuf,
+    pub clock: Clock,
+    _folder: Arc<TempDir>,
+}
+
+fn catalogue() -> Catalogue {
+    let mut catalogue = probity::nodes::catalogue();
+    let double = NodeType { spec: &FUNCTION, build: recorded };
+    // The real one stays where there is one.
+    let _ = catalogue.add(double.into()).is_ok();
+    catalogue
+}
+
+impl Rig {
+    pub async fn new(flows: Json) -> Rig {
+        Rig::start(Wanted::of(flows)).await
+    }
+
+    pub async fn start(wanted: Wanted) -> Rig {
+        let file = wanted.folder.path().join("flows.json");
+        if !file.exists() {
+            std::fs::write(&file, serde_json::to_string_pretty(&wanted.flows).unwrap()).unwrap();
+        }
+        Rig::over(wanted, file).await
+    }
+
+    /// A server whose flows are kept at a path, a folder perhaps.
+    pub async fn over(wanted: Wanted, file: PathBuf) -> Rig {
+        let mut services = Services::new(wanted.clock.clone(), Limits::default(), Default::default());
+        services.http_root = wanted.node_root.clone();
+        let engine = Engine::new(Arc::new(services), catalogue());
+        let comms = Comms::new(wanted.clock.clone(), wanted.debug_length_max);
+        assert!(engine.services.feed.set(comms.clone()).is_ok());
+        let read = {
+            let file = file.clone();
+            move || {
+                let content = probity::app::read_flows(&file).map_err(|e| format!("{e:#}"))?;
+                Ok((content.loaded, content.diagnostics))
+            }
+        };
+        let loaded: FlowFile = read().map(|(loaded, _): (FlowFile, Vec<Diagnostic>)| loaded).unwrap();
+        let setup = Setup::default();
+        let parts = Parts {
+            engine: engine.clone(),
+            place: Place { path: file.clone(), pretty: true, read: Box::new(read) },
+            plan: {
+                let engine = engine.clone();
+                Box::new(move |file| probity::app::plan(&engine, file))
+            },
+            needed: Box::new(|_| Box::pin(async {})),
+            credentials: setup.credentials.clone(),
+            notices: comms.clone(),
+            report: |_| {},
+            stopped_mark: Some(wanted.folder.path().join("flows.stopped")),
+        };
+        let admin = Arc::new(Admin {
+            root: "/".into(),
+            flows: Flows::start(parts, loaded).await,
+            comms,
+            palette: Arc::new(Palette::load(Some(wanted.folder.path().join("disabled.json")))),
+            forms: None,
+            library_dir: wanted.folder.path().join("lib"),
+            runtime_state: wanted.runtime_state,
+        });
+        let mut setup = Setup { admin: Some((engine.clone(), admin.clone())), ..setup };
+        setup.options.node_root = wanted.node_root;
+        let server = Server::start(setup).await;
+        Rig { server, admin, engine, file, clock: wanted.clock, _folder: wanted.folder }
+    }
+
+    /// Calls with these headers and this body; gives status, headers and text.
+    pub async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: String) -> Answer {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let mut call = self.server.client.request(method, self.server.url(path)).body(body);
+        for (name, value) in headers {
+            call = call.header(*name, *value);
+        }
+        let answer = call.send().await.unwrap();
+        let kind = answer.headers().get("content-type").map(|v| v.to_str().unwrap().to_string());
+        Answer { status: answer.status().as_u16(), kind, text: answer.text().await.unwrap() }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call("GET", path, &[("accept", "application/json")], String::new()).await
+    }
+
+    pub async fn send(&self, method: &str, path: &str, body: &Json) -> Answer {
+        self.call(method, path, &[("content-type", "application/json")], body.to_string()).await
+    }
+
+    /// Deploys over the Admin API, version 2; gives the answer.
+    pub async fn deploy(&self, kind: &str, flows: Json, revision: Option<&str>) -> Answer {
+        let mut body = json!({ "flows": flows });
+        if let Some(revision) = revision {
+            body["rev"] = revision.into();
+        }
+        let headers =
+            [("content-type", "application/json"), ("node-red-api-version", "v2"), ("node-red-deployment-type", kind)];
+        self.call("POST", "/flows", &headers, body.to_string()).await
+    }
+
+    pub async fn editor(&self) -> Editor {
+        Editor::connect(&self.server).await
+    }
+}
+
+/// An answer of the Admin API.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub kind: Option<String>,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Json {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+}
+
+/// A client of `/comms`.
+pub struct Editor {
+    socket: WebSocketStream<TcpStream>,
+    /// What was received and not asked for yet.
+    seen: Vec<Json>,
+}
+
+impl Editor {
+    pub async fn connect(server: &Server) -> Editor {
+        let stream = TcpStream::connect(server.address).await.unwrap();
+        let url = format!("ws://{}/comms", server.address);
+        let (socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
+        Editor { socket, seen: Vec::new() }
+    }
+
+    pub async fn send(&mut self, packet: Json) {
+        self.socket.send(Message::text(packet.to_string())).await.unwrap();
+    }
+
+    /// Sends what need not be JSON.
+    pub async fn text(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).await.unwrap();
+    }
+
+    /// Subscribes to everything, as the stock editor does.
+    pub async fn subscribe(&mut self) {
+        for topic in ["debug", "notification/#", "status/#"] {
+            self.send(json!({ "subscribe": topic })).await;
+        }
+    }
+
+    /// The next frame; `None` when the connection has ended.
+    pub async fn frame(&mut self) -> Option<Json> {
+        loop {
+            match tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("the server says something")? {
+                Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
+                Ok(Message::Close(_)) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Takes what has arrived already; waits for nothing that is still under way.
+    pub async fn arrived(&mut self) -> Vec<Json> {
+        while let Ok(Some(Ok(message))) = tokio::time::timeout(Duration::from_millis(1), self.socket.next()).await {
+            if let Message::Text(text) = message {
+                let frame: Json = serde_json::from_str(&text).unwrap();
+                self.seen.extend(frame.as_array().cloned().unwrap_or_default());
+            }
+        }
+        self.take()
+    }
+
+    /// Waits for a message on this topic that fits; what came before it is kept for other questions.
+    pub async fn wait_for(&mut self, topic: &str, fits: impl Fn(&Json) -> bool) -> Json {
+        loop {
+            if let Some(at) = self.seen.iter().position(|m| m["topic"] == topic && fits(&m["data"])) {
+                return self.seen.remove(at)["data"].take();
+            }
+            let frame = self.frame().await.expect("the connection stays open");
+            self.seen.extend(frame.as_array().cloned().unwrap_or_default());
+        }
+    }
+
+    /// Waits until a deploy of this revision is told of.
+    pub async fn deployed(&mut self, revision: &str) {
+        self.wait_for("notification/runtime-deploy", |data| data["revision"] == revision).await;
+    }
+
+    /// Everything received so far that nobody asked for.
+    pub fn take(&mut self) -> Vec<Json> {
+        std::mem::take(&mut self.seen)
+    }
+}
+
+/// A recorded file.
+pub fn recording(name: &str) -> Json {
+    let path = format!("{}/tests/cases/node-red/{name}", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
