@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::billing::read_billing;
+use super::budgets::read_budgets;
 use super::bundle::{Bundle, load_all};
 use super::calendars::{Calendars, read_calendars};
 use super::collector::canonical;
@@ -21,6 +22,7 @@ use super::waivers::read_waivers;
 use super::{document, metrics};
 use crate::cron::Cron;
 use crate::model::agreement::{Agreement, Billing, CatchUp, ScheduleOverride};
+use crate::model::budget::Budget;
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::waiver::Waiver;
 
@@ -75,6 +77,7 @@ pub fn load_value(document: Value, source: &str) -> (Option<Agreement>, Vec<Diag
         schedule: parts.schedule,
         waivers: parts.waivers,
         billing: parts.billing,
+        budgets: parts.budgets,
         document: document.clone(),
     });
     (agreement, problems)
@@ -101,6 +104,7 @@ struct Parts {
     schedule: Option<ScheduleOverride>,
     waivers: Vec<Waiver>,
     billing: Option<Billing>,
+    budgets: Vec<Budget>,
 }
 
 pub(super) struct Validity {
@@ -142,6 +146,8 @@ fn read<'d>(reader: &mut Reader<'d>, document: &'d Value) -> Option<Parts> {
         read_waivers(reader, context, id.as_deref().unwrap_or_default(), validity.as_ref(), &guarantees)
     });
     let billing = read_billing(reader, terms, validity.as_ref());
+    let budgets =
+        context.map_or_else(Vec::new, |context| read_budgets(reader, context, validity.as_ref(), &guarantees));
     Some(Parts {
         id: id?,
         version,
@@ -151,6 +157,7 @@ fn read<'d>(reader: &mut Reader<'d>, document: &'d Value) -> Option<Parts> {
         schedule,
         waivers,
         billing,
+        budgets,
     })
 }
 
@@ -257,7 +264,7 @@ pub(super) fn has_content(value: &Value) -> bool {
 fn read_schedule<'d>(reader: &mut Reader<'d>, context: &'d Map<String, Value>) -> Option<ScheduleOverride> {
     let ours = reader.object(context, "x-probity", "$.context")?;
     let path = "$.context[\"x-probity\"]";
-    reader.unknown_keys(ours, &["schedule", "calendars", "fiscalYear", "waivers"], path);
+    reader.unknown_keys(ours, &["schedule", "calendars", "fiscalYear", "waivers", "budgets"], path);
     let schedule = reader.object(ours, "schedule", path)?;
     let path = &join(path, "schedule");
     reader.unknown_keys(schedule, &["cron", "timeZone", "catchUp"], path);

@@ -5,6 +5,7 @@
 //! [`collected::samples`] → [`evaluate::guarantee_states`] and [`evaluate::metric_states`].
 
 pub mod billing;
+pub mod budgets;
 pub mod bundle;
 pub mod collected;
 pub mod compat;
@@ -18,7 +19,6 @@ pub mod rounded;
 pub mod schema;
 pub mod simulate;
 pub mod slices;
-pub mod sliding;
 pub mod source;
 pub mod template;
 pub mod waivers;

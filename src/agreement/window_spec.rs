@@ -213,7 +213,7 @@ fn names() -> String {
 }
 
 /// A period as a length, when all of it are equally long on the clock on the wall.
-fn length_of(period: Period) -> Option<Reach> {
+pub(super) fn length_of(period: Period) -> Option<Reach> {
     let (months, days, seconds) = match period {
         Period::FiveMinutes => (0, 0, 300),
         Period::Hourly => (0, 0, 3600),
@@ -230,20 +230,25 @@ fn length_of(period: Period) -> Option<Reach> {
 }
 
 /// A length in days, near enough to compare.
-fn days(reach: Reach) -> f64 {
+pub(super) fn days(reach: Reach) -> f64 {
     f64::from(reach.months) * 30.5 + f64::from(reach.days) + reach.seconds as f64 / 86_400.0
 }
 
-fn read_length<'d>(reader: &mut Reader<'d>, window: &'d Map<String, Value>, path: &str) -> Option<Reach> {
-    let text = reader.text(window, "length", path)?;
-    let reach = text.parse::<Span>().ok().filter(|span| span.is_positive()).and_then(|span| {
+/// A positive duration of at most [`REACH_DAYS_MAX`] days as a length of civil time.
+pub(super) fn reach_of(span: &Span) -> Option<Reach> {
+    let reach = Some(span).filter(|span| span.is_positive()).and_then(|span| {
         Some(Reach {
             months: i32::try_from(i64::from(span.get_years()) * 12 + i64::from(span.get_months())).ok()?,
             days: span.get_weeks().checked_mul(7)?.checked_add(span.get_days())?,
             seconds: i64::from(span.get_hours()) * 3600 + span.get_minutes() * 60 + span.get_seconds(),
         })
     });
-    let reach = reach.filter(|reach| *reach != Reach::default() && days(*reach) <= REACH_DAYS_MAX as f64);
+    reach.filter(|reach| *reach != Reach::default() && days(*reach) <= REACH_DAYS_MAX as f64)
+}
+
+fn read_length<'d>(reader: &mut Reader<'d>, window: &'d Map<String, Value>, path: &str) -> Option<Reach> {
+    let text = reader.text(window, "length", path)?;
+    let reach = text.parse::<Span>().ok().and_then(|span| reach_of(&span));
     if reach.is_none() {
         reader.report(
             Diagnostic::error("bad-length", join(path, "length"), format!("\"{text}\" is not a length of a window"))

@@ -212,7 +212,7 @@ impl<'a> Calendar<'a> {
 }
 
 /// `reach` before `at`, on the clock on the wall but for the seconds.
-fn back(at: Timestamp, reach: Reach, zone: &TimeZone) -> Option<Timestamp> {
+pub(super) fn back(at: Timestamp, reach: Reach, zone: &TimeZone) -> Option<Timestamp> {
     let mut start = at;
     if reach.months != 0 || reach.days != 0 {
         let civil = zone.to_datetime(at).checked_sub(reach.months.months().days(reach.days)).ok()?;

@@ -19,6 +19,11 @@
 //! | `probity_plugin_refusals_total{plugin}` | capabilities asked for that were not granted |
 //! | `probity_plugin_quarantined{plugin}` | node types in quarantine |
 //! | `probity_plugin_memory_bytes{plugin,node_type}` | largest memory of an instance |
+//! | `probity_budget_slice{agreement,budget,guarantee,scope,outcome}` | what the last closed window counts for |
+//! | `probity_budget_remaining{agreement,budget,guarantee,scope}` | share of an error budget that is left |
+//! | `probity_budget_used_least{…}`, `probity_budget_used_most{…}` | bounds of the share used up |
+//! | `probity_burn_rate{…,alert}` | how many times too fast it is used up |
+//! | `probity_burn_alert{…,alert}` | 1 while an alert fires, 0 while it does not |
 //! | `process_resident_memory_bytes` | memory held |
 //! | `process_start_time_seconds` | start, seconds since the Unix epoch |
 
@@ -39,7 +44,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::error::ApiError;
 use super::openapi::{Endpoint, Media, ok};
-use super::{Api, Parts};
+use super::{Api, Parts, metrics_budgets};
 use crate::model::state::Verdict;
 use crate::plugin::Report;
 use crate::registry::{Snapshot, SourceState};
@@ -116,6 +121,7 @@ async fn show(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     let mut rest = snapshot(&api.engine, (api.observed)(), api.metrics.started_at_s);
     plugins(&mut rest, &api.plugins.report());
     sources(&mut rest, &(api.agreements)());
+    metrics_budgets::add(&mut rest, &api).await;
     // Both are whole documents, each ended by "# EOF"; one end is enough.
     encode(&mut text, &rest).map_err(|e| ApiError::internal("writing the metrics", &e))?;
     text.truncate(text.trim_end().trim_end_matches("# EOF").len());

@@ -14,6 +14,7 @@ mod agreements;
 mod audit;
 mod bill;
 mod body;
+mod budgets;
 mod corrections;
 mod cors;
 mod cross_origin;
@@ -25,6 +26,7 @@ mod guard;
 mod health;
 mod hooks;
 mod metrics;
+mod metrics_budgets;
 mod nodes;
 mod pages;
 pub mod password;
@@ -210,6 +212,7 @@ pub fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
         corrections::ENDPOINTS,
         waivers::ENDPOINTS,
         bill::ENDPOINTS,
+        budgets::ENDPOINTS,
         schedules::ENDPOINTS,
         nodes::ENDPOINTS,
         audit::ENDPOINTS,

@@ -100,7 +100,7 @@ pub(super) fn all() -> Value {
 fn observed() -> Vec<(&'static str, Value)> {
     let window = json!({ "from": instant(), "to": instant(), "from_local": text(), "to_local": text() });
     let state = json!({
-        "agreement": text(), "kind": words(&["guarantee", "metric"]), "of": text(), "scope": map(text()),
+        "agreement": text(), "kind": words(crate::model::state::StateKind::WORDS), "of": text(), "scope": map(text()),
         "window": refer("Window"), "verdict": { "oneOf": [refer("VerdictWord"), { "type": "null" }] },
         "value": or_null("number"), "values": map(or_null("number")), "reason": text(),
         "coverage": refer_or_null("Coverage"), "evidence": array(refer("Evidence")), "provisional": { "type": "boolean" },
@@ -136,6 +136,9 @@ fn observed() -> Vec<(&'static str, Value)> {
         ("Coverage", object(json!({ "seen": count(), "expected": count() }))),
         ("Evidence", object(json!({ "metric": text(), "source": text(), "collected_at": instant(), "data": {} }))),
         ("Correction", correction()),
+        ("Budget", budget()),
+        ("Tally", tally()),
+        ("Rules", rules()),
         ("Waiver", object(waiver())),
         (
             "WaiverDraft",
@@ -193,6 +196,42 @@ fn explained() -> Vec<(&'static str, Value)> {
         ("ChangeSincePass", object(change)),
         ("ValueChange", object(json!({ "metric": text(), "then": or_null("number"), "now": or_null("number") }))),
     ]
+}
+
+fn tally() -> Value {
+    object(json!({
+        "windows": count(), "judged": count(), "not_applicable": count(), "unknown": count(), "pending": count(),
+        "good": count(), "bad": count(), "waived_bad": count(), "waived_unknown": count(),
+    }))
+}
+
+/// The state of a budget or burn rate.
+fn budget() -> Value {
+    let instants = || array(instant());
+    let burn = object(json!({
+        "alert": text(), "severity": text(), "above": refer("Score"), "minimum": count(), "long": text(),
+        "short": text(), "short_tally": refer("Tally"), "short_rate": refer_or_null("Score"),
+        "short_least": refer_or_null("Score"), "short_most": refer_or_null("Score"),
+    }));
+    let figures = object(json!({
+        "budget": text(), "guarantee": text(), "target": text(), "counts": words(&["windows", "events"]),
+        "tally": refer("Tally"), "used": refer_or_null("Score"), "used_least": refer_or_null("Score"),
+        "used_most": refer_or_null("Score"), "unwaived": words(Verdict::WORDS),
+        "used_unwaived": refer_or_null("Score"), "bad_windows": instants(), "unknown_windows": instants(),
+        "burn?": burn,
+    }));
+    object(json!({
+        "agreement": text(), "budget": text(), "scope": map(text()), "window": refer("Window"),
+        "verdict": words(Verdict::WORDS), "value": or_null("number"), "score": refer_or_null("Score"),
+        "reason": text(), "coverage": refer_or_null("Coverage"), "provisional": { "type": "boolean" },
+        "figures": { "oneOf": [figures, { "type": "null" }] }, "revision": count(), "recorded_at": instant(),
+        "agreement_version": text(), "run": text(),
+    }))
+}
+
+fn rules() -> Value {
+    let refused = object(json!({ "budget": text(), "alert": or_null("string"), "reason": text() }));
+    object(json!({ "groups": array(json!({ "type": "object" })), "refused": array(refused) }))
 }
 
 fn correction() -> Value {

@@ -17,8 +17,12 @@ const QUERY: &[Parameter] = &[
     LIMIT,
     AFTER,
     Parameter::new("agreement", Kind::Text, "only of this agreement"),
-    Parameter::new("kind", Kind::OneOf(&["guarantee", "metric"]), "only of guarantees, or only of metrics"),
-    Parameter::new("of", Kind::Text, "only of the guarantee or metric with this id"),
+    Parameter::new("kind", Kind::OneOf(StateKind::WORDS), "only of guarantees, metrics, budgets or burn rates"),
+    Parameter::new(
+        "of",
+        Kind::Text,
+        "only of the guarantee, metric or budget with this id; of burn rates `<budget>/<alert>`",
+    ),
     Parameter::new("scope", Kind::Scope, "only in this scope, a JSON object such as {\"team\":\"a\"}"),
     Parameter::new("verdict", Kind::OneOf(VERDICTS), "only with this verdict"),
     Parameter::new("from", Kind::Instant, "only windows that end after this; with `revisions`, the window's start"),
@@ -47,7 +51,7 @@ async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<
     let page = query.page()?;
     let filter = StateQuery {
         agreement: query.owned("agreement"),
-        kind: query.word("kind", "guarantee or metric", kind)?,
+        kind: query.word("kind", &StateKind::WORDS.join(", "), StateKind::parse)?,
         of: query.owned("of"),
         scope: query.scope("scope")?,
         verdict: query.word("verdict", &VERDICTS.join(", "), Verdict::parse)?,
@@ -60,10 +64,6 @@ async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<
         return Ok(Json(revisions(&api, filter).await?));
     }
     Ok(Json(api.store.states(&filter, &page).await?))
-}
-
-fn kind(text: &str) -> Option<StateKind> {
-    [StateKind::Guarantee, StateKind::Metric].into_iter().find(|k| k.as_str() == text)
 }
 
 async fn revisions(api: &Api, filter: StateQuery) -> Result<Page<StoredState>, ApiError> {

@@ -29,6 +29,17 @@ enum AgreementCommand {
     Render(RenderArgs),
     /// What changed between two agreements, and which verdicts it may touch; exit 1 when they differ.
     Diff(DiffArgs),
+    /// Print the error budgets and burn alerts as a rule file for Prometheus; exit 1 when some cannot be one.
+    Rules(RulesArgs),
+}
+
+#[derive(Args)]
+struct RulesArgs {
+    /// Agreement file
+    agreement: PathBuf,
+    /// Output form
+    #[arg(long, value_enum, default_value_t = Written::Yaml)]
+    format: Written,
 }
 
 #[derive(Args)]
@@ -96,6 +107,7 @@ pub(super) fn agreement(args: &AgreementArgs) -> ExitCode {
             ExitCode::SUCCESS
         }),
         AgreementCommand::Diff(args) => compare(args),
+        AgreementCommand::Rules(args) => export(args),
     };
     done.unwrap_or_else(|code| code)
 }
@@ -225,6 +237,26 @@ fn text(differences: &[Difference]) -> String {
     let count = differences.len();
     out.push_str(&format!("{count} difference{}\n", if count == 1 { "" } else { "s" }));
     out
+}
+
+/// What cannot be a rule is named with its reason, and never left out in silence.
+fn export(args: &RulesArgs) -> Result<ExitCode, ExitCode> {
+    let agreement = load(&args.agreement)?;
+    let rules = agreement::budgets::rules::rules(&agreement);
+    let file = serde_json::json!({ "groups": rules.groups });
+    print(&match args.format {
+        Written::Json => format!("{}\n", serde_json::to_string_pretty(&file).expect("rules are JSON")),
+        Written::Yaml => serde_saphyr::to_string(&file).map_err(|e| not_so(format!("cannot write YAML: {e}")))?,
+    });
+    for refused in &rules.refused {
+        let alert = refused.alert.as_ref().map(|alert| format!(", alert \"{alert}\"")).unwrap_or_default();
+        eprintln!("no rules for budget \"{}\"{alert}: {}", refused.budget, refused.reason);
+    }
+    if agreement.budgets.is_empty() {
+        eprintln!("{} has no budgets; declare them under context[\"x-probity\"].budgets", agreement.id);
+    }
+    let whole = rules.refused.is_empty() && !agreement.budgets.is_empty();
+    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 /// The one agreement of a file; its errors are printed.

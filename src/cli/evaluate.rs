@@ -15,7 +15,7 @@ use crate::evaluate::dry_run::DryRun;
 use crate::evaluate::{Evaluation, Request, Windows};
 use crate::model::agreement::Agreement;
 use crate::model::run::Trigger;
-use crate::model::state::Verdict;
+use crate::model::state::{StateKind, Verdict};
 use crate::model::{Diagnostic, Severity};
 use crate::registry::Agreements;
 use crate::store::{AuditEntry, Store};
@@ -71,10 +71,23 @@ fn show(args: &EvaluateArgs, evaluation: &Evaluation) -> ExitCode {
     match args.format {
         Format::Json => {
             let verdicts: Vec<_> = evaluation.verdicts().map(|s| s.to_verdict_json()).collect();
-            let json = serde_json::to_string_pretty(&serde_json::json!({ "verdicts": verdicts }));
+            let mut whole = serde_json::json!({ "verdicts": verdicts });
+            let of =
+                |kind| evaluation.budgets().filter(move |s| s.kind == kind).map(|s| super::budget::to_json(s, None));
+            for (key, kind) in [("budgets", StateKind::Budget), ("burn_rates", StateKind::BurnRate)] {
+                if evaluation.budgets().next().is_some() {
+                    whole[key] = of(kind).collect();
+                }
+            }
+            let json = serde_json::to_string_pretty(&whole);
             print(&format!("{}\n", json.expect("verdicts are JSON")));
         }
-        Format::Table => print(&report::verdicts(evaluation.verdicts())),
+        Format::Table => {
+            print(&report::verdicts(evaluation.verdicts()));
+            if evaluation.budgets().next().is_some() {
+                print(&format!("\n{}", report::budgets(evaluation.budgets())));
+            }
+        }
     }
     if evaluation.verdicts().any(|s| s.verdict == Some(Verdict::Violated)) {
         ExitCode::from(1)

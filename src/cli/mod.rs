@@ -1,6 +1,7 @@
 //! Floor 13: the command line. Exit codes: 0 ok, 1 the thing asked for is not so, 2 usage or configuration error.
 
 mod agreement;
+mod budget;
 mod check;
 mod compare;
 mod evaluate;
@@ -54,6 +55,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// List stored verdicts, as believed now or at an instant, and their corrections.
     Verdicts(verdicts::VerdictsArgs),
+    /// List what is left of error budgets, or how fast they are used up.
+    Budget(budget::BudgetArgs),
     /// Accept violated or unknown verdicts for a reason and a time.
     Waiver(waiver::WaiverArgs),
     /// Check flows, agreements and plugin manifests; prints every problem.
@@ -160,6 +163,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Simulate(args) => simulate::simulate(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Verdicts(args) => verdicts::verdicts(&args),
+        Command::Budget(args) => budget::budget(&args),
         Command::Waiver(args) => waiver::waiver(&args),
         Command::Compare(args) => compare::compare_verdicts(&args),
         Command::Check(args) => check::check(&args),

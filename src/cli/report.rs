@@ -1,7 +1,7 @@
 //! Tables and verdicts as the terminal shows them.
 
 use crate::evaluate::dry_run::DryRun;
-use crate::model::state::{Scope, State, Verdict};
+use crate::model::state::{Scope, State, StateKind, Verdict};
 
 /// Columns as wide as their widest cell, the last one free.
 pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
@@ -58,6 +58,29 @@ pub(super) fn verdicts<'a>(states: impl Iterator<Item = &'a State>) -> String {
         if counts.is_empty() { "none".into() } else { counts.join(", ") }
     ));
     out
+}
+
+/// One line per budget or burn rate.
+pub(super) fn budgets<'a>(states: impl Iterator<Item = &'a State>) -> String {
+    let rows = states.map(|state| {
+        let scope: Vec<String> = state.scope.0.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        let value = state.value.map(short_number);
+        vec![
+            state.agreement.clone(),
+            state.of.clone(),
+            if scope.is_empty() { "-".into() } else { scope.join(" ") },
+            state.window.text(),
+            word(state, state.verdict.unwrap_or(Verdict::Unknown)),
+            match state.kind {
+                StateKind::BurnRate => value.map(|v| format!("{v} times")),
+                _ => value.map(|v| format!("{v} left")),
+            }
+            .unwrap_or_else(|| "-".into()),
+            state.coverage.and_then(|c| c.percent()).unwrap_or_else(|| "-".into()),
+            state.reason.clone(),
+        ]
+    });
+    table(&["agreement", "budget", "scope", "period", "verdict", "value", "coverage", "reason"], rows.collect())
 }
 
 /// What an evaluation would ask and judge.

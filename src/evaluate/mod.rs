@@ -2,6 +2,7 @@
 //! windows → queries → samples → states → one transaction.
 
 mod ad_hoc;
+mod budgets;
 mod collect;
 mod collector;
 pub mod compare;
@@ -121,7 +122,7 @@ pub struct Request {
 #[derive(Clone, Debug)]
 pub struct Evaluation {
     pub run: RunRecord,
-    /// Guarantee states first, then the metrics' own.
+    /// Guarantee states first, then the metrics' own, then budgets and burn rates.
     pub states: Vec<State>,
     /// What the store changed, when it was stored.
     pub committed: Option<Committed>,
@@ -131,6 +132,11 @@ impl Evaluation {
     /// The states that carry verdicts.
     pub fn verdicts(&self) -> impl Iterator<Item = &State> {
         self.states.iter().filter(|s| s.kind == StateKind::Guarantee)
+    }
+
+    /// The states of budgets and burn rates.
+    pub fn budgets(&self) -> impl Iterator<Item = &State> {
+        self.states.iter().filter(|s| matches!(s.kind, StateKind::Budget | StateKind::BurnRate))
     }
 }
 
@@ -275,7 +281,11 @@ impl Evaluator {
                 waiver::apply(state, &waivers, judged_at);
             }
         }
+        let about = budgets::About::of(&request.windows, request.guarantee.as_deref());
+        let mut budgets = self.budgets(agreement, &states, &about, id, started_at).await?;
+        budgets.iter_mut().for_each(|state| state.provenance = provenance.clone());
         let verdicts = states.iter().filter(|s| s.kind == StateKind::Guarantee).count();
+        states.append(&mut budgets);
         trace.step("evaluate", "agreement", format!("{verdicts} verdicts over {} windows", plan.judgements.len()));
         let failed = answers.iter().find_map(|a| a.as_ref().err());
         let run = RunRecord {
@@ -477,7 +487,8 @@ impl Evaluator {
         match self.store.commit_at(commit, turn).await {
             Ok(None) => Ok(None),
             Ok(Some(committed)) => {
-                for verdict in commit.states.iter().filter_map(|s| s.verdict) {
+                let guarantees = commit.states.iter().filter(|s| s.kind == StateKind::Guarantee);
+                for verdict in guarantees.filter_map(|s| s.verdict) {
                     self.verdicts_stored[verdict as usize].fetch_add(1, Ordering::Relaxed);
                 }
                 if let (Some(writer), Some(agreement)) =

@@ -34,7 +34,9 @@ pub async fn simulate(
     from: Option<Timestamp>,
     to: Option<Timestamp>,
 ) -> Result<Simulation, SimulateError> {
-    let stored = read(store, &current.id, from, to).await?;
+    let mut stored = read(store, &current.id, from, to).await?;
+    // Budgets and burn rates follow from verdicts, and reach further.
+    stored.retain(|s| matches!(s.state.kind, StateKind::Guarantee | StateKind::Metric));
     let bounds = || stored.iter().map(|s| &s.state.window);
     let nothing = || SimulateError::NothingStored(current.id.clone());
     let first = bounds().map(|w| w.from).min().ok_or_else(nothing)?;

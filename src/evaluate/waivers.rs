@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 
+use super::budgets::About;
 use super::{EvaluateError, Evaluator};
 use crate::model::RunId;
 use crate::model::agreement::Agreement;
@@ -117,6 +118,11 @@ impl Evaluator {
         if changed.is_empty() {
             return Ok(None);
         }
+        let verdicts = changed.len();
+        let mut budgets = self.budgets(agreement, &changed, &About::Changed, run, now).await?;
+        let provenance = self.provenance(agreement);
+        budgets.iter_mut().for_each(|state| state.provenance = provenance.clone());
+        changed.append(&mut budgets);
         let record = RunRecord {
             id: run,
             subject: agreement.id.clone(),
@@ -135,7 +141,7 @@ impl Evaluator {
             actor: actor.to_owned(),
             action: "review waivers".into(),
             subject: agreement.id.clone(),
-            detail: serde_json::json!({ "run": run, "verdicts": changed.len() }),
+            detail: serde_json::json!({ "run": run, "verdicts": verdicts }),
         };
         Ok(Some(Commit { run: record, states: changed, audit, claim: None, recorded_at: now }))
     }

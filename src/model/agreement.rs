@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 
+use super::budget::Budget;
 use super::objective::Objective;
 use super::state::Scope;
 use super::waiver::Waiver;
@@ -34,6 +35,8 @@ pub struct Agreement {
     pub waivers: Vec<Waiver>,
     /// `terms.pricing.billing`.
     pub billing: Option<Billing>,
+    /// `context["x-probity"].budgets`.
+    pub budgets: Vec<Budget>,
     pub document: serde_json::Value,
 }
 

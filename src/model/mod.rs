@@ -1,6 +1,7 @@
 //! Floor 0: plain data. Serialisable, synchronous, no I/O; everything above speaks these types.
 
 pub mod agreement;
+pub mod budget;
 pub mod call;
 pub mod diagnostic;
 pub mod flow;

@@ -182,6 +182,11 @@ pub struct Evidence {
 pub enum StateKind {
     Guarantee,
     Metric,
+    /// How much of an error budget is left.
+    Budget,
+    /// How fast one is used up, and whether that is worth an alert.
+    #[serde(rename = "burn-rate")]
+    BurnRate,
 }
 
 impl StateKind {
@@ -189,7 +194,17 @@ impl StateKind {
         match self {
             StateKind::Guarantee => "guarantee",
             StateKind::Metric => "metric",
+            StateKind::Budget => "budget",
+            StateKind::BurnRate => "burn-rate",
         }
+    }
+
+    /// All of them, and their words.
+    pub const ALL: [StateKind; 4] = [StateKind::Guarantee, StateKind::Metric, StateKind::Budget, StateKind::BurnRate];
+    pub const WORDS: &[&str] = &["guarantee", "metric", "budget", "burn-rate"];
+
+    pub fn parse(word: &str) -> Option<Self> {
+        StateKind::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 }
 
@@ -199,7 +214,7 @@ impl StateKind {
 pub struct State {
     pub agreement: String,
     pub kind: StateKind,
-    /// Guarantee or metric id.
+    /// Guarantee, metric or budget id; of a burn rate, `<budget>/<alert>`.
     pub of: String,
     pub scope: Scope,
     pub window: Window,

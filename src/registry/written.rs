@@ -148,6 +148,8 @@ fn written(agreement: &Agreement, state: &State, now: Timestamp) -> Option<Writt
             inserted.insert("stateType", "guarantees");
             record.extend(doc! {"value": value, "time": instant(now), "metrics": metrics, "evidences": evidences});
         }
+        // A Registry knows nothing of budgets.
+        StateKind::Budget | StateKind::BurnRate => return None,
         StateKind::Metric => {
             let value = state.value?;
             inserted.insert("stateType", "metrics");

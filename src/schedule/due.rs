@@ -43,7 +43,7 @@ pub(super) struct Schedule {
 }
 
 pub(super) enum Subject {
-    /// Fires when a window of any term closes.
+    /// Fires when a window of any term closes, or the period of a budget.
     Windows(Arc<Agreement>),
     /// Fires by `context.x-probity.schedule`.
     Cron { agreement: Arc<Agreement>, cron: Cron, zone: TimeZone },
@@ -82,7 +82,7 @@ pub(super) fn of_agreement(agreement: &Arc<Agreement>, since: Timestamp, problem
 impl Schedule {
     pub(super) fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         match &self.subject {
-            Subject::Windows(agreement) => calendars(agreement).filter_map(|c| c.next_close_after(after)).min(),
+            Subject::Windows(agreement) => closing(agreement).filter_map(|c| c.next_close_after(after)).min(),
             Subject::Cron { cron, zone, .. } | Subject::Flow { cron, zone, .. } => cron.next_after(after, zone),
         }
     }
@@ -116,7 +116,7 @@ impl Schedule {
     /// The latest firing at or before `now`.
     pub(super) fn latest_before(&self, now: Timestamp) -> Option<Timestamp> {
         match &self.subject {
-            Subject::Windows(agreement) => calendars(agreement).flat_map(|c| c.last_closed(now, 1)).map(|w| w.to).max(),
+            Subject::Windows(agreement) => closing(agreement).flat_map(|c| c.last_closed(now, 1)).map(|w| w.to).max(),
             Subject::Cron { cron, zone, .. } | Subject::Flow { cron, zone, .. } => {
                 // Cron only looks forward: look from ever further back until something is found.
                 LOOK_BACK_HOURS.iter().find_map(|hours| {
@@ -151,8 +151,14 @@ impl Schedule {
     }
 }
 
+/// Of the windows that are judged.
 pub(super) fn calendars(agreement: &Agreement) -> impl Iterator<Item = Calendar<'_>> {
     agreement.guarantees.iter().flat_map(|g| &g.terms).map(|t| Calendar::of(agreement, &t.window))
+}
+
+/// Those, and of the periods of budgets, which may end when no window does.
+fn closing(agreement: &Agreement) -> impl Iterator<Item = Calendar<'_>> {
+    calendars(agreement).chain(agreement.budgets.iter().map(|b| Calendar::of(agreement, &b.window)))
 }
 
 fn zone_name(zone: &TimeZone) -> String {

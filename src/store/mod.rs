@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use document::{DocumentKind, GoodDocument, PutDocument, StoredDocument};
 pub use session::Session;
 
+use crate::model::budget::Outcome;
 use crate::model::run::{RunRecord, RunState};
 use crate::model::state::{Correction, Scope, State, StateKind, StoredState, Verdict};
 use crate::model::waiver::Waiver;
@@ -310,6 +311,38 @@ pub trait Store: Send + Sync {
 
     /// Latest revisions, or those known at [`StateQuery::as_of`]; newest window first.
     async fn states(&self, query: &StateQuery, page: &PageRequest) -> Result<Page<StoredState>, StoreError>;
+
+    /// What was said for good of a guarantee's windows that end after `after` and not after `until`: the latest
+    /// revisions, in any order.
+    async fn outcomes(
+        &self,
+        agreement: &str,
+        guarantee: &str,
+        after: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<Outcome>, StoreError> {
+        let query = StateQuery {
+            agreement: Some(agreement.to_owned()),
+            kind: Some(StateKind::Guarantee),
+            of: Some(guarantee.to_owned()),
+            from: Some(after),
+            to: Some(until),
+            provisional: Some(false),
+            ..StateQuery::default()
+        };
+        let mut page = PageRequest { limit: 1000, after: None };
+        let mut found = Vec::new();
+        loop {
+            let stored = self.states(&query, &page).await?;
+            found.extend(
+                stored.items.iter().filter(|s| s.state.window.to <= until).filter_map(|s| Outcome::of(&s.state)),
+            );
+            match stored.next {
+                Some(next) => page.after = Some(next),
+                None => return Ok(found),
+            }
+        }
+    }
 
     /// All revisions of one state, oldest first.
     async fn revisions(

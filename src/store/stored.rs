@@ -173,11 +173,7 @@ pub(super) fn read_instant(what: &'static str, micros: i64) -> Result<Timestamp,
 }
 
 pub(super) fn read_kind(word: &str) -> Result<StateKind, StoreError> {
-    match word {
-        "guarantee" => Ok(StateKind::Guarantee),
-        "metric" => Ok(StateKind::Metric),
-        _ => Err(unknown_word("kind of state", word)),
-    }
+    StateKind::parse(word).ok_or_else(|| unknown_word("kind of state", word))
 }
 
 pub(super) fn read_verdict(word: &str) -> Result<Verdict, StoreError> {

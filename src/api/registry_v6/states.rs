@@ -79,7 +79,8 @@ fn stored_item(found: &StoredState, evidences: bool) -> Value {
     let state = &found.state;
     let (kind, value) = match state.kind {
         StateKind::Guarantee => ("guarantees", json!(truth(state.verdict))),
-        StateKind::Metric => ("metrics", json!(state.value)),
+        // Only the two above are ever asked for.
+        StateKind::Metric | StateKind::Budget | StateKind::BurnRate => ("metrics", json!(state.value)),
     };
     let period = json!({ "from": iso(state.window.from), "to": iso(state.window.to) });
     let mut record = Map::new();

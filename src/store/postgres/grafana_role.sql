@@ -20,10 +20,13 @@ BEGIN
             AND has_table_privilege('grafana_ro', 'probity.samples', 'SELECT')
             AND has_table_privilege('grafana_ro', 'probity.corrections', 'SELECT')
             AND has_table_privilege('grafana_ro', 'probity."Points"', 'SELECT')
+            AND has_table_privilege('grafana_ro', 'probity.budgets', 'SELECT')
+            AND has_table_privilege('grafana_ro', 'probity.burn_rates', 'SELECT')
         )
     THEN
         GRANT USAGE ON SCHEMA probity TO grafana_ro;
         GRANT SELECT ON probity.verdicts, probity.samples, probity.corrections, probity."Points" TO grafana_ro;
+        GRANT SELECT ON probity.budgets, probity.burn_rates TO grafana_ro;
     END IF;
 END
 $role$;
