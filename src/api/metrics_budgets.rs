@@ -92,7 +92,8 @@ async fn read(api: &Api, agreement: &Agreement, budget: &Budget, series: &Series
     if let Some(last) = Calendar::of(agreement, &term.window).last_closed(now, 1).pop() {
         let just_before = before(last.to);
         for outcome in api.store.outcomes(&agreement.id, &budget.guarantee, just_before, last.to).await? {
-            if (outcome.from, outcome.to) != (last.from, last.to) {
+            // Of a scope with `*` nobody knows which members it has: the rules count those that are known.
+            if (outcome.from, outcome.to) != (last.from, last.to) || outcome.scope.has_wildcard() {
                 continue;
             }
             for (name, count) in OUTCOMES.iter().zip(slice(budget, &outcome)) {

@@ -5,6 +5,7 @@ mod admin;
 mod api;
 mod authoring;
 mod browser;
+mod budgets;
 mod callers;
 mod deploy;
 mod director;

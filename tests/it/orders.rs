@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
+use probity::agreement::budgets::judge;
 use probity::api::LoadedAgreements;
 use probity::model::RunId;
 use probity::model::run::{RunRecord, RunState, TraceStep, Trigger};
@@ -24,6 +25,11 @@ pub fn agreements() -> LoadedAgreements {
             "definitions": {
                 "scopes": { "process": { "department": { "name": "Department", "type": "string" } } },
             },
+            "x-probity": { "budgets": [{
+                "id": "payment", "guarantee": "PAID_WITHIN_30_DAYS", "target": "90%",
+                "window": { "type": "rolling", "length": "P14D", "step": "daily" },
+                "alerts": [{ "id": "slow", "burnRate": 2, "long": "P7D", "short": "P1D", "severity": "ticket" }],
+            }] },
         },
         "terms": {
             "pricing": { "billing": { "period": "monthly", "penalties": [{ "over": { "discount": { "unit": "%" } } }] } },
@@ -157,6 +163,25 @@ pub async fn seed(store: &dyn Store) {
         commit(store, n, |_| {}).await;
     }
     commit(store, DAYS - 3, |state| state.reason.push_str(", after late samples")).await;
+}
+
+/// Stores what the seeded verdicts mean for the budget, as it is known when all but the last day are over.
+pub async fn seed_budgets(store: &dyn Store) {
+    let agreement = &agreements().agreements[0];
+    let budget = &agreement.budgets[0];
+    let now = day(DAYS - 2).to;
+    let due = judge::due(agreement, budget, Some((day(0).to, now)), now).unwrap().unwrap();
+    let outcomes = store.outcomes(&agreement.id, &budget.guarantee, due.after, due.until).await.unwrap();
+    let run = RunId::fresh();
+    let states = judge::states(agreement, budget, &due, &outcomes, run, now);
+    let audit = AuditEntry {
+        at: now,
+        actor: "schedule".into(),
+        action: "evaluate".into(),
+        subject: "orders".into(),
+        detail: json!({ "states": states.len() }),
+    };
+    store.commit(&Commit { run: evaluation(run, now), states, audit, claim: None, recorded_at: now }).await.unwrap();
 }
 
 async fn commit(store: &dyn Store, n: i32, change: impl Fn(&mut State)) {

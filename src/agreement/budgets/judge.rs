@@ -119,8 +119,8 @@ pub fn states(
         for (end, alert) in due.ends.iter().flat_map(|end| budget.alerts.iter().map(move |alert| (end, alert))) {
             let Some(start) = back(*end, alert.long, &agreement.time_zone) else { continue };
             let (from, to) = said.between(start, *end);
-            if is_there(from, to) && !hidden(from, to) {
-                found.extend(said.burn_rate(scope, alert, *end, &line));
+            if is_there(from, to) {
+                found.extend(said.burn_rate(scope, alert, *end, &line, hidden(from, to)));
             }
         }
     }
@@ -289,15 +289,12 @@ impl Said<'_> {
         state.reason = self.budget_reason(tally, used);
         self.numbers(&mut state, tally, used);
         if hidden {
-            // Its members are known, and have budgets of their own.
-            (state.verdict, state.value, state.score) = (Some(Verdict::NotApplicable), None, None);
-            state.reason = "the members of this scope have come and have budgets of their own".into();
-            figures.unwaived = Verdict::NotApplicable;
+            hide(&mut state, &mut figures);
         }
         self.finish(state, &figures)
     }
 
-    fn burn_rate(&self, scope: &Scope, alert: &BurnAlert, end: Timestamp, line: &Line) -> Option<State> {
+    fn burn_rate(&self, scope: &Scope, alert: &BurnAlert, end: Timestamp, line: &Line, hidden: bool) -> Option<State> {
         let (budget, zone) = (self.budget, &self.agreement.time_zone);
         let (start, short_start) = (back(end, alert.long, zone)?, back(end, alert.short, zone)?);
         let (from, to) = self.between(start, end);
@@ -329,6 +326,9 @@ impl Said<'_> {
             short_least: short_rate.least.and_then(Ratio::score),
             short_most: short_rate.most.and_then(Ratio::score),
         });
+        if hidden {
+            hide(&mut state, &mut figures);
+        }
         Some(self.finish(state, &figures))
     }
 
@@ -411,6 +411,13 @@ impl Said<'_> {
         }
         text
     }
+}
+
+/// Says nothing of a scope with `*` whose members are known.
+fn hide(state: &mut State, figures: &mut Figures) {
+    (state.verdict, state.value, state.score) = (Some(Verdict::NotApplicable), None, None);
+    state.reason = "the members of this scope have come and have budgets of their own".into();
+    figures.unwaived = Verdict::NotApplicable;
 }
 
 fn burn_reason(alert: &BurnAlert, long: Tally, rate: Used, short: Used) -> String {

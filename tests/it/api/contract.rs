@@ -136,7 +136,9 @@ async fn full() -> (Server, String) {
     waiver.expires = "2999-01-01T00:00:00Z".parse().unwrap();
     store.add_waiver(&waiver, &crate::store::samples::audit("orders")).await.unwrap();
     let page = PageRequest { limit: 1, after: None };
-    let found = store.states(&StateQuery::default(), &page).await.unwrap().items;
+    let verdicts = StateQuery { kind: Some(StateKind::Guarantee), ..StateQuery::default() };
+    let found = store.states(&verdicts, &page).await.unwrap().items;
+    orders::seed_budgets(&*store).await;
     let found = found.into_iter().map(|s| s.state).collect();
     let plugins = crate::plugins::rig::none();
     let package = crate::plugins::rig::package("pass", "", crate::plugins::rig::granted(&[]));

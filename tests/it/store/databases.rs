@@ -33,8 +33,17 @@ const COLUMNS: [&str; 14] = [
     "run",
 ];
 /// What the verdicts' view has besides.
-const MORE_COLUMNS: [&str; 8] =
-    ["unwaived", "waiver", "score_numerator", "score_denominator", "penalties", "rewards", "reason", "recorded_at"];
+const MORE_COLUMNS: [&str; 9] = [
+    "unwaived",
+    "waiver",
+    "score_numerator",
+    "score_denominator",
+    "penalties",
+    "rewards",
+    "reason",
+    "recorded_at",
+    "budget",
+];
 
 /// A verdict in two revisions and a metric; the id of the latest run.
 async fn two_revisions(store: &dyn Store) -> RunId {
@@ -173,7 +182,7 @@ async fn grafanas_role_reads_the_views_and_nothing_else() {
     two_revisions(&*fixture.store).await;
     let mut connection = postgres_connection(&fixture.url).await;
     sqlx::query("SET ROLE grafana_ro").execute(&mut connection).await.unwrap();
-    for (view, wanted) in [("verdicts", 1), ("samples", 1), ("corrections", 0)] {
+    for (view, wanted) in [("verdicts", 1), ("samples", 1), ("corrections", 0), ("budgets", 0), ("burn_rates", 0)] {
         let sql = format!("SELECT count(*) FROM probity.{view}");
         let rows: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut connection).await.unwrap();
         assert_eq!(rows, wanted, "{view}");
