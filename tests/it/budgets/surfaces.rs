@@ -201,18 +201,19 @@ async fn every_surface_says_the_same() {
     }
 }
 
-/// The rules of all cases, in files for each length of windows.
+/// The rules of all cases, in files of those with windows alike.
 fn as_rules(cases: &Arc<Vec<Case>>, evaluator: &probity::evaluate::Evaluator, states: &[State]) -> usize {
     let mut by_agreement: BTreeMap<&str, Vec<&State>> = BTreeMap::new();
     for state in states {
         by_agreement.entry(&state.agreement).or_default().push(state);
     }
-    let mut known: BTreeMap<i64, Vec<Known>> = BTreeMap::new();
+    // By the length and number of windows: rules go on where nothing is judged any more.
+    let mut known: BTreeMap<(i64, usize), Vec<Known>> = BTreeMap::new();
     for (i, case) in cases.iter().enumerate() {
         let id = format!("c{i}");
         let of = by_agreement.remove(id.as_str()).unwrap_or_default();
         let after = case.end();
-        known.entry(case.every).or_default().push(Known {
+        known.entry((case.every, case.windows)).or_default().push(Known {
             agreement: evaluator.agreement(&id).unwrap(),
             outcomes: of.iter().filter_map(|s| Outcome::of(s)).collect(),
             // Later periods hold windows that nobody scraped.
@@ -220,7 +221,7 @@ fn as_rules(cases: &Arc<Vec<Case>>, evaluator: &probity::evaluate::Evaluator, st
         });
     }
     let mut compared = 0;
-    for (every, known) in known {
+    for ((every, _), known) in known {
         for chunk in known.chunks(AT_ONCE) {
             compared += promtool::compare(chunk, every);
         }
