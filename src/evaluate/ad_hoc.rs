@@ -16,6 +16,10 @@ use crate::model::state::{State, StateKind, Window};
 pub(super) fn apart(agreement: &Agreement, states: Vec<State>) -> (Vec<State>, Vec<State>) {
     let mut known: HashMap<(StateKind, String, Timestamp, Timestamp), bool> = HashMap::new();
     states.into_iter().partition(|state| {
+        // Budgets and burn rates count the agreement's own windows only.
+        if matches!(state.kind, StateKind::Budget | StateKind::BurnRate) {
+            return true;
+        }
         let key = (state.kind, state.of.clone(), state.window.from, state.window.to);
         *known.entry(key).or_insert_with(|| terms(agreement, state).any(|term| has(agreement, term, &state.window)))
     })

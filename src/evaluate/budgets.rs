@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use super::{EvaluateError, Evaluator, Windows};
+use super::{EvaluateError, Evaluator, Request, Windows};
 use crate::agreement::budgets::judge;
 use crate::model::RunId;
 use crate::model::agreement::Agreement;
@@ -17,15 +17,18 @@ pub(super) enum About<'r> {
     All(Option<&'r str>),
     /// Those whose verdicts are among the states.
     Changed,
-    /// None: open windows count for no budget, and ranges cut otherwise are not the guarantee's windows.
+    /// None: open windows count for no budget.
     None,
 }
 
 impl<'r> About<'r> {
-    pub(super) fn of(windows: &Windows, guarantee: Option<&'r str>) -> About<'r> {
-        match windows {
-            Windows::OpenAt(_) | Windows::Exactly { .. } => About::None,
-            _ => About::All(guarantee),
+    pub(super) fn of(request: &'r Request) -> About<'r> {
+        match request.windows {
+            Windows::OpenAt(_) => About::None,
+            // What is a window of the agreement's own is stored as such, and counts.
+            Windows::Exactly { .. } if request.store => About::Changed,
+            Windows::Exactly { .. } => About::None,
+            _ => About::All(request.guarantee.as_deref()),
         }
     }
 }

@@ -281,7 +281,7 @@ impl Evaluator {
                 waiver::apply(state, &waivers, judged_at);
             }
         }
-        let about = budgets::About::of(&request.windows, request.guarantee.as_deref());
+        let about = budgets::About::of(request);
         let mut budgets = self.budgets(agreement, &states, &about, id, started_at).await?;
         budgets.iter_mut().for_each(|state| state.provenance = provenance.clone());
         let verdicts = states.iter().filter(|s| s.kind == StateKind::Guarantee).count();
