@@ -64,6 +64,7 @@ pub struct Config {
     pub director: Director,
     pub store: Store,
     pub plugins: Plugins,
+    pub functions: Functions,
     pub log: Log,
 }
 
@@ -203,6 +204,16 @@ pub struct Plugins {
     pub stops_ms: u64,
     pub quarantine_ms: u64,
     pub watch_ms: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Functions {
+    pub compute_ms_default: u64,
+    pub compute_ms_max: u64,
+    pub memory_bytes_max: u64,
+    pub output_bytes_max: u64,
+    pub modules: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -79,6 +79,8 @@ impl Needed<'_> {
 #[derive(Default)]
 pub struct Ready {
     pub admitted: Vec<Admitted>,
+    /// The component of ours that runs scripts and function nodes, if it is built.
+    pub interpreter: Option<Package>,
     /// Found and not needed; their code was not read.
     pub unused: Vec<Manifest>,
     /// Where something lies that cannot be loaded as it is.
@@ -94,6 +96,12 @@ pub fn admitted(config: &Config, needed: Needed<'_>) -> Result<Ready> {
     let not_built = found.not_built();
     let mut ready = Ready { diagnostics: not_built_of(&not_built, needed), ..Ready::default() };
     let Found { packages, broken, diagnostics } = found;
+    ready.interpreter = packages.iter().find(|p| p.is_interpreter()).cloned();
+    if ready.interpreter.is_none() && needed_type(needed, crate::nodes::function::NODE_TYPE) {
+        let message = "a flow has function nodes, and the JavaScript component they run in is not built";
+        let problem = Diagnostic::error("plugin-not-built", "$", message);
+        ready.diagnostics.push(problem.hint(format!("run {BUILD_COMMAND} javascript")));
+    }
     ready.diagnostics.extend(diagnostics);
     ready.broken = broken;
     let (wanted, unused): (Vec<&Package>, Vec<&Package>) =
@@ -120,6 +128,17 @@ pub fn admitted(config: &Config, needed: Needed<'_>) -> Result<Ready> {
         }
     }
     Ok(ready)
+}
+
+/// Whether flows name this type.
+fn needed_type(needed: Needed<'_>, node_type: &str) -> bool {
+    matches!(needed, Needed::For(types) if types.contains(node_type))
+}
+
+/// Reads the component of a package that runs scripts and function nodes.
+pub fn component(package: &Package) -> Result<Bytes, Vec<Diagnostic>> {
+    let operator = Operator { grant_shipped: true, ..Operator::default() };
+    Ok(operator.admit(package, None)?.plugin.wasm)
 }
 
 /// Tells of shipped plugins that flows need and that nobody built.

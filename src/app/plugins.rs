@@ -15,9 +15,10 @@ use crate::model::Diagnostic;
 use crate::model::flow::FlowFile;
 use crate::net::Net;
 use crate::plugin::admission::Admitted;
+use crate::plugin::function::{self, Functions};
 use crate::plugin::granted::Granted;
 use crate::plugin::limits::{CallLimits, Limits};
-use crate::plugin::package::Origin;
+use crate::plugin::package::{Origin, Package};
 use crate::plugin::replay::Replayer;
 use crate::plugin::{Options, Plugins, ReadSecret, grants};
 use crate::runtime::{Catalogue, Engine};
@@ -104,6 +105,22 @@ fn limits(c: &crate::config::Plugins) -> Limits {
     }
 }
 
+/// What function nodes may use.
+fn function_limits(c: &crate::config::Functions) -> function::Limits {
+    function::Limits {
+        compute_ms_default: c.compute_ms_default,
+        compute_ms_max: c.compute_ms_max,
+        memory_bytes_max: c.memory_bytes_max,
+        output_bytes_max: c.output_bytes_max,
+        modules: PathBuf::from(&c.modules),
+    }
+}
+
+/// Lets these plugins make function nodes with the component of a package, which is read when the first is made.
+pub fn offer_functions(plugins: &Plugins, config: &crate::config::Functions, package: Package) -> Arc<Functions> {
+    plugins.offer_functions(function_limits(config), Box::new(move || admission::component(&package)))
+}
+
 /// Loads the plugins whose nodes these flows have, as far as they are found and admitted; what is wrong with one is
 /// logged, and it stays out. The others cost nothing but the reading of their manifests.
 pub async fn start(config: &Config, net: &Arc<Net>, clock: &Clock, flows: &FlowFile) -> Arc<Plugins> {
@@ -141,13 +158,21 @@ fn types_of(flows: &FlowFile) -> BTreeSet<ArcStr> {
 /// Builtin node types and those of plugins.
 pub fn catalogue(plugins: &Plugins) -> Catalogue {
     let mut catalogue = crate::nodes::catalogue();
+    if let Some(functions) = plugins.functions() {
+        // Nothing else is called so.
+        let _ = catalogue.add(crate::nodes::function::known(&functions));
+    }
     super::report(&plugins.add_to(&mut catalogue));
     catalogue
 }
 
 /// What is loaded, by name.
 #[derive(Default)]
-struct Loaded(BTreeMap<String, Is>);
+struct Loaded {
+    plugins: BTreeMap<String, Is>,
+    /// Where the component of function nodes lies, and what its manifest says it is.
+    functions: Option<(PathBuf, Option<String>)>,
+}
 
 /// A plugin that is loaded, to tell what changed.
 struct Is {
@@ -165,6 +190,28 @@ impl Is {
 }
 
 impl Loaded {
+    /// Lets function nodes run in the component that is there now. It is compiled at once where a flow has one.
+    async fn follow_functions(&mut self, config: &Config, plugins: &Plugins, found: Option<Package>, flows: &FlowFile) {
+        let is = found.as_ref().map(|p| (p.path.clone(), p.manifest.digest.clone()));
+        if self.functions == is {
+            return;
+        }
+        self.functions = is;
+        let Some(package) = found else {
+            plugins.withdraw_functions();
+            return;
+        };
+        let functions = offer_functions(plugins, &config.functions, package);
+        if !flows.nodes.iter().any(|node| node.node_type == crate::nodes::function::NODE_TYPE) {
+            return;
+        }
+        match tokio::task::spawn_blocking(move || functions.prepare()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(problems)) => super::report(&in_plugin("javascript", problems)),
+            Err(panic) => tracing::error!("the component of function nodes cannot be compiled: {panic}"),
+        }
+    }
+
     /// Brings the loaded plugins to what lies in the folders now and these flows need.
     async fn follow(&mut self, config: &Config, plugins: &Plugins, flows: &FlowFile) {
         let ready = match admission::admitted(config, Needed::For(&types_of(flows))) {
@@ -175,10 +222,11 @@ impl Loaded {
             }
         };
         super::report(&ready.diagnostics);
+        self.follow_functions(config, plugins, ready.interpreter, flows).await;
         plugins.set_unused(ready.unused);
         let found = ready.admitted;
         let names: BTreeSet<String> = found.iter().map(|a| a.plugin.manifest.name.clone()).collect();
-        self.0.retain(|name, is| {
+        self.plugins.retain(|name, is| {
             if names.contains(name) {
                 return true;
             }
@@ -193,7 +241,7 @@ impl Loaded {
         });
         for admitted in found {
             let (name, is) = Is::of(&admitted);
-            if self.0.get(&name).is_some_and(|old| old.digest == is.digest && old.granted == is.granted) {
+            if self.plugins.get(&name).is_some_and(|old| old.digest == is.digest && old.granted == is.granted) {
                 continue;
             }
             let plugin = admitted.plugin;
@@ -201,7 +249,7 @@ impl Loaded {
             match plugins.load(plugin).await {
                 Ok(()) => {
                     tracing::info!(plugin = name, version, "loaded");
-                    self.0.insert(name, is);
+                    self.plugins.insert(name, is);
                 }
                 Err(problems) => super::report(&in_plugin(&name, problems)),
             }

@@ -7,6 +7,7 @@ pub mod comment;
 pub mod debug;
 pub mod delay;
 pub mod evaluate;
+pub mod function;
 mod http_headers;
 pub mod http_in;
 pub mod http_request;

@@ -79,7 +79,17 @@ const TRIES_MAX: u32 = 10_000;
 fn store(code: &Code, facts: Arc<Facts>, node: Arc<NodeFacts>) -> Store<Host> {
     let (ticks, ms) = (ticks(&facts), facts.limits.compute_ms_max);
     let memory = Memory::new(&facts);
-    let host = Host { facts, node, call: None, memory, tape: None, said: None, ticks, wasi: Wasi::default() };
+    let host = Host {
+        facts,
+        node,
+        call: None,
+        memory,
+        tape: None,
+        said: None,
+        ticks,
+        wasi: Wasi::default(),
+        handed: Default::default(),
+    };
     let mut store = Store::new(code.pre.engine(), host);
     store.limiter(|host| &mut host.memory);
     store.set_epoch_deadline(1);
@@ -146,6 +156,16 @@ impl Instance {
             Ok(descriptions) => Ok(descriptions),
             Err(error) => Err(stopped(self.store.data(), &error, "describing itself")),
         }
+    }
+
+    /// Has a function node's instance compile its code, where no message is there yet.
+    pub(super) async fn load(&mut self, input: &Message) -> Result<(), Fault> {
+        self.run(Export::Process, "check", input, &Clock::System).await.0
+    }
+
+    /// A function node's call is over: what only it was given is forgotten.
+    pub(super) fn settle(&mut self) {
+        self.store.data_mut().handed.settle();
     }
 
     fn begin(&mut self) {
@@ -270,6 +290,11 @@ impl Instance {
         !host.memory.refused && (host.memory.bytes as u64) <= host.facts.limits.memory_bytes_max / 4 * 3
     }
 
+    /// True unless it came to the end of its memory.
+    pub(super) fn has_room(&self) -> bool {
+        !self.store.data().memory.refused
+    }
+
     /// Linear memory in use, bytes.
     pub(super) fn memory_bytes(&self) -> usize {
         self.store.data().memory.bytes
@@ -282,7 +307,7 @@ impl Instance {
 
 /// Ticks of computing before the one that stops.
 fn ticks(facts: &Facts) -> u64 {
-    facts.limits.compute_ms_max.div_ceil(TICK_MS).saturating_mul(facts.patience)
+    facts.limits.compute_ms_max.div_ceil(TICK_MS).saturating_mul(facts.patience) + facts.grace_ticks
 }
 
 fn title(host: &Host) -> String {

@@ -11,6 +11,7 @@ pub mod contract;
 pub mod description;
 pub mod desk;
 pub mod discover;
+pub mod function;
 pub mod granted;
 pub mod grants;
 mod host;

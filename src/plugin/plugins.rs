@@ -13,6 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::bindings::exports::probity::plugin::handler::Description;
 use super::description;
+use super::function::{self, Functions, Idle};
 use super::granted::Granted;
 use super::host::{Facts, NodeFacts};
 use super::instance::{Fault, Instance, Kind};
@@ -28,14 +29,31 @@ use crate::runtime::{Catalogue, NodeConfig};
 
 /// All plugins of a process.
 pub struct Plugins {
-    options: Options,
-    /// Made for the first plugin: a process without plugins pays nothing.
-    shared: OnceLock<Arc<Shared>>,
+    lab: Arc<Lab>,
+    functions: RwLock<Option<Arc<Functions>>>,
     slots: RwLock<BTreeMap<ArcStr, Arc<Slot>>>,
     unused: RwLock<Vec<Manifest>>,
     codes: Mutex<HashMap<(String, bool), Weak<Code>>>,
     net: Arc<Net>,
     clock: Clock,
+}
+
+/// Where the sandbox is set up when it is first needed: a process without plugins pays nothing.
+pub(super) struct Lab {
+    options: Options,
+    shared: OnceLock<Arc<Shared>>,
+}
+
+impl Lab {
+    pub(super) fn shared(&self) -> Result<&Arc<Shared>, Diagnostic> {
+        if let Some(shared) = self.shared.get() {
+            return Ok(shared);
+        }
+        let sandbox = Sandbox::new(&self.options).map_err(sandbox::not_set_up)?;
+        let workers = std::thread::available_parallelism().map_or(2, usize::from);
+        let made = Shared { sandbox, workers, slots: RwLock::default(), idle: Mutex::default() };
+        Ok(self.shared.get_or_init(|| Arc::new(made)))
+    }
 }
 
 /// What the nodes of all plugins share.
@@ -44,9 +62,20 @@ pub(super) struct Shared {
     /// Warm instances a node keeps: as many as can be busy at once.
     pub(super) workers: usize,
     slots: RwLock<Vec<Weak<Slot>>>,
+    /// Warm instances of function nodes.
+    idle: Mutex<Vec<Weak<Idle>>>,
 }
 
 impl Shared {
+    /// Warm instances that make room when it is wanted.
+    pub(super) fn add_idle(&self, idle: &Arc<Idle>) {
+        let mut all = self.idle.lock().unwrap_or_else(|p| p.into_inner());
+        if all.len() == all.capacity() {
+            all.retain(|i| i.strong_count() > 0);
+        }
+        all.push(Arc::downgrade(idle));
+    }
+
     /// A place for one more instance; idle ones of other nodes make room.
     pub(super) async fn place(&self) -> OwnedSemaphorePermit {
         let places = &self.sandbox.places;
@@ -55,6 +84,9 @@ impl Shared {
         }
         for slot in self.slots.read().unwrap_or_else(|p| p.into_inner()).iter().filter_map(Weak::upgrade) {
             slot.each_pool(|pool| pool.drop_idle(Duration::ZERO));
+        }
+        for idle in self.idle.lock().unwrap_or_else(|p| p.into_inner()).iter().filter_map(Weak::upgrade) {
+            idle.drop_old(Duration::ZERO);
         }
         places.clone().acquire_owned().await.expect("never closed")
     }
@@ -129,17 +161,30 @@ const METERED_PATIENCE: u64 = 8;
 
 impl Plugins {
     pub fn new(options: Options, net: Arc<Net>, clock: Clock) -> Arc<Plugins> {
-        let (shared, slots, codes) = (OnceLock::new(), RwLock::default(), Mutex::default());
-        Arc::new(Plugins { options, shared, slots, unused: RwLock::default(), codes, net, clock })
+        let lab = Arc::new(Lab { options, shared: OnceLock::new() });
+        let (functions, slots, codes) = (RwLock::default(), RwLock::default(), Mutex::default());
+        Arc::new(Plugins { lab, functions, slots, unused: RwLock::default(), codes, net, clock })
     }
 
     fn shared(&self) -> Result<&Arc<Shared>, Diagnostic> {
-        if let Some(shared) = self.shared.get() {
-            return Ok(shared);
-        }
-        let sandbox = Sandbox::new(&self.options).map_err(sandbox::not_set_up)?;
-        let workers = std::thread::available_parallelism().map_or(2, usize::from);
-        Ok(self.shared.get_or_init(|| Arc::new(Shared { sandbox, workers, slots: RwLock::default() })))
+        self.lab.shared()
+    }
+
+    /// Says where the JavaScript component is had, so that there are function nodes.
+    pub fn offer_functions(&self, limits: function::Limits, read: function::ReadComponent) -> Arc<Functions> {
+        let functions = Arc::new(Functions::new(self.lab.clone(), limits, read));
+        *self.functions.write().unwrap_or_else(|p| p.into_inner()) = Some(functions.clone());
+        functions
+    }
+
+    /// Takes the component away: there are no function nodes for the plans built from now on.
+    pub fn withdraw_functions(&self) {
+        *self.functions.write().unwrap_or_else(|p| p.into_inner()) = None;
+    }
+
+    /// What makes function nodes, when the component is there.
+    pub fn functions(&self) -> Option<Arc<Functions>> {
+        self.functions.read().unwrap_or_else(|p| p.into_inner()).clone()
     }
 
     /// Loads a plugin, or swaps its new version in for runs opened from now on. Everything that is wrong with it is
@@ -195,6 +240,7 @@ impl Plugins {
             interpreter,
             contract: manifest.contract.clone(),
             patience: if manifest.deterministic { METERED_PATIENCE } else { 1 },
+            grace_ticks: 0,
         });
         let code = self.code(wasm, manifest.deterministic).await.map_err(one)?;
         let descriptions = self.describe(&code, &facts).await.map_err(one)?;
@@ -268,7 +314,7 @@ impl Plugins {
     /// Adds the node types of all plugins to a catalogue; what is there already keeps its place.
     pub fn add_to(&self, catalogue: &mut Catalogue) -> Vec<Diagnostic> {
         let mut problems = Vec::new();
-        let Some(shared) = self.shared.get() else { return problems };
+        let Some(shared) = self.lab.shared.get() else { return problems };
         for slot in self.slots.read().unwrap_or_else(|p| p.into_inner()).values() {
             for of in &slot.current().types {
                 let (shared, of_slot) = (shared.clone(), slot.clone());

@@ -117,6 +117,7 @@ impl Replayer {
             interpreter: record.interpreter.clone(),
             contract: record.contract.clone(),
             patience: PATIENCE,
+            grace_ticks: 0,
         }
     }
 }

@@ -46,6 +46,17 @@ impl ContextStore {
         path.set(scopes.entry(scope).or_default(), value, msg)
     }
 
+    /// The names kept in the node's context of this level.
+    pub fn keys(&self, node: &PlanNode, level: Level) -> Vec<ArcStr> {
+        let scope = match level {
+            Level::Global => arcstr::literal!("global"),
+            Level::Node => scope_of_node(node),
+            Level::Flow => node.context.clone(),
+        };
+        let scopes = self.scopes.lock().unwrap_or_else(|p| p.into_inner());
+        scopes.get(&scope).map(|o| o.iter().map(|(name, _)| name.clone()).collect()).unwrap_or_default()
+    }
+
     /// The names of the stores, the default one first.
     pub fn stores(&self) -> &[String] {
         &self.stores

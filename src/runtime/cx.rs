@@ -8,7 +8,7 @@ use arcstr::ArcStr;
 use jiff::Timestamp;
 
 use super::context::Level;
-use super::engine::{Deployed, Opening, Start};
+use super::engine::{Deployed, Opening, Source, Start};
 use super::run::{Delivery, RunCore};
 use super::{Event, NodeError, Reply, ReplyHandle, Services, Status};
 use crate::clock::Clock;
@@ -54,12 +54,22 @@ impl<'a> Place<'a> {
         self.deployed.services.context.get(self.node(), level, path, Some(msg.object()))
     }
 
+    /// The names kept in a context.
+    pub fn context_keys(self, level: Level) -> Vec<ArcStr> {
+        self.deployed.services.context.keys(self.node(), level)
+    }
+
     pub fn context_set(self, level: Level, path: &Path, value: Value, msg: &Msg) -> bool {
         self.deployed.services.context.set(self.node(), level, path, value, Some(msg.object()))
     }
 }
 
 impl Deployed {
+    /// What lets a node of this plan act by itself.
+    pub fn source(self: &Arc<Self>, node: NodeIndex) -> Source {
+        Source { instance: self.instances[node as usize].clone(), services: self.services.clone() }
+    }
+
     pub fn place(self: &Arc<Self>, node: NodeIndex) -> Place<'_> {
         Place { deployed: self, node }
     }

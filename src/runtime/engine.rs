@@ -39,7 +39,7 @@ pub struct Deployed {
     pub plan: Plan,
     pub(super) nodes: Vec<Arc<dyn Node>>,
     /// The same nodes as they live on over deploys.
-    instances: Vec<Arc<Instance>>,
+    pub(super) instances: Vec<Arc<Instance>>,
     /// Config nodes with their places among the plan's, each after those it names.
     configs: Vec<(usize, Arc<Instance>)>,
     catalogue: Arc<Catalogue>,
@@ -99,8 +99,8 @@ pub struct Called {
 /// Opens runs on behalf of a node that acts by itself, in the plan that the node is part of by then.
 #[derive(Clone)]
 pub struct Source {
-    instance: Arc<Instance>,
-    services: Arc<Services>,
+    pub(super) instance: Arc<Instance>,
+    pub(super) services: Arc<Services>,
 }
 
 impl Source {
@@ -128,6 +128,11 @@ impl Source {
 
     pub fn clock(&self) -> Clock {
         self.services.clock.clone()
+    }
+
+    /// The plan it acts in now, and the node; `None` when that plan is gone.
+    pub fn stands(&self) -> Option<(Arc<Deployed>, NodeIndex)> {
+        self.instance.place()
     }
 
     pub fn services(&self) -> &Arc<Services> {

@@ -12,6 +12,7 @@ mod director;
 mod docs;
 mod evaluation;
 mod full_disk;
+mod functions;
 mod fuzz;
 mod governify;
 mod harness;

@@ -28,7 +28,7 @@ const STEP_MS: u64 = 5;
 type Seen = BTreeMap<String, Vec<Value>>;
 
 /// What happened to a case.
-enum Outcome {
+pub enum Outcome {
     Passed,
     Differs(String),
 }
@@ -116,7 +116,11 @@ fn read_cases(folder: &Path) -> Vec<(String, Vec<Value>)> {
 }
 
 fn replay(case: &Value) -> Outcome {
-    let mut catalogue = catalogue();
+    replay_in(case, catalogue())
+}
+
+/// Replays a case with these node types.
+pub fn replay_in(case: &Value, mut catalogue: Catalogue) -> Outcome {
     assert!(catalogue.add(HELPER_TYPE.into()).is_ok(), "no builtin type has the helper's name");
     let entries = match case.get("flow").to_serde() {
         serde_json::Value::Array(entries) => placed(entries),
@@ -234,6 +238,7 @@ fn decode(value: &Value) -> Value {
                 Value::Bytes(Arc::new(base64::engine::general_purpose::STANDARD.decode(text.as_str()).unwrap()))
             }
             Some("undefined") => Value::Undefined,
+            Some("error") => Value::error(object.get("message").unwrap_or(&Value::Undefined).to_js_string()),
             Some(other) => panic!("no decoding for {other}"),
             None => object.iter().map(|(k, v)| (k.clone(), decode(v))).collect::<Object>().into(),
         },

@@ -9,60 +9,6 @@
 #[allow(dead_code, clippy::all)]
 pub mod probity {
     pub mod plugin {
-        /// Where an interpreter component gets the author's source.
-        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
-        pub mod script {
-            #[used]
-            #[doc(hidden)]
-            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
-            use super::super::super::_rt;
-            #[allow(unused_unsafe, clippy::all)]
-            /// File name for messages, and the text.
-            #[allow(async_fn_in_trait)]
-            pub fn source() -> (_rt::String, _rt::String) {
-                unsafe {
-                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
-                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
-                    struct RetArea(
-                        [::core::mem::MaybeUninit<
-                            u8,
-                        >; 4 * ::core::mem::size_of::<*const u8>()],
-                    );
-                    let mut ret_area = RetArea(
-                        [::core::mem::MaybeUninit::uninit(); 4
-                            * ::core::mem::size_of::<*const u8>()],
-                    );
-                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
-                    #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "probity:plugin/script@1.1.0")]
-                    unsafe extern "C" {
-                        #[link_name = "source"]
-                        fn wit_import1(_: *mut u8);
-                    }
-                    #[cfg(not(target_arch = "wasm32"))]
-                    unsafe extern "C" fn wit_import1(_: *mut u8) {
-                        unreachable!()
-                    }
-                    wit_import1(ptr0);
-                    let l2 = *ptr0.add(0).cast::<*mut u8>();
-                    let l3 = *ptr0
-                        .add(::core::mem::size_of::<*const u8>())
-                        .cast::<usize>();
-                    let len4 = l3;
-                    let bytes4 = _rt::Vec::from_raw_parts(l2.cast(), len4, len4);
-                    let l5 = *ptr0
-                        .add(2 * ::core::mem::size_of::<*const u8>())
-                        .cast::<*mut u8>();
-                    let l6 = *ptr0
-                        .add(3 * ::core::mem::size_of::<*const u8>())
-                        .cast::<usize>();
-                    let len7 = l6;
-                    let bytes7 = _rt::Vec::from_raw_parts(l5.cast(), len7, len7);
-                    let result8 = (_rt::string_lift(bytes4), _rt::string_lift(bytes7));
-                    result8
-                }
-            }
-        }
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod types {
             #[used]
@@ -155,6 +101,210 @@ pub mod probity {
                 }
             }
             impl ::core::error::Error for Failure {}
+        }
+        /// Where an interpreter component gets the author's source.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod script {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Json = super::super::super::probity::plugin::types::Json;
+            pub type Value = super::super::super::probity::plugin::types::Value;
+            pub type Failure = super::super::super::probity::plugin::types::Failure;
+            #[allow(unused_unsafe, clippy::all)]
+            /// File name for messages, and the text.
+            #[allow(async_fn_in_trait)]
+            pub fn source() -> (_rt::String, _rt::String) {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 4
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "probity:plugin/script@1.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "source"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = *ptr0.add(0).cast::<*mut u8>();
+                    let l3 = *ptr0
+                        .add(::core::mem::size_of::<*const u8>())
+                        .cast::<usize>();
+                    let len4 = l3;
+                    let bytes4 = _rt::Vec::from_raw_parts(l2.cast(), len4, len4);
+                    let l5 = *ptr0
+                        .add(2 * ::core::mem::size_of::<*const u8>())
+                        .cast::<*mut u8>();
+                    let l6 = *ptr0
+                        .add(3 * ::core::mem::size_of::<*const u8>())
+                        .cast::<usize>();
+                    let len7 = l6;
+                    let bytes7 = _rt::Vec::from_raw_parts(l5.cast(), len7, len7);
+                    let result8 = (_rt::string_lift(bytes4), _rt::string_lift(bytes7));
+                    result8
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// What the engine's own function nodes ask beside `node` and `context`: `what` names the question, `given` is its
+            /// argument. Nobody else gets an answer.
+            #[allow(async_fn_in_trait)]
+            pub fn ask(what: &str, given: &str) -> Result<Value, Failure> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 6 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 6
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = what;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = given;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "probity:plugin/script@1.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "ask"]
+                        fn wit_import3(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import3(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import3(ptr0.cast_mut(), len0, ptr1.cast_mut(), len1, ptr2);
+                    let l4 = i32::from(*ptr2.add(0).cast::<u8>());
+                    let result20 = match l4 {
+                        0 => {
+                            let e = {
+                                let l5 = i32::from(
+                                    *ptr2.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                use super::super::super::probity::plugin::types::Value as V12;
+                                let v12 = match l5 {
+                                    0 => {
+                                        let e12 = {
+                                            let l6 = *ptr2
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l7 = *ptr2
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len8 = l7;
+                                            let bytes8 = _rt::Vec::from_raw_parts(
+                                                l6.cast(),
+                                                len8,
+                                                len8,
+                                            );
+                                            _rt::string_lift(bytes8)
+                                        };
+                                        V12::Json(e12)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 1, "invalid enum discriminant");
+                                        let e12 = {
+                                            let l9 = *ptr2
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l10 = *ptr2
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len11 = l10;
+                                            <_ as From<
+                                                _rt::Vec<_>,
+                                            >>::from(_rt::Vec::from_raw_parts(l9.cast(), len11, len11))
+                                        };
+                                        V12::Bytes(e12)
+                                    }
+                                };
+                                v12
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l13 = *ptr2
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l14 = *ptr2
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len15 = l14;
+                                let bytes15 = _rt::Vec::from_raw_parts(
+                                    l13.cast(),
+                                    len15,
+                                    len15,
+                                );
+                                let l16 = i32::from(
+                                    *ptr2
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                super::super::super::probity::plugin::types::Failure {
+                                    message: _rt::string_lift(bytes15),
+                                    code: match l16 {
+                                        0 => None,
+                                        1 => {
+                                            let e = {
+                                                let l17 = *ptr2
+                                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l18 = *ptr2
+                                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let len19 = l18;
+                                                let bytes19 = _rt::Vec::from_raw_parts(
+                                                    l17.cast(),
+                                                    len19,
+                                                    len19,
+                                                );
+                                                _rt::string_lift(bytes19)
+                                            };
+                                            Some(e)
+                                        }
+                                        _ => _rt::invalid_enum_discriminant(),
+                                    },
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result20
+                }
+            }
         }
         /// Always granted: what any node does.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
@@ -3097,6 +3247,13 @@ mod _rt {
             unsafe { String::from_utf8_unchecked(bytes) }
         }
     }
+    pub unsafe fn invalid_enum_discriminant<T>() -> T {
+        if cfg!(debug_assertions) {
+            panic!("invalid enum discriminant")
+        } else {
+            unsafe { core::hint::unreachable_unchecked() }
+        }
+    }
     pub fn as_i32<T: AsI32>(t: T) -> i32 {
         t.as_i32()
     }
@@ -3157,13 +3314,6 @@ mod _rt {
         }
     }
     pub use alloc_crate::alloc;
-    pub unsafe fn invalid_enum_discriminant<T>() -> T {
-        if cfg!(debug_assertions) {
-            panic!("invalid enum discriminant")
-        } else {
-            unsafe { core::hint::unreachable_unchecked() }
-        }
-    }
     pub unsafe fn cabi_dealloc(ptr: *mut u8, size: usize, align: usize) {
         if size == 0 {
             return;
@@ -3221,63 +3371,65 @@ macro_rules! __export_interpreter_impl {
         =
         "component-type:wit-bindgen:0.60.0:probity:plugin@1.1.0:interpreter:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2188] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2269] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x8a\x10\x01A\x02\x01\
-A\x1f\x01B\x03\x01o\x02ss\x01@\0\0\0\x04\0\x06source\x01\x01\x03\0\x1bprobity:pl\
-ugin/script@1.1.0\x05\0\x01B\x0d\x01s\x04\0\x04json\x03\0\0\x01p}\x01q\x02\x04js\
-on\x01\x01\0\x05bytes\x01\x02\0\x04\0\x05value\x03\0\x03\x01r\x02\x04names\x05va\
-lue\x04\x04\0\x08property\x03\0\x05\x01p\x06\x01r\x03\x03runs\x06caller\x7f\x0ap\
-roperties\x07\x04\0\x07message\x03\0\x08\x01ks\x01r\x02\x07messages\x04code\x0a\x04\
-\0\x07failure\x03\0\x0b\x03\0\x1aprobity:plugin/types@1.1.0\x05\x01\x02\x03\0\x01\
-\x04json\x02\x03\0\x01\x08property\x02\x03\0\x01\x07failure\x01B\x18\x02\x03\x02\
-\x01\x02\x04\0\x04json\x03\0\0\x02\x03\x02\x01\x03\x04\0\x08property\x03\0\x02\x02\
-\x03\x02\x01\x04\x04\0\x07failure\x03\0\x04\x01m\x04\x05debug\x04info\x04warn\x05\
-error\x04\0\x05level\x03\0\x06\x01p\x03\x01ps\x01r\x04\x04porty\x04keep\x7f\x03s\
-et\x08\x06delete\x09\x04\0\x08emission\x03\0\x0a\x01j\0\x01\x05\x01@\x01\x04what\
-\x0b\0\x0c\x04\0\x04emit\x01\x0d\x01ks\x01@\x03\x04fill\x0e\x05shape\x0e\x04text\
-s\x01\0\x04\0\x06status\x01\x0f\x01@\x02\x05level\x07\x04texts\x01\0\x04\0\x03lo\
-g\x01\x10\x01@\0\0s\x04\0\x02id\x01\x11\x01@\0\0\x01\x04\0\x06config\x01\x12\x03\
-\0\x19probity:plugin/node@1.1.0\x05\x05\x01B\x04\x01@\0\0w\x04\0\x03now\x01\0\x01\
-@\x01\x02msy\x01\0\x04\0\x05sleep\x01\x01\x03\0\x1aprobity:plugin/clock@1.1.0\x05\
-\x06\x01B\x03\x01p}\x01@\x01\x03leny\0\0\x04\0\x05bytes\x01\x01\x03\0\x1bprobity\
-:plugin/random@1.1.0\x05\x07\x01B\x05\x02\x03\x02\x01\x04\x04\0\x07failure\x03\0\
-\0\x01j\x01s\x01\x01\x01@\x01\x04names\0\x02\x04\0\x0bplaceholder\x01\x03\x03\0\x1c\
-probity:plugin/secrets@1.1.0\x05\x08\x01B\x0d\x02\x03\x02\x01\x04\x04\0\x07failu\
-re\x03\0\0\x01o\x02ss\x01p\x02\x01p}\x01ky\x01r\x05\x06methods\x03urls\x07header\
-s\x03\x04body\x04\x0atimeout-ms\x05\x04\0\x07request\x03\0\x06\x01r\x03\x06statu\
-s{\x07headers\x03\x04body\x04\x04\0\x08response\x03\0\x08\x01j\x01\x09\x01\x01\x01\
-@\x01\x04what\x07\0\x0a\x04\0\x04send\x01\x0b\x03\0\x19probity:plugin/http@1.1.0\
-\x05\x09\x01B\x10\x02\x03\x02\x01\x04\x04\0\x07failure\x03\0\0\x01m\x02\x03run\x04\
-node\x04\0\x05scope\x03\0\x02\x01p}\x01k\x04\x01@\x02\x05scope\x03\x03keys\0\x05\
-\x04\0\x03get\x01\x06\x01j\0\x01\x01\x01@\x03\x05scope\x03\x03keys\x05value\x04\0\
-\x07\x04\0\x03set\x01\x08\x01@\x02\x05scope\x03\x03keys\x01\0\x04\0\x06delete\x01\
-\x09\x01j\x01\x7f\x01\x01\x01@\x04\x05scope\x03\x03keys\x03old\x05\x03new\x05\0\x0a\
-\x04\0\x0fcompare-and-set\x01\x0b\x03\0\x1aprobity:plugin/state@1.1.0\x05\x0a\x01\
-B\x08\x02\x03\x02\x01\x02\x04\0\x04json\x03\0\0\x02\x03\x02\x01\x04\x04\0\x07fai\
-lure\x03\0\x02\x01k\x7f\x01j\x01s\x01\x03\x01@\x03\x03keys\x05value\x01\x07outco\
-me\x04\0\x05\x04\0\x06attach\x01\x06\x03\0\x1dprobity:plugin/evidence@1.1.0\x05\x0b\
-\x02\x03\0\x01\x05value\x01B\x08\x02\x03\x02\x01\x0c\x04\0\x05value\x03\0\0\x02\x03\
-\x02\x01\x04\x04\0\x07failure\x03\0\x02\x01k\x01\x01j\x01\x04\x01\x03\x01@\x02\x04\
-kinds\x04texts\0\x05\x04\0\x08evaluate\x01\x06\x03\0\x20probity:plugin/typed-inp\
-ut@1.1.0\x05\x0d\x01B\x0d\x02\x03\x02\x01\x02\x04\0\x04json\x03\0\0\x02\x03\x02\x01\
-\x04\x04\0\x07failure\x03\0\x02\x01m\x03\x04node\x04flow\x06global\x04\0\x05leve\
-l\x03\0\x04\x01k\x01\x01j\x01\x06\x01\x03\x01@\x02\x05level\x05\x04paths\0\x07\x04\
-\0\x03get\x01\x08\x01j\0\x01\x03\x01@\x03\x05level\x05\x04paths\x05value\x06\0\x09\
-\x04\0\x03set\x01\x0a\x03\0\x1cprobity:plugin/context@1.1.0\x05\x0e\x01B\x06\x02\
-\x03\x02\x01\x04\x04\0\x07failure\x03\0\0\x01p}\x01j\x01\x02\x01\x01\x01@\x01\x04\
-paths\0\x03\x04\0\x04read\x01\x04\x03\0\x1aprobity:plugin/files@1.1.0\x05\x0f\x02\
-\x03\0\x01\x07message\x01B\x12\x02\x03\x02\x01\x02\x04\0\x04json\x03\0\0\x02\x03\
-\x02\x01\x10\x04\0\x07message\x03\0\x02\x02\x03\x02\x01\x04\x04\0\x07failure\x03\
-\0\x04\x01ps\x01k\x06\x01r\x0d\x09node-types\x07versions\x08categorys\x05colors\x04\
-icons\x07summarys\x04helps\x06inputsy\x07outputs\x06\x06config\x01\x05wants\x07\x0c\
-capabilities\x06\x0aat-run-end\x7f\x04\0\x0bdescription\x03\0\x08\x01p\x09\x01@\0\
-\0\x0a\x04\0\x08describe\x01\x0b\x01j\0\x01\x05\x01@\x02\x09node-types\x05input\x03\
-\0\x0c\x04\0\x07process\x01\x0d\x01@\x02\x09node-types\x04last\x03\0\x0c\x04\0\x07\
-run-end\x01\x0e\x04\0\x1cprobity:plugin/handler@1.1.0\x05\x11\x04\0\x20probity:p\
-lugin/interpreter@1.1.0\x04\0\x0b\x11\x01\0\x0binterpreter\x03\0\0\0G\x09produce\
-rs\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10wit-bindgen-rust\x060.\
-60.0";
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xdb\x10\x01A\x02\x01\
+A\x1f\x01B\x0d\x01s\x04\0\x04json\x03\0\0\x01p}\x01q\x02\x04json\x01\x01\0\x05by\
+tes\x01\x02\0\x04\0\x05value\x03\0\x03\x01r\x02\x04names\x05value\x04\x04\0\x08p\
+roperty\x03\0\x05\x01p\x06\x01r\x03\x03runs\x06caller\x7f\x0aproperties\x07\x04\0\
+\x07message\x03\0\x08\x01ks\x01r\x02\x07messages\x04code\x0a\x04\0\x07failure\x03\
+\0\x0b\x03\0\x1aprobity:plugin/types@1.1.0\x05\0\x02\x03\0\0\x04json\x02\x03\0\0\
+\x05value\x02\x03\0\0\x07failure\x01B\x0c\x02\x03\x02\x01\x01\x04\0\x04json\x03\0\
+\0\x02\x03\x02\x01\x02\x04\0\x05value\x03\0\x02\x02\x03\x02\x01\x03\x04\0\x07fai\
+lure\x03\0\x04\x01o\x02ss\x01@\0\0\x06\x04\0\x06source\x01\x07\x01j\x01\x03\x01\x05\
+\x01@\x02\x04whats\x05given\x01\0\x08\x04\0\x03ask\x01\x09\x03\0\x1bprobity:plug\
+in/script@1.1.0\x05\x04\x02\x03\0\0\x08property\x01B\x18\x02\x03\x02\x01\x01\x04\
+\0\x04json\x03\0\0\x02\x03\x02\x01\x05\x04\0\x08property\x03\0\x02\x02\x03\x02\x01\
+\x03\x04\0\x07failure\x03\0\x04\x01m\x04\x05debug\x04info\x04warn\x05error\x04\0\
+\x05level\x03\0\x06\x01p\x03\x01ps\x01r\x04\x04porty\x04keep\x7f\x03set\x08\x06d\
+elete\x09\x04\0\x08emission\x03\0\x0a\x01j\0\x01\x05\x01@\x01\x04what\x0b\0\x0c\x04\
+\0\x04emit\x01\x0d\x01ks\x01@\x03\x04fill\x0e\x05shape\x0e\x04texts\x01\0\x04\0\x06\
+status\x01\x0f\x01@\x02\x05level\x07\x04texts\x01\0\x04\0\x03log\x01\x10\x01@\0\0\
+s\x04\0\x02id\x01\x11\x01@\0\0\x01\x04\0\x06config\x01\x12\x03\0\x19probity:plug\
+in/node@1.1.0\x05\x06\x01B\x04\x01@\0\0w\x04\0\x03now\x01\0\x01@\x01\x02msy\x01\0\
+\x04\0\x05sleep\x01\x01\x03\0\x1aprobity:plugin/clock@1.1.0\x05\x07\x01B\x03\x01\
+p}\x01@\x01\x03leny\0\0\x04\0\x05bytes\x01\x01\x03\0\x1bprobity:plugin/random@1.\
+1.0\x05\x08\x01B\x05\x02\x03\x02\x01\x03\x04\0\x07failure\x03\0\0\x01j\x01s\x01\x01\
+\x01@\x01\x04names\0\x02\x04\0\x0bplaceholder\x01\x03\x03\0\x1cprobity:plugin/se\
+crets@1.1.0\x05\x09\x01B\x0d\x02\x03\x02\x01\x03\x04\0\x07failure\x03\0\0\x01o\x02\
+ss\x01p\x02\x01p}\x01ky\x01r\x05\x06methods\x03urls\x07headers\x03\x04body\x04\x0a\
+timeout-ms\x05\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07headers\x03\x04\
+body\x04\x04\0\x08response\x03\0\x08\x01j\x01\x09\x01\x01\x01@\x01\x04what\x07\0\
+\x0a\x04\0\x04send\x01\x0b\x03\0\x19probity:plugin/http@1.1.0\x05\x0a\x01B\x10\x02\
+\x03\x02\x01\x03\x04\0\x07failure\x03\0\0\x01m\x02\x03run\x04node\x04\0\x05scope\
+\x03\0\x02\x01p}\x01k\x04\x01@\x02\x05scope\x03\x03keys\0\x05\x04\0\x03get\x01\x06\
+\x01j\0\x01\x01\x01@\x03\x05scope\x03\x03keys\x05value\x04\0\x07\x04\0\x03set\x01\
+\x08\x01@\x02\x05scope\x03\x03keys\x01\0\x04\0\x06delete\x01\x09\x01j\x01\x7f\x01\
+\x01\x01@\x04\x05scope\x03\x03keys\x03old\x05\x03new\x05\0\x0a\x04\0\x0fcompare-\
+and-set\x01\x0b\x03\0\x1aprobity:plugin/state@1.1.0\x05\x0b\x01B\x08\x02\x03\x02\
+\x01\x01\x04\0\x04json\x03\0\0\x02\x03\x02\x01\x03\x04\0\x07failure\x03\0\x02\x01\
+k\x7f\x01j\x01s\x01\x03\x01@\x03\x03keys\x05value\x01\x07outcome\x04\0\x05\x04\0\
+\x06attach\x01\x06\x03\0\x1dprobity:plugin/evidence@1.1.0\x05\x0c\x01B\x08\x02\x03\
+\x02\x01\x02\x04\0\x05value\x03\0\0\x02\x03\x02\x01\x03\x04\0\x07failure\x03\0\x02\
+\x01k\x01\x01j\x01\x04\x01\x03\x01@\x02\x04kinds\x04texts\0\x05\x04\0\x08evaluat\
+e\x01\x06\x03\0\x20probity:plugin/typed-input@1.1.0\x05\x0d\x01B\x0d\x02\x03\x02\
+\x01\x01\x04\0\x04json\x03\0\0\x02\x03\x02\x01\x03\x04\0\x07failure\x03\0\x02\x01\
+m\x03\x04node\x04flow\x06global\x04\0\x05level\x03\0\x04\x01k\x01\x01j\x01\x06\x01\
+\x03\x01@\x02\x05level\x05\x04paths\0\x07\x04\0\x03get\x01\x08\x01j\0\x01\x03\x01\
+@\x03\x05level\x05\x04paths\x05value\x06\0\x09\x04\0\x03set\x01\x0a\x03\0\x1cpro\
+bity:plugin/context@1.1.0\x05\x0e\x01B\x06\x02\x03\x02\x01\x03\x04\0\x07failure\x03\
+\0\0\x01p}\x01j\x01\x02\x01\x01\x01@\x01\x04paths\0\x03\x04\0\x04read\x01\x04\x03\
+\0\x1aprobity:plugin/files@1.1.0\x05\x0f\x02\x03\0\0\x07message\x01B\x12\x02\x03\
+\x02\x01\x01\x04\0\x04json\x03\0\0\x02\x03\x02\x01\x10\x04\0\x07message\x03\0\x02\
+\x02\x03\x02\x01\x03\x04\0\x07failure\x03\0\x04\x01ps\x01k\x06\x01r\x0d\x09node-\
+types\x07versions\x08categorys\x05colors\x04icons\x07summarys\x04helps\x06inputs\
+y\x07outputs\x06\x06config\x01\x05wants\x07\x0ccapabilities\x06\x0aat-run-end\x7f\
+\x04\0\x0bdescription\x03\0\x08\x01p\x09\x01@\0\0\x0a\x04\0\x08describe\x01\x0b\x01\
+j\0\x01\x05\x01@\x02\x09node-types\x05input\x03\0\x0c\x04\0\x07process\x01\x0d\x01\
+@\x02\x09node-types\x04last\x03\0\x0c\x04\0\x07run-end\x01\x0e\x04\0\x1cprobity:\
+plugin/handler@1.1.0\x05\x11\x04\0\x20probity:plugin/interpreter@1.1.0\x04\0\x0b\
+\x11\x01\0\x0binterpreter\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit\
+-component\x070.254.2\x10wit-bindgen-rust\x060.60.0";
         };
     };
 }
@@ -3290,54 +3442,57 @@ pub use __export_interpreter_impl as export_plugin;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1916] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xda\x0d\x01A\x02\x01\
-A\x1c\x01B\x03\x01o\x02ss\x01@\0\0\0\x04\0\x06source\x01\x01\x03\0\x1bprobity:pl\
-ugin/script@1.1.0\x05\0\x01B\x0d\x01s\x04\0\x04json\x03\0\0\x01p}\x01q\x02\x04js\
-on\x01\x01\0\x05bytes\x01\x02\0\x04\0\x05value\x03\0\x03\x01r\x02\x04names\x05va\
-lue\x04\x04\0\x08property\x03\0\x05\x01p\x06\x01r\x03\x03runs\x06caller\x7f\x0ap\
-roperties\x07\x04\0\x07message\x03\0\x08\x01ks\x01r\x02\x07messages\x04code\x0a\x04\
-\0\x07failure\x03\0\x0b\x03\0\x1aprobity:plugin/types@1.1.0\x05\x01\x02\x03\0\x01\
-\x04json\x02\x03\0\x01\x08property\x02\x03\0\x01\x07failure\x01B\x18\x02\x03\x02\
-\x01\x02\x04\0\x04json\x03\0\0\x02\x03\x02\x01\x03\x04\0\x08property\x03\0\x02\x02\
-\x03\x02\x01\x04\x04\0\x07failure\x03\0\x04\x01m\x04\x05debug\x04info\x04warn\x05\
-error\x04\0\x05level\x03\0\x06\x01p\x03\x01ps\x01r\x04\x04porty\x04keep\x7f\x03s\
-et\x08\x06delete\x09\x04\0\x08emission\x03\0\x0a\x01j\0\x01\x05\x01@\x01\x04what\
-\x0b\0\x0c\x04\0\x04emit\x01\x0d\x01ks\x01@\x03\x04fill\x0e\x05shape\x0e\x04text\
-s\x01\0\x04\0\x06status\x01\x0f\x01@\x02\x05level\x07\x04texts\x01\0\x04\0\x03lo\
-g\x01\x10\x01@\0\0s\x04\0\x02id\x01\x11\x01@\0\0\x01\x04\0\x06config\x01\x12\x03\
-\0\x19probity:plugin/node@1.1.0\x05\x05\x01B\x04\x01@\0\0w\x04\0\x03now\x01\0\x01\
-@\x01\x02msy\x01\0\x04\0\x05sleep\x01\x01\x03\0\x1aprobity:plugin/clock@1.1.0\x05\
-\x06\x01B\x03\x01p}\x01@\x01\x03leny\0\0\x04\0\x05bytes\x01\x01\x03\0\x1bprobity\
-:plugin/random@1.1.0\x05\x07\x01B\x05\x02\x03\x02\x01\x04\x04\0\x07failure\x03\0\
-\0\x01j\x01s\x01\x01\x01@\x01\x04names\0\x02\x04\0\x0bplaceholder\x01\x03\x03\0\x1c\
-probity:plugin/secrets@1.1.0\x05\x08\x01B\x0d\x02\x03\x02\x01\x04\x04\0\x07failu\
-re\x03\0\0\x01o\x02ss\x01p\x02\x01p}\x01ky\x01r\x05\x06methods\x03urls\x07header\
-s\x03\x04body\x04\x0atimeout-ms\x05\x04\0\x07request\x03\0\x06\x01r\x03\x06statu\
-s{\x07headers\x03\x04body\x04\x04\0\x08response\x03\0\x08\x01j\x01\x09\x01\x01\x01\
-@\x01\x04what\x07\0\x0a\x04\0\x04send\x01\x0b\x03\0\x19probity:plugin/http@1.1.0\
-\x05\x09\x01B\x10\x02\x03\x02\x01\x04\x04\0\x07failure\x03\0\0\x01m\x02\x03run\x04\
-node\x04\0\x05scope\x03\0\x02\x01p}\x01k\x04\x01@\x02\x05scope\x03\x03keys\0\x05\
-\x04\0\x03get\x01\x06\x01j\0\x01\x01\x01@\x03\x05scope\x03\x03keys\x05value\x04\0\
-\x07\x04\0\x03set\x01\x08\x01@\x02\x05scope\x03\x03keys\x01\0\x04\0\x06delete\x01\
-\x09\x01j\x01\x7f\x01\x01\x01@\x04\x05scope\x03\x03keys\x03old\x05\x03new\x05\0\x0a\
-\x04\0\x0fcompare-and-set\x01\x0b\x03\0\x1aprobity:plugin/state@1.1.0\x05\x0a\x01\
-B\x08\x02\x03\x02\x01\x02\x04\0\x04json\x03\0\0\x02\x03\x02\x01\x04\x04\0\x07fai\
-lure\x03\0\x02\x01k\x7f\x01j\x01s\x01\x03\x01@\x03\x03keys\x05value\x01\x07outco\
-me\x04\0\x05\x04\0\x06attach\x01\x06\x03\0\x1dprobity:plugin/evidence@1.1.0\x05\x0b\
-\x02\x03\0\x01\x05value\x01B\x08\x02\x03\x02\x01\x0c\x04\0\x05value\x03\0\0\x02\x03\
-\x02\x01\x04\x04\0\x07failure\x03\0\x02\x01k\x01\x01j\x01\x04\x01\x03\x01@\x02\x04\
-kinds\x04texts\0\x05\x04\0\x08evaluate\x01\x06\x03\0\x20probity:plugin/typed-inp\
-ut@1.1.0\x05\x0d\x01B\x0d\x02\x03\x02\x01\x02\x04\0\x04json\x03\0\0\x02\x03\x02\x01\
-\x04\x04\0\x07failure\x03\0\x02\x01m\x03\x04node\x04flow\x06global\x04\0\x05leve\
-l\x03\0\x04\x01k\x01\x01j\x01\x06\x01\x03\x01@\x02\x05level\x05\x04paths\0\x07\x04\
-\0\x03get\x01\x08\x01j\0\x01\x03\x01@\x03\x05level\x05\x04paths\x05value\x06\0\x09\
-\x04\0\x03set\x01\x0a\x03\0\x1cprobity:plugin/context@1.1.0\x05\x0e\x01B\x06\x02\
-\x03\x02\x01\x04\x04\0\x07failure\x03\0\0\x01p}\x01j\x01\x02\x01\x01\x01@\x01\x04\
-paths\0\x03\x04\0\x04read\x01\x04\x03\0\x1aprobity:plugin/files@1.1.0\x05\x0f\x04\
-\0@probity:plugin/interpreter-with-all-of-its-exports-removed@1.1.0\x04\0\x0b1\x01\
-\0+interpreter-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cpr\
-ocessed-by\x02\x0dwit-component\x070.254.2\x10wit-bindgen-rust\x060.60.0";
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1997] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xab\x0e\x01A\x02\x01\
+A\x1c\x01B\x0d\x01s\x04\0\x04json\x03\0\0\x01p}\x01q\x02\x04json\x01\x01\0\x05by\
+tes\x01\x02\0\x04\0\x05value\x03\0\x03\x01r\x02\x04names\x05value\x04\x04\0\x08p\
+roperty\x03\0\x05\x01p\x06\x01r\x03\x03runs\x06caller\x7f\x0aproperties\x07\x04\0\
+\x07message\x03\0\x08\x01ks\x01r\x02\x07messages\x04code\x0a\x04\0\x07failure\x03\
+\0\x0b\x03\0\x1aprobity:plugin/types@1.1.0\x05\0\x02\x03\0\0\x04json\x02\x03\0\0\
+\x05value\x02\x03\0\0\x07failure\x01B\x0c\x02\x03\x02\x01\x01\x04\0\x04json\x03\0\
+\0\x02\x03\x02\x01\x02\x04\0\x05value\x03\0\x02\x02\x03\x02\x01\x03\x04\0\x07fai\
+lure\x03\0\x04\x01o\x02ss\x01@\0\0\x06\x04\0\x06source\x01\x07\x01j\x01\x03\x01\x05\
+\x01@\x02\x04whats\x05given\x01\0\x08\x04\0\x03ask\x01\x09\x03\0\x1bprobity:plug\
+in/script@1.1.0\x05\x04\x02\x03\0\0\x08property\x01B\x18\x02\x03\x02\x01\x01\x04\
+\0\x04json\x03\0\0\x02\x03\x02\x01\x05\x04\0\x08property\x03\0\x02\x02\x03\x02\x01\
+\x03\x04\0\x07failure\x03\0\x04\x01m\x04\x05debug\x04info\x04warn\x05error\x04\0\
+\x05level\x03\0\x06\x01p\x03\x01ps\x01r\x04\x04porty\x04keep\x7f\x03set\x08\x06d\
+elete\x09\x04\0\x08emission\x03\0\x0a\x01j\0\x01\x05\x01@\x01\x04what\x0b\0\x0c\x04\
+\0\x04emit\x01\x0d\x01ks\x01@\x03\x04fill\x0e\x05shape\x0e\x04texts\x01\0\x04\0\x06\
+status\x01\x0f\x01@\x02\x05level\x07\x04texts\x01\0\x04\0\x03log\x01\x10\x01@\0\0\
+s\x04\0\x02id\x01\x11\x01@\0\0\x01\x04\0\x06config\x01\x12\x03\0\x19probity:plug\
+in/node@1.1.0\x05\x06\x01B\x04\x01@\0\0w\x04\0\x03now\x01\0\x01@\x01\x02msy\x01\0\
+\x04\0\x05sleep\x01\x01\x03\0\x1aprobity:plugin/clock@1.1.0\x05\x07\x01B\x03\x01\
+p}\x01@\x01\x03leny\0\0\x04\0\x05bytes\x01\x01\x03\0\x1bprobity:plugin/random@1.\
+1.0\x05\x08\x01B\x05\x02\x03\x02\x01\x03\x04\0\x07failure\x03\0\0\x01j\x01s\x01\x01\
+\x01@\x01\x04names\0\x02\x04\0\x0bplaceholder\x01\x03\x03\0\x1cprobity:plugin/se\
+crets@1.1.0\x05\x09\x01B\x0d\x02\x03\x02\x01\x03\x04\0\x07failure\x03\0\0\x01o\x02\
+ss\x01p\x02\x01p}\x01ky\x01r\x05\x06methods\x03urls\x07headers\x03\x04body\x04\x0a\
+timeout-ms\x05\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07headers\x03\x04\
+body\x04\x04\0\x08response\x03\0\x08\x01j\x01\x09\x01\x01\x01@\x01\x04what\x07\0\
+\x0a\x04\0\x04send\x01\x0b\x03\0\x19probity:plugin/http@1.1.0\x05\x0a\x01B\x10\x02\
+\x03\x02\x01\x03\x04\0\x07failure\x03\0\0\x01m\x02\x03run\x04node\x04\0\x05scope\
+\x03\0\x02\x01p}\x01k\x04\x01@\x02\x05scope\x03\x03keys\0\x05\x04\0\x03get\x01\x06\
+\x01j\0\x01\x01\x01@\x03\x05scope\x03\x03keys\x05value\x04\0\x07\x04\0\x03set\x01\
+\x08\x01@\x02\x05scope\x03\x03keys\x01\0\x04\0\x06delete\x01\x09\x01j\x01\x7f\x01\
+\x01\x01@\x04\x05scope\x03\x03keys\x03old\x05\x03new\x05\0\x0a\x04\0\x0fcompare-\
+and-set\x01\x0b\x03\0\x1aprobity:plugin/state@1.1.0\x05\x0b\x01B\x08\x02\x03\x02\
+\x01\x01\x04\0\x04json\x03\0\0\x02\x03\x02\x01\x03\x04\0\x07failure\x03\0\x02\x01\
+k\x7f\x01j\x01s\x01\x03\x01@\x03\x03keys\x05value\x01\x07outcome\x04\0\x05\x04\0\
+\x06attach\x01\x06\x03\0\x1dprobity:plugin/evidence@1.1.0\x05\x0c\x01B\x08\x02\x03\
+\x02\x01\x02\x04\0\x05value\x03\0\0\x02\x03\x02\x01\x03\x04\0\x07failure\x03\0\x02\
+\x01k\x01\x01j\x01\x04\x01\x03\x01@\x02\x04kinds\x04texts\0\x05\x04\0\x08evaluat\
+e\x01\x06\x03\0\x20probity:plugin/typed-input@1.1.0\x05\x0d\x01B\x0d\x02\x03\x02\
+\x01\x01\x04\0\x04json\x03\0\0\x02\x03\x02\x01\x03\x04\0\x07failure\x03\0\x02\x01\
+m\x03\x04node\x04flow\x06global\x04\0\x05level\x03\0\x04\x01k\x01\x01j\x01\x06\x01\
+\x03\x01@\x02\x05level\x05\x04paths\0\x07\x04\0\x03get\x01\x08\x01j\0\x01\x03\x01\
+@\x03\x05level\x05\x04paths\x05value\x06\0\x09\x04\0\x03set\x01\x0a\x03\0\x1cpro\
+bity:plugin/context@1.1.0\x05\x0e\x01B\x06\x02\x03\x02\x01\x03\x04\0\x07failure\x03\
+\0\0\x01p}\x01j\x01\x02\x01\x01\x01@\x01\x04paths\0\x03\x04\0\x04read\x01\x04\x03\
+\0\x1aprobity:plugin/files@1.1.0\x05\x0f\x04\0@probity:plugin/interpreter-with-a\
+ll-of-its-exports-removed@1.1.0\x04\0\x0b1\x01\0+interpreter-with-all-of-its-exp\
+orts-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x07\
+0.254.2\x10wit-bindgen-rust\x060.60.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

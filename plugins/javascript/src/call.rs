@@ -50,6 +50,12 @@ impl Capabilities {
         Capabilities(bits.fold(0, |set, (c, _)| set | 1 << *c as u16))
     }
 
+    /// What function nodes may use: time, chance and context.
+    pub fn of_functions() -> Capabilities {
+        let all = [Capability::Clock, Capability::Random, Capability::Context];
+        Capabilities(all.iter().fold(0, |set, c| set | 1 << *c as u16))
+    }
+
     /// Whether `name` is a capability at all.
     pub fn known(name: &str) -> bool {
         Capability::ALL.iter().any(|(_, n)| *n == name)
@@ -82,6 +88,8 @@ pub struct Call {
     pub reported: Option<Failure>,
     /// False while what a failed call left behind runs out: nothing of it reaches the host any more.
     pub open: bool,
+    /// Of a function node: the message whose emissions the engine expects next.
+    pub origin: u32,
 }
 
 thread_local! {

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use crate::bindings::exports::probity::plugin::handler::{Description, Guest};
 use crate::bindings::probity::plugin as engine;
 use crate::host::{ContextLevel, Emission, Host, Level, Request, Response, Scope};
+use crate::function::{self, Function};
 use crate::interpreter::{Handler, Interpreter, Prepared};
 use crate::{Failure, Message, Value};
 
@@ -77,41 +78,65 @@ impl Host for Engine {
     fn read(&self, path: &str) -> Result<Vec<u8>, Failure> {
         engine::files::read(path)
     }
+    fn ask(&self, what: &str, given: &str) -> Result<Value, Failure> {
+        engine::script::ask(what, given)
+    }
+}
+
+/// What an instance has become by its first call.
+enum Loaded {
+    Plugin(Interpreter),
+    Function(Function),
+}
+
+/// Waiting for a source, one of both kinds.
+struct Both {
+    plugin: Prepared,
+    function: function::Prepared,
 }
 
 thread_local! {
-    static LOADED: RefCell<Option<Result<Interpreter, Failure>>> = const { RefCell::new(None) };
-}
-
-thread_local! {
+    static LOADED: RefCell<Option<Result<Loaded, Failure>>> = const { RefCell::new(None) };
     /// Made when the component was built, and in the memory that every instance begins with.
-    static PREPARED: RefCell<Option<Result<Prepared, Failure>>> = const { RefCell::new(None) };
+    static PREPARED: RefCell<Option<Result<Both, Failure>>> = const { RefCell::new(None) };
 }
 
-fn prepare() -> Result<Prepared, Failure> {
+fn prepare() -> Result<Both, Failure> {
     crate::host::install(Rc::new(Engine));
-    Prepared::new()
+    let plugin = Prepared::new()?;
+    let function = function::Prepared::new(plugin.runtime())?;
+    Ok(Both { plugin, function })
 }
 
 /// Called by `snapshot/` at build time.
 #[unsafe(export_name = "probity-prepare")]
 pub extern "C" fn initialize() {
     let prepared = prepare();
-    assert!(prepared.is_ok(), "{:?}", prepared.err());
+    if let Err(failure) = &prepared {
+        panic!("{}", failure.message);
+    }
     PREPARED.with(|p| *p.borrow_mut() = Some(prepared));
 }
 
+fn load() -> Result<Loaded, Failure> {
+    let both = PREPARED.with(|p| p.borrow_mut().take()).unwrap_or_else(prepare)?;
+    let (file, text) = engine::script::source();
+    // The other kind is left as it is: memory that is never taken apart.
+    if file == function::FILE {
+        std::mem::forget(both.plugin);
+        both.function.load(text).map(Loaded::Function)
+    } else {
+        std::mem::forget(both.function);
+        both.plugin.load(&file, &text).map(Loaded::Plugin)
+    }
+}
+
 /// Uses the loaded source, which is loaded first if this is the instance's first call.
-fn loaded<T>(use_it: impl FnOnce(&mut Interpreter) -> Result<T, Failure>) -> Result<T, Failure> {
+fn loaded<T>(use_it: impl FnOnce(&mut Loaded) -> Result<T, Failure>) -> Result<T, Failure> {
     LOADED.with(|l| {
         let mut l = l.borrow_mut();
-        let interpreter = l.get_or_insert_with(|| {
-            let prepared = PREPARED.with(|p| p.borrow_mut().take()).unwrap_or_else(prepare)?;
-            let (file, text) = engine::script::source();
-            prepared.load(&file, &text)
-        });
-        match interpreter {
-            Ok(interpreter) => use_it(interpreter),
+        match l.get_or_insert_with(load) {
+            Ok(loaded) => use_it(loaded),
             Err(failure) => Err(failure.clone()),
         }
     })
@@ -119,7 +144,11 @@ fn loaded<T>(use_it: impl FnOnce(&mut Interpreter) -> Result<T, Failure>) -> Res
 
 impl Guest for Component {
     fn describe() -> Vec<Description> {
-        match loaded(|i| Ok(i.describe().to_vec())) {
+        let described = loaded(|l| match l {
+            Loaded::Plugin(i) => Ok(i.describe().to_vec()),
+            Loaded::Function(_) => Ok(Vec::new()),
+        });
+        match described {
             Ok(descriptions) => descriptions,
             // The contract's `describe` cannot fail, so the reason goes to the log before the call ends here.
             Err(failure) => {
@@ -130,11 +159,17 @@ impl Guest for Component {
     }
 
     fn process(node_type: String, input: Message) -> Result<(), Failure> {
-        loaded(|i| i.handle(Handler::Process, &node_type, input))
+        loaded(|l| match l {
+            Loaded::Plugin(i) => i.handle(Handler::Process, &node_type, input),
+            Loaded::Function(f) => f.handle(&node_type, input),
+        })
     }
 
     fn run_end(node_type: String, last: Message) -> Result<(), Failure> {
-        loaded(|i| i.handle(Handler::RunEnd, &node_type, last))
+        loaded(|l| match l {
+            Loaded::Plugin(i) => i.handle(Handler::RunEnd, &node_type, last),
+            Loaded::Function(_) => Ok(()),
+        })
     }
 }
 

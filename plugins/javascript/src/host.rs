@@ -36,6 +36,8 @@ pub trait Host {
     fn context_get(&self, level: ContextLevel, path: &str) -> Result<Option<String>, Failure>;
     fn context_set(&self, level: ContextLevel, path: &str, value: Option<&str>) -> Result<(), Failure>;
     fn read(&self, path: &str) -> Result<Vec<u8>, Failure>;
+    /// Only for function nodes.
+    fn ask(&self, what: &str, given: &str) -> Result<Value, Failure>;
 }
 
 thread_local! {

@@ -8,7 +8,7 @@ use rquickjs::{Context, Ctx, Function, Module, Object, Persistent, Promise, Resu
 
 use crate::call::{self, Call, Capabilities};
 use crate::raw::Kept;
-use crate::{Description, Failure, Message, failure, json, message, prelude, raw, timers};
+use crate::{Description, Failure, Message, failure, function, json, message, prelude, raw, timers};
 
 /// Stack of JavaScript calls, bytes: deeper recursion (some 700 calls) is a RangeError. With more, the frames of wasm
 /// would first be at the end of the 512 KiB the engine gives them, and the call would be broken off.
@@ -44,7 +44,7 @@ pub struct Interpreter {
     context: ManuallyDrop<Context>,
 }
 
-type Rejection = (Persistent<Value<'static>>, Persistent<Value<'static>>);
+pub(crate) type Rejection = (Persistent<Value<'static>>, Persistent<Value<'static>>);
 
 thread_local! {
     /// Rejected promises nobody handles (yet), with their reasons.
@@ -66,6 +66,7 @@ impl Prepared {
         runtime.set_max_stack_size(STACK_BYTES_MAX);
         runtime.set_gc_threshold(COLLECT_AFTER_BYTES);
         runtime.set_host_promise_rejection_tracker(Some(Box::new(track)));
+        runtime.set_interrupt_handler(Some(Box::new(function::is_late)));
         let context = ManuallyDrop::new(Context::full(&runtime).map_err(unusable)?);
         let api = context.with(|ctx| {
             let prepared = prepare(&ctx);
@@ -74,11 +75,17 @@ impl Prepared {
         Ok(Prepared { context, api })
     }
 
+    /// The engine itself.
+    pub fn runtime(&self) -> &Runtime {
+        self.context.runtime()
+    }
+
     /// Loads an author's source; `file` is its name in messages.
     pub fn load(self, file: &str, source: &str) -> std::result::Result<Interpreter, Failure> {
         let Prepared { context, api } = self;
         let loaded = context.with(|ctx| {
             let api = api.restore(&ctx).map_err(|e| failure::from_error(&ctx, e))?;
+            message::install(&ctx, &api).map_err(|e| failure::from_error(&ctx, e))?;
             load(&ctx, &api, file, source)
         })?;
         let (types, descriptions, [node, send, send_later]) = loaded;
@@ -87,8 +94,7 @@ impl Prepared {
 }
 
 fn prepare(ctx: &Ctx<'_>) -> Result<Persistent<Object<'static>>> {
-    let api = prelude::run(ctx)?;
-    message::install(ctx, &api.get("mark")?, api.get("toBuffer")?, api.get("revive")?)?;
+    let api = prelude::run(ctx, prelude::For::Plugin)?;
     api.get::<_, Function>("freeze")?.call::<_, ()>(())?;
     Ok(Persistent::save(ctx, api))
 }
@@ -194,6 +200,7 @@ impl Interpreter {
             random: None,
             reported: None,
             open: true,
+            origin: 0,
         });
         let done = self.context.with(|ctx| {
             let done = self.run(&ctx, found.definition, function, input.properties);
@@ -286,7 +293,7 @@ impl Drop for Interpreter {
 }
 
 /// Runs the jobs of promises until none is left.
-fn drain(ctx: &Ctx<'_>) -> Result<()> {
+pub(crate) fn drain(ctx: &Ctx<'_>) -> Result<()> {
     while raw::run_job(ctx)? {}
     Ok(())
 }
@@ -303,10 +310,14 @@ fn track<'js>(ctx: Ctx<'js>, promise: Value<'js>, reason: Value<'js>, handled: b
     });
 }
 
+/// The reasons of rejected promises nobody handled, which are forgotten.
+pub(crate) fn take_rejected() -> Vec<Rejection> {
+    REJECTED.with(|r| std::mem::take(&mut *r.borrow_mut()))
+}
+
 /// The failure of the first rejected promise nobody handled; all are forgotten.
 fn unhandled(ctx: &Ctx<'_>) -> Option<Failure> {
-    let rejected = REJECTED.with(|r| std::mem::take(&mut *r.borrow_mut()));
-    let (_, reason) = rejected.into_iter().next()?;
+    let (_, reason) = take_rejected().into_iter().next()?;
     let reason = reason.restore(ctx).ok()?;
     let mut failure = failure::from_thrown(ctx, &reason);
     failure.message.push_str(" (in a promise nobody awaits)");

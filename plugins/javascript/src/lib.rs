@@ -12,6 +12,7 @@ mod call;
 #[cfg(target_arch = "wasm32")]
 mod component;
 mod failure;
+pub mod function;
 #[cfg(any(target_arch = "wasm32", test))]
 mod heap;
 pub mod host;

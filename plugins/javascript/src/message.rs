@@ -2,6 +2,7 @@
 //! differs from what came goes back.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 
 use rquickjs::function::This;
 use rquickjs::{Ctx, Error, Function, Object, Persistent, Result, Value as Js};
@@ -23,11 +24,25 @@ struct Slot {
     setter: Kept,
 }
 
+/// An object that stands for a value which stays with the engine.
+struct StandIn {
+    number: u32,
+    object: Kept,
+    /// The engine was told to keep the value beyond the call.
+    kept: bool,
+}
+
 /// What an instance keeps about messages.
 struct Table {
     /// The enumerable symbol under which a message carries its call's id: copies made by `{...msg}` or `Object.assign`
     /// keep it, and so stand for the same message.
     mark: Name,
+    /// In function nodes: the hidden symbol under which what stands for a value that stays with the engine has its
+    /// number there.
+    handle: Option<Name>,
+    /// Texts of such values as they came, by their number.
+    handed: HashMap<u32, String>,
+    stand_ins: Vec<StandIn>,
     /// Makes a Buffer of a Uint8Array.
     to_buffer: Persistent<Function<'static>>,
     /// Makes Buffers of `{"type":"Buffer","data":[…]}` within a value.
@@ -41,11 +56,15 @@ thread_local! {
 }
 
 /// Sets up; once per instance.
-pub fn install<'js>(ctx: &Ctx<'js>, mark: &Js<'js>, to_buffer: Function<'js>, revive: Function<'js>) -> Result<()> {
+pub fn install<'js>(ctx: &Ctx<'js>, api: &Object<'js>) -> Result<()> {
+    let handle: Js = api.get("handle")?;
     let table = Table {
-        mark: Name::of_symbol(mark)?,
-        to_buffer: Persistent::save(ctx, to_buffer),
-        revive: Persistent::save(ctx, revive),
+        mark: Name::of_symbol(&api.get("mark")?)?,
+        handle: if handle.is_undefined() { None } else { Some(Name::of_symbol(&handle)?) },
+        handed: HashMap::new(),
+        stand_ins: Vec::new(),
+        to_buffer: Persistent::save(ctx, api.get::<_, Function>("toBuffer")?),
+        revive: Persistent::save(ctx, api.get::<_, Function>("revive")?),
         slots: Vec::new(),
         getters: Vec::new(),
     };
@@ -117,15 +136,132 @@ pub fn build<'js>(ctx: &Ctx<'js>, id: u32, properties: Vec<Property>) -> Result<
 fn at_once(value: &Value) -> bool {
     match value {
         Value::Bytes(_) => false,
-        Value::Json(text) => text.len() <= READ_AT_ONCE_BYTES_MAX && !text.starts_with(['{', '[']),
+        Value::Json(text) => text.len() <= READ_AT_ONCE_BYTES_MAX && !text.starts_with(['{', '[', '@']),
     }
 }
 
-fn read<'js>(ctx: &Ctx<'js>, value: &mut Value) -> Result<Js<'js>> {
+/// A value as it crossed.
+pub fn read<'js>(ctx: &Ctx<'js>, value: &mut Value) -> Result<Js<'js>> {
     match value {
         Value::Bytes(bytes) => buffer(ctx, bytes),
+        Value::Json(text) if text.starts_with('@') => special(ctx, text),
         Value::Json(text) => from_json(ctx, text),
     }
+}
+
+/// In function nodes, what JSON cannot say: `@u` undefined, `@n…` a number, `@d…` a date in milliseconds, `@h…` a value
+/// that stays with the engine, by its number, `@r…:…` one with what can be read of it, as JSON.
+fn special<'js>(ctx: &Ctx<'js>, text: &str) -> Result<Js<'js>> {
+    let rest = text.get(2..).unwrap_or_default();
+    let number = || rest.parse::<f64>().unwrap_or(f64::NAN);
+    let stand_in = |value: &Js<'js>, number: f64| -> Result<()> {
+        match (value.as_object(), table(|t| t.handle)) {
+            (Some(object), Some(name)) => {
+                raw::define_hidden(object, name, Js::new_number(ctx.clone(), number))?;
+                let stand_in = StandIn { number: number as u32, object: Kept::new(value.clone()), kept: false };
+                table(|t| t.stand_ins.push(stand_in));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    };
+    match text.as_bytes().get(1) {
+        Some(b'n') => Ok(Js::new_number(ctx.clone(), number())),
+        Some(b'd') => raw::date(ctx, number()),
+        Some(b'h') => {
+            let object = Object::new(ctx.clone())?.into_value();
+            stand_in(&object, number())?;
+            Ok(object)
+        }
+        Some(b'r') => {
+            let (number, json) = rest.split_once(':').unwrap_or((rest, "null"));
+            let id: u32 = number.parse().unwrap_or(0);
+            let value = from_json(ctx, &mut json.to_owned())?;
+            stand_in(&value, f64::from(id))?;
+            table(|t| t.handed.insert(id, json.to_owned()));
+            Ok(value)
+        }
+        _ => Ok(Js::new_undefined(ctx.clone())),
+    }
+}
+
+/// As it goes back: `None` for a value that stands for nothing of the engine, or was changed.
+fn handed<'js>(ctx: &Ctx<'js>, value: &Js<'js>) -> Result<Option<Value>> {
+    let Some(name) = table(|t| t.handle) else { return Ok(None) };
+    if let Some(number) = value.as_number().filter(|n| !n.is_finite()) {
+        return Ok(Some(Value::Json(format!("@n{number}"))));
+    }
+    let Some(object) = value.as_object() else { return Ok(None) };
+    if raw::is_date(value) {
+        let ms: f64 = object.get::<_, Function>("getTime")?.call((This(value.clone()),))?;
+        return Ok(Some(Value::Json(format!("@d{ms}"))));
+    }
+    let Some(number) = raw::get(value, name)?.as_number() else { return Ok(None) };
+    let id = number as u32;
+    let came = table(|t| t.handed.remove(&id));
+    let Some(came) = came else { return Ok(Some(Value::Json(format!("@h{id}")))) };
+    let same = to_json(ctx, "msg", value)? == came;
+    table(|t| t.handed.insert(id, came));
+    Ok(same.then(|| Value::Json(format!("@h{id}"))))
+}
+
+/// Reads everything of a message that was not touched: it lives on when its call is over.
+pub fn read_all<'js>(ctx: &Ctx<'js>, message: &Object<'js>) -> Result<()> {
+    let getters = table(|t| t.getters.clone());
+    let mut unread = Vec::new();
+    raw::own_properties(message, &getters, |name, own| {
+        if matches!(own, Own::Accessor(_)) {
+            unread.push(name);
+        }
+        Ok(())
+    })?;
+    for name in unread {
+        raw::get(message.as_value(), name)?;
+    }
+    let _ = ctx;
+    Ok(())
+}
+
+/// At the end of a call: a message that something still holds is read as a whole, and what stands for values of the
+/// engine keeps them there for as long as it lives.
+pub fn release(ctx: &Ctx<'_>, message: Option<Kept>) -> Result<()> {
+    if let Some(message) = message {
+        if !message.is_alone()
+            && let Some(object) = message.get(ctx).as_object()
+        {
+            read_all(ctx, object)?;
+        }
+        message.free(ctx);
+    }
+    if table(|t| t.stand_ins.is_empty()) {
+        return Ok(());
+    }
+    let (mut keep, mut drop) = (Vec::new(), Vec::new());
+    table(|t| {
+        let all = std::mem::take(&mut t.stand_ins);
+        for mut stand_in in all {
+            if !stand_in.object.is_alone() {
+                if !stand_in.kept {
+                    stand_in.kept = true;
+                    keep.push(stand_in.number);
+                }
+                t.stand_ins.push(stand_in);
+                continue;
+            }
+            if stand_in.kept {
+                drop.push(stand_in.number);
+            }
+            t.handed.remove(&stand_in.number);
+            stand_in.object.free(ctx);
+        }
+    });
+    for (what, numbers) in [("keep", keep), ("drop", drop)] {
+        if !numbers.is_empty() {
+            let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
+            call::host_result(ctx, host().ask(what, &format!("[{}]", numbers.join(","))))?;
+        }
+    }
+    Ok(())
 }
 
 /// A Buffer of `bytes`.
@@ -174,19 +310,39 @@ fn materialise<'js>(ctx: Ctx<'js>, this: Js<'js>, at: usize) -> Result<Js<'js>> 
             Some("stale_message"),
         ));
     };
-    let js = read(&ctx, &mut value);
-    call::peek(|call| {
-        if let Some(found) = call.incoming.iter_mut().find(|i| i.place == Some(at)) {
-            found.property.value = value;
+    if matches!(&value, Value::Json(text) if text == "@") {
+        // It stayed with the engine until now.
+        let text = table(|t| t.slots[at].text.clone());
+        match host().ask("property", &text) {
+            Ok(came) => value = came,
+            Err(failure) => {
+                put_back(at, value);
+                return call::host_result(&ctx, Err(failure));
+            }
         }
-    });
+    }
+    let js = read(&ctx, &mut value);
+    put_back(at, value);
     let js = js?;
     raw::define(object, name, js.clone())?;
     Ok(js)
 }
 
+fn put_back(at: usize, value: Value) {
+    call::peek(|call| {
+        if let Some(found) = call.incoming.iter_mut().find(|i| i.place == Some(at)) {
+            found.property.value = value;
+        }
+    });
+}
+
 /// Sends `message` to output `port`: as the message being handled if it is that one or a copy of it, else as a new one.
 pub fn emit<'js>(ctx: Ctx<'js>, port: u32, message: Js<'js>) -> Result<()> {
+    emit_with(ctx, port, message, None)
+}
+
+/// As [`emit`], with a property that is not one of the message.
+pub fn emit_with<'js>(ctx: Ctx<'js>, port: u32, message: Js<'js>, more: Option<(&str, Value)>) -> Result<()> {
     let Some(object) = message.as_object().filter(|o| !o.is_function() && !o.is_array()) else {
         return Err(call::throw_type(&ctx, &format!("node.send() takes message objects, not {}", kind(&message))));
     };
@@ -195,6 +351,9 @@ pub fn emit<'js>(ctx: Ctx<'js>, port: u32, message: Js<'js>) -> Result<()> {
         call::with(&ctx, "node.send()", |call| (origin == Some(f64::from(call.id)), call.incoming.len()))?;
     let mut kept = vec![false; count];
     let mut set = Vec::new();
+    if let Some((name, value)) = more {
+        set.push(Property { name: name.to_owned(), value });
+    }
     let getters = table(|t| t.getters.clone());
     raw::own_properties(object, &getters, |name, own| {
         let value = match own {
@@ -209,7 +368,9 @@ pub fn emit<'js>(ctx: Ctx<'js>, port: u32, message: Js<'js>) -> Result<()> {
             Own::Accessor(_) => raw::get(object.as_value(), name)?,
             Own::Value(value) => value,
         };
-        if value.is_undefined() {
+        // Node-RED hands functions on within one process; from here they cannot leave.
+        let stays = table(|t| t.handle.is_some()) && (value.is_function() || value.is_symbol());
+        if value.is_undefined() || stays {
             return Ok(());
         }
         let slot = getters.iter().position(|(n, _)| *n == name);
@@ -243,6 +404,9 @@ pub fn emit<'js>(ctx: Ctx<'js>, port: u32, message: Js<'js>) -> Result<()> {
 pub fn outgoing<'js>(ctx: &Ctx<'js>, what: &str, value: &Js<'js>) -> Result<Value> {
     if let Some(bytes) = raw::bytes(value) {
         return Ok(Value::Bytes(bytes));
+    }
+    if let Some(handed) = handed(ctx, value)? {
+        return Ok(handed);
     }
     to_json(ctx, &format!("msg.{what}"), value).map(Value::Json)
 }

@@ -30,6 +30,21 @@ impl Kept {
     }
 }
 
+impl Kept {
+    /// True when nothing else holds the object.
+    pub fn is_alone(&self) -> bool {
+        // SAFETY: the object lives. QuickJS keeps its number of references in the four bytes before it (`js_rc`), in the
+        // one version that Cargo.toml names.
+        unsafe { *qjs::JS_VALUE_GET_PTR(self.0).cast::<i32>().sub(1) == 1 }
+    }
+
+    /// Gives the reference back.
+    pub fn free(self, ctx: &Ctx<'_>) {
+        // SAFETY: the reference is ours, and this ends it.
+        unsafe { qjs::JS_FreeValue(ctx.as_raw().as_ptr(), self.0) };
+    }
+}
+
 /// A property name that is held across calls.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Name(qjs::JSAtom);
@@ -277,6 +292,34 @@ pub fn run_job(ctx: &Ctx<'_>) -> Result<bool> {
         1.. => Ok(true),
         _ => Err(Error::Exception),
     }
+}
+
+/// Whether a job of a promise waits.
+pub fn has_job(ctx: &Ctx<'_>) -> bool {
+    // SAFETY: the runtime lives as long as its context.
+    unsafe { qjs::JS_IsJobPending(qjs::JS_GetRuntime(ctx.as_raw().as_ptr())) }
+}
+
+/// A Date.
+pub fn date<'js>(ctx: &Ctx<'js>, ms: f64) -> Result<Value<'js>> {
+    // SAFETY: makes an object.
+    own(ctx, unsafe { qjs::JS_NewDate(ctx.as_raw().as_ptr(), ms) })
+}
+
+/// Whether it is a Date.
+pub fn is_date(value: &Value<'_>) -> bool {
+    // SAFETY: reads a tag and a class.
+    unsafe { qjs::JS_IsDate(value.as_raw()) }
+}
+
+/// Defines a property that copies and listings leave out.
+pub fn define_hidden(object: &Object<'_>, name: Name, value: Value<'_>) -> Result<()> {
+    let ctx = object.ctx().as_raw().as_ptr();
+    // SAFETY: the reference to `value` is duplicated for the call, which takes it.
+    let done = unsafe {
+        qjs::JS_DefinePropertyValue(ctx, object.as_raw(), name.0, qjs::JS_DupValue(ctx, value.as_raw()), 0)
+    };
+    if done < 0 { Err(Error::Exception) } else { Ok(()) }
 }
 
 fn own<'js>(ctx: &Ctx<'js>, value: qjs::JSValue) -> Result<Value<'js>> {

@@ -14,6 +14,8 @@ use crate::runtime::Catalogue;
 #[derive(Default)]
 pub(in crate::cli) struct Guests {
     plugins: Vec<Package>,
+    /// What function nodes run in, with what they may use.
+    functions: Option<(crate::plugin::package::Package, crate::config::Functions)>,
     /// Where compiled code is kept, so that each case need not compile.
     code_dir: Option<PathBuf>,
     /// That folder, when it is to go with us.
@@ -25,7 +27,7 @@ impl Guests {
     pub(in crate::cli) fn new(plugins: Vec<Package>, code_dir: Option<PathBuf>) -> Guests {
         let temporary = if plugins.is_empty() || code_dir.is_some() { None } else { tempfile::tempdir().ok() };
         let code_dir = code_dir.or_else(|| temporary.as_ref().map(|folder| folder.path().to_path_buf()));
-        Guests { plugins, code_dir, _temporary: temporary }
+        Guests { plugins, functions: None, code_dir, _temporary: temporary }
     }
 
     /// Those that a server started here would load, compiled once for both. Why others are not is told when a flow
@@ -34,7 +36,9 @@ impl Guests {
         let config = Config::load(None, &toml::Table::new()).map_or_else(|_| Config::defaults(), |(config, _)| config);
         let ready = app::admission::admitted(&config, app::admission::Needed::All).unwrap_or_default();
         let code_dir = config.data_dir.is_dir().then(|| app::plugins::own_cache(&config));
-        Guests::new(ready.admitted.into_iter().map(|a| a.plugin).collect(), code_dir)
+        let functions = ready.interpreter.map(|package| (package, config.functions.clone()));
+        let guests = Guests::new(ready.admitted.into_iter().map(|a| a.plugin).collect(), code_dir);
+        Guests { functions, ..guests }
     }
 
     /// A case's own sandbox with the plugins that these flow files need. There are no secrets but `secrets`; who may
@@ -48,6 +52,9 @@ impl Guests {
     ) -> Result<Arc<Plugins>, String> {
         let plugins = app::plugins::trial(self.code_dir.clone(), secrets, net, clock);
         let texts: String = flows.iter().map(|path| text_of(path)).collect();
+        if let Some((package, config)) = &self.functions {
+            app::plugins::offer_functions(&plugins, config, package.clone());
+        }
         let needed = |p: &&Package| {
             let nodes = &p.manifest.nodes;
             flows.is_empty() || nodes.is_empty() || nodes.iter().any(|n| texts.contains(&format!("\"{n}\"")))

@@ -1,5 +1,6 @@
 //! `clock`, `random`, `typed-input` and `context`: what is around a node.
 
+use crate::clock::Clock;
 use crate::model::path::Path;
 use crate::model::value::Value;
 use crate::plugin::bindings::probity::plugin::types::{Failure, Value as Crossing};
@@ -7,7 +8,7 @@ use crate::plugin::bindings::probity::plugin::{clock, context, random, typed_inp
 use crate::plugin::wire;
 use crate::runtime::context::Level;
 
-use super::{Host, failure};
+use super::{Host, failure, function};
 
 /// One call of `random`, bytes.
 const RANDOM_BYTES_MAX: u32 = 64 << 10;
@@ -15,7 +16,12 @@ const RANDOM_BYTES_MAX: u32 = 64 << 10;
 impl clock::Host for Host {
     fn now(&mut self) -> wasmtime::Result<u64> {
         self.granted_or_trap("clock")?;
-        Ok(self.call()?.place().now().as_millisecond().unsigned_abs())
+        let now = match self.call.as_deref() {
+            Some(call) => call.place().now(),
+            // A function node's code is compiled, and the modules it uses may ask.
+            None => Clock::System.now(),
+        };
+        Ok(now.as_millisecond().unsigned_abs())
     }
 
     async fn sleep(&mut self, ms: u32) -> wasmtime::Result<()> {
@@ -79,10 +85,14 @@ impl context::Host for Host {
             return Ok(Err(refused));
         }
         let call = self.call()?;
+        let of_function = call.function.is_some();
         let set = || {
             let path = context_path(&path)?;
             let value = match value {
                 None => Value::Undefined,
+                Some(json) if of_function => {
+                    function::from_text(&json).map_err(|e| failure(format!("no JSON: {e}"), "EINVAL"))?
+                }
                 Some(json) => Value::from_json(&json).map_err(|e| failure(format!("no JSON: {e}"), "EINVAL"))?,
             };
             if call.place().context_set(level_of(level), &path, value, &call.msg) {

@@ -1,6 +1,7 @@
 //! What a guest is given: the implementation of the contract's imports, each checked against what was granted.
 
 mod ambient;
+pub(super) mod function;
 mod keep;
 mod node;
 mod outside;
@@ -60,6 +61,8 @@ pub(super) struct Facts {
     /// How many times its computing time a call may take by the clock. Where fuel is counted it is fuel that shall end
     /// a call, on a busy machine, too: then it ends alike everywhere.
     pub(super) patience: u64,
+    /// Of a function node: ticks a call may still take once it was told that its time is over.
+    pub(super) grace_ticks: u64,
 }
 
 /// A node of a flow as the guest that runs it sees it.
@@ -82,6 +85,8 @@ pub(super) struct Call {
     pub(super) given: Given,
     /// Of a deterministic plugin, once the call is over.
     pub(super) record: Option<Recorded>,
+    /// Of a function node's call.
+    pub(super) function: Option<Box<function::Doing>>,
     secrets: Secrets,
     host_calls: u32,
 }
@@ -110,7 +115,7 @@ pub(super) struct Emission {
 impl Call {
     pub(super) fn new(msg: Msg, deployed: Arc<Deployed>, index: NodeIndex, run_state: Arc<Kept>) -> Call {
         let (given, record, secrets) = (Given::default(), None, Secrets::default());
-        Call { msg, deployed, index, run_state, given, record, secrets, host_calls: 0 }
+        Call { msg, deployed, index, run_state, given, record, function: None, secrets, host_calls: 0 }
     }
 
     pub(super) fn place(&self) -> Place<'_> {
@@ -132,6 +137,8 @@ pub(super) struct Host {
     /// Ticks of computing left.
     pub(super) ticks: u64,
     pub(super) wasi: super::wasi::Wasi,
+    /// Of a function node's instance: values that its code knows by a stand-in.
+    pub(super) handed: function::Handed,
 }
 
 /// Holds an instance's memory and tables to their limits and knows how large they are.
@@ -216,7 +223,10 @@ impl Host {
 
     /// Ends the guest for a capability whose function has no way to say no.
     fn granted_or_trap(&mut self, capability: &str) -> wasmtime::Result<()> {
-        self.call()?;
+        // While a function node's code is compiled there is no call yet.
+        if self.call.is_some() || self.facts.grace_ticks == 0 {
+            self.call()?;
+        }
         self.granted(capability).map_err(|f| wasmtime::format_err!("{}", f.message))
     }
 }

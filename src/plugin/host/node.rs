@@ -7,6 +7,7 @@ use crate::plugin::bindings::probity::plugin::types::{Failure, Property, Value a
 use crate::plugin::bindings::probity::plugin::{evidence, script};
 use crate::runtime::Status;
 
+use super::function::Act;
 use super::{Call, Emission, Given, Host, OVER, failure};
 
 /// Properties that guests cannot set: the way back to a caller is no data.
@@ -15,13 +16,20 @@ const KEPT: &str = "res";
 impl NodeHost for Host {
     fn emit(&mut self, sent: Sent) -> wasmtime::Result<Result<(), Failure>> {
         let (bytes_max, emits_max) = (self.facts.limits.output_bytes_max, self.facts.all.emits_max);
+        if self.call()?.function.is_some() {
+            return Ok(self.emit_of_function(sent, bytes_max, emits_max));
+        }
         Ok(self.call()?.emit(sent, bytes_max, emits_max))
     }
 
     fn status(&mut self, fill: Option<String>, shape: Option<String>, text: String) -> wasmtime::Result<()> {
         let max = self.facts.all.log_bytes_max;
         let status = Status { fill: fill.map(Into::into), shape: shape.map(Into::into), text: cut(text, max).into() };
-        self.call()?.given.status = Some(status);
+        let call = self.call()?;
+        match &mut call.function {
+            Some(doing) => doing.act(Act::Status(status)),
+            None => call.given.status = Some(status),
+        }
         Ok(())
     }
 
@@ -53,11 +61,16 @@ impl Host {
         if level == tracing::Level::ERROR {
             self.said = Some(text.clone());
         }
-        let Some(Given { log, log_cut, .. }) = self.call.as_deref_mut().map(|c| &mut c.given) else {
+        if self.call.is_none() {
             let name = &self.facts.name;
             tracing::debug!(plugin = %name, "{text}");
             return;
-        };
+        }
+        let doing = self.call.as_deref_mut().and_then(|c| c.function.as_mut());
+        if let Some(doing) = doing {
+            return doing.log(level, text, lines_max);
+        }
+        let Some(Given { log, log_cut, .. }) = self.call.as_deref_mut().map(|c| &mut c.given) else { return };
         if log.len() < lines_max {
             log.push((level, text));
         } else {
@@ -104,7 +117,7 @@ impl Call {
     }
 }
 
-fn size_of(value: &Crossing) -> usize {
+pub(super) fn size_of(value: &Crossing) -> usize {
     match value {
         Crossing::Json(text) => text.len(),
         Crossing::Bytes(bytes) => bytes.len(),
@@ -147,5 +160,9 @@ impl script::Host for Host {
             Some((name, text)) => Ok((name.clone(), text.clone())),
             None => Err(wasmtime::format_err!("asked for a script, but this plugin has none")),
         }
+    }
+
+    fn ask(&mut self, what: String, given: String) -> wasmtime::Result<Result<Crossing, Failure>> {
+        self.asked(&what, &given)
     }
 }

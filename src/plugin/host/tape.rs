@@ -365,4 +365,9 @@ impl script::Host for Taped<'_> {
     fn source(&mut self) -> wasmtime::Result<(String, String)> {
         script::Host::source(self.0)
     }
+
+    /// Function nodes are not recorded.
+    fn ask(&mut self, what: String, given: String) -> wasmtime::Result<Result<Crossing, Failure>> {
+        script::Host::ask(self.0, what, given)
+    }
 }

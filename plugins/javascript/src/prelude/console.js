@@ -45,6 +45,8 @@
     return prefix + list(Object.keys(value), "{", "}", (key) => `${plain(key)}: ${show(value[key], depth + 1, inner)}`);
   }
 
+  api.inspect = (value) => show(value, 0, []);
+
   // The text of the arguments of a log call: texts as they are, `%s %d %i %f %j %o %O %%` filled in.
   api.format = (args) => {
     let rest = args;

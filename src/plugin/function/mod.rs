@@ -1,0 +1,280 @@
+//! Function nodes: their code in the sandbox of plugins, run by the JavaScript component.
+//!
+//! A node whose code keeps nothing between messages ([`keeping`]) has an instance for each worker; any other has one,
+//! which its messages and timers go through in their order. What a message's code does after its call is over (timers,
+//! promises) reaches the message's run as long as that is open, and a run of its own after that.
+
+mod calling;
+mod keeping;
+mod script;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use arcstr::ArcStr;
+use bytes::Bytes;
+use serde::Serialize;
+
+pub use calling::{Handled, More};
+pub(super) use script::Idle;
+pub use script::Script;
+
+use super::granted::Granted;
+use super::host::{Facts, NodeFacts};
+use super::limits::CallLimits;
+use super::plugins::Lab;
+use super::sandbox::Code;
+use crate::model::Diagnostic;
+
+/// The file name by which the component knows that it is given a function node.
+const FILE: &str = "probity:function";
+
+/// Ticks a call may take beyond its time, to say where it was.
+const GRACE_TICKS: u64 = 4;
+
+/// Gives the JavaScript component; the problems say why it cannot be had.
+pub type ReadComponent = Box<dyn Fn() -> Result<Bytes, Vec<Diagnostic>> + Send + Sync>;
+
+/// What function nodes may use.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Computing time of one call where the node says nothing, milliseconds.
+    pub compute_ms_default: u64,
+    /// The most that a node's `timeout` may ask for, milliseconds.
+    pub compute_ms_max: u64,
+    /// Memory of one instance, bytes.
+    pub memory_bytes_max: u64,
+    /// What one call may send, bytes.
+    pub output_bytes_max: u64,
+    /// Folder of modules that nodes may name in `libs`; none when empty.
+    pub modules: PathBuf,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            compute_ms_default: 1_000,
+            compute_ms_max: 10_000,
+            memory_bytes_max: 64 << 20,
+            output_bytes_max: 8 << 20,
+            modules: PathBuf::new(),
+        }
+    }
+}
+
+/// Makes function nodes. One per process.
+pub struct Functions {
+    lab: Arc<Lab>,
+    limits: Limits,
+    read: ReadComponent,
+    code: Mutex<Option<Arc<Code>>>,
+}
+
+/// A node's code and what it knows of its node.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Setup {
+    pub id: ArcStr,
+    pub name: ArcStr,
+    /// As `node.path`.
+    pub path: String,
+    pub outputs: u32,
+    pub func: String,
+    pub initialize: String,
+    pub finalize: String,
+    pub libs: Vec<Lib>,
+    /// Computing time of one call, milliseconds; filled in from the limits.
+    pub limit: u64,
+}
+
+/// A module under the name that the code knows it by.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Lib {
+    pub name: String,
+    pub module: String,
+    /// Filled in from the folder of modules.
+    pub source: String,
+}
+
+/// What is wrong with a node's code.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    /// The node's property: `func`, `initialize`, `finalize`, `libs`.
+    pub property: &'static str,
+    pub message: String,
+    /// Line and column within the property's text, from 1.
+    pub at: Option<(u32, u32)>,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Functions {
+    pub(super) fn new(lab: Arc<Lab>, limits: Limits, read: ReadComponent) -> Functions {
+        Functions { lab, limits, read, code: Mutex::new(None) }
+    }
+
+    /// Reads and compiles the component, if that was not done; the first time after a build it takes seconds.
+    pub fn prepare(&self) -> Result<(), Vec<Diagnostic>> {
+        self.code().map(drop)
+    }
+
+    fn code(&self) -> Result<Arc<Code>, Vec<Diagnostic>> {
+        let mut kept = lock(&self.code);
+        if let Some(code) = kept.as_ref() {
+            return Ok(code.clone());
+        }
+        let wasm = (self.read)()?;
+        let shared = self.lab.shared().map_err(|p| vec![p])?;
+        let code = Arc::new(shared.sandbox.code(&wasm, false).map_err(|p| vec![p])?);
+        *kept = Some(code.clone());
+        Ok(code)
+    }
+
+    /// Makes a node's script and checks its code. Compiles nothing but JavaScript once [`prepare`](Self::prepare) was
+    /// called. `timeout_s` is the node's own, 0 for none.
+    pub fn script(&self, mut setup: Setup, timeout_s: f64) -> Result<Arc<Script>, Vec<Fault>> {
+        let broken = |problems: Vec<Diagnostic>| {
+            let messages: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            vec![Fault { property: "func", message: messages.join("; "), at: None, hint: None }]
+        };
+        self.read_libs(&mut setup)?;
+        let asked = if timeout_s > 0.0 { (timeout_s * 1_000.0) as u64 } else { self.limits.compute_ms_default };
+        setup.limit = asked.clamp(1, self.limits.compute_ms_max.max(1));
+        let code = self.code().map_err(broken)?;
+        let shared = self.lab.shared().map_err(|p| broken(vec![p]))?.clone();
+        let facts = self.facts(&setup, &shared.sandbox.limits, shared.sandbox.surroundings.clone());
+        let node = NodeFacts { id: setup.id.clone(), config: "{}".into(), secrets: Vec::new(), state: Arc::default() };
+        let ordered = keeping::keeps(&setup.func, &setup.initialize, &setup.finalize);
+        let starts = !setup.initialize.trim().is_empty();
+        let script = Script::new(shared, code, Arc::new(facts), Arc::new(node), ordered, starts);
+        script.check().map_err(|fault| vec![fault])?;
+        Ok(script)
+    }
+
+    fn facts(&self, setup: &Setup, all: &super::limits::Limits, surroundings: super::host::Surroundings) -> Facts {
+        let names = ["clock", "random", "context"].map(String::from).into();
+        Facts {
+            name: arcstr::literal!("function"),
+            version: arcstr::literal!("1"),
+            digest: ArcStr::new(),
+            granted: Granted { names, ..Granted::default() },
+            net: Arc::default(),
+            limits: CallLimits {
+                compute_ms_max: setup.limit,
+                // A call waits for nothing; what it computes ends it.
+                call_ms_max: setup.limit.saturating_mul(100).max(60_000),
+                memory_bytes_max: self.limits.memory_bytes_max.min(all.max.memory_bytes_max),
+                output_bytes_max: self.limits.output_bytes_max,
+                state_bytes_max: 0,
+            },
+            all: all.clone(),
+            surroundings,
+            script: Some((FILE.into(), serde_json::to_string(setup).unwrap_or_default())),
+            interpreter: None,
+            contract: String::new(),
+            patience: 1,
+            grace_ticks: GRACE_TICKS,
+        }
+    }
+
+    /// Puts in the modules' sources; what is not in the operator's folder is refused.
+    fn read_libs(&self, setup: &mut Setup) -> Result<(), Vec<Fault>> {
+        let mut faults = Vec::new();
+        for lib in &mut setup.libs {
+            match self.module(&lib.module) {
+                Ok(source) => lib.source = source,
+                Err((message, hint)) => {
+                    faults.push(Fault { property: "libs", message, at: None, hint: Some(hint) });
+                }
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+
+    fn module(&self, spec: &str) -> Result<String, (String, String)> {
+        let name = module_name(spec);
+        let folder = &self.limits.modules;
+        let there = modules(folder);
+        if !there.iter().any(|known| known == name) {
+            let list = if there.is_empty() { "none".to_string() } else { there.join(", ") };
+            let message = format!(
+                "the module \"{name}\" is not one that function nodes may use here; allowed are: {list}. Node.js's own \
+                 modules (fs, os, crypto, …) do not exist in the sandbox"
+            );
+            let place = match folder.as_os_str().is_empty() {
+                true => "name a folder as functions.modules in the configuration and put it there".to_string(),
+                false => format!("put it into {}", folder.display()),
+            };
+            let hint = format!(
+                "to allow it, bundle it into one CommonJS file {name}.js (npx esbuild --bundle --format=cjs) and {place}"
+            );
+            return Err((message, hint));
+        }
+        let path = folder.join(format!("{name}.js"));
+        std::fs::read_to_string(&path).map_err(|e| {
+            let message = format!("the module \"{name}\" cannot be read from {}: {e}", path.display());
+            (message, "make the file readable text".to_string())
+        })
+    }
+}
+
+/// The name in `name@version`, `@scope/name@version`.
+fn module_name(spec: &str) -> &str {
+    match spec.get(1..).and_then(|rest| rest.find('@')) {
+        Some(at) => &spec[..=at],
+        None => spec,
+    }
+}
+
+/// The modules in the operator's folder, by name: `moment`, `@scope/name`.
+pub fn modules(folder: &Path) -> Vec<String> {
+    if folder.as_os_str().is_empty() {
+        return Vec::new();
+    }
+    let mut names = Vec::new();
+    let mut add = |folder: &Path, prefix: &str| {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let file = entry.file_name().to_string_lossy().into_owned();
+            if let Some(name) = file.strip_suffix(".js") {
+                names.push(format!("{prefix}{name}"));
+            }
+        }
+    };
+    add(folder, "");
+    let scopes: Vec<_> = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    for scope in scopes {
+        let name = scope.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        if name.starts_with('@') && scope.is_dir() {
+            add(&scope, &format!("{name}/"));
+        }
+    }
+    names.sort();
+    names
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|p| p.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_is_named_without_its_version() {
+        assert_eq!(module_name("moment"), "moment");
+        assert_eq!(module_name("lodash@4.17.21"), "lodash");
+        assert_eq!(module_name("@turf/turf@6"), "@turf/turf");
+        assert_eq!(module_name("@turf/turf"), "@turf/turf");
+    }
+
+    #[test]
+    fn only_the_modules_of_the_folder_are_there() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("@a")).unwrap();
+        for file in ["moment.js", "notes.txt", "@a/b.js"] {
+            std::fs::write(folder.path().join(file), "").unwrap();
+        }
+        assert_eq!(modules(folder.path()), ["@a/b", "moment"]);
+        assert!(modules(Path::new("")).is_empty());
+    }
+}

@@ -1,0 +1,1 @@
+//! Hostile code in function nodes.

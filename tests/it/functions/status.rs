@@ -1,0 +1,1 @@
+//! The flows of STATUS that have function nodes.
