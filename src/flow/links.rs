@@ -54,16 +54,23 @@ pub(super) fn connect(expansion: &mut Expansion<'_>, tabs: &[Option<Stopped>]) {
     for (at, wires) in wires {
         expansion.nodes[at as usize].wires = wires;
     }
-    for at in of_type(expansion, "link call") {
+    // A function node may call any `link in` by `node.linkcall()`.
+    let calls = |at: &NodeIndex| {
+        let func = expansion.nodes[*at as usize].config.get("func");
+        func.and_then(Value::as_str).is_some_and(|code| code.contains("linkcall"))
+    };
+    let functions: Vec<NodeIndex> = of_type(expansion, "function").into_iter().filter(calls).collect();
+    for at in of_type(expansion, "link call").into_iter().chain(functions) {
         let node = &expansion.nodes[at as usize];
-        let links = if node.config.get("linkType").and_then(Value::as_str) == Some("dynamic") {
-            let reachable = ins.iter().filter(|target| reaches(expansion, at, **target, tabs));
-            reachable.map(|target| link_target(expansion, at, *target)).collect()
-        } else {
-            let target = links_of(expansion.origins[at as usize].def).first().cloned();
-            let target = target.and_then(|id| link_in(expansion, at, &id, tabs));
-            target.map(|target| link_target(expansion, at, target)).into_iter().collect()
-        };
+        let links =
+            if node.node_type == "function" || node.config.get("linkType").and_then(Value::as_str) == Some("dynamic") {
+                let reachable = ins.iter().filter(|target| reaches(expansion, at, **target, tabs));
+                reachable.map(|target| link_target(expansion, at, *target)).collect()
+            } else {
+                let target = links_of(expansion.origins[at as usize].def).first().cloned();
+                let target = target.and_then(|id| link_in(expansion, at, &id, tabs));
+                target.map(|target| link_target(expansion, at, target)).into_iter().collect()
+            };
         expansion.nodes[at as usize].links = links;
     }
 }

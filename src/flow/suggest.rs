@@ -13,7 +13,6 @@ const OTHER_CORE_TYPES: &[&str] = &[
     "exec",
     "file",
     "file in",
-    "function",
     "html",
     "http proxy",
     "mqtt in",
@@ -43,6 +42,10 @@ const OTHER_CORE_TYPES: &[&str] = &[
 pub(super) fn hint_for(given: &str, specs: Specs<'_>) -> String {
     if OTHER_CORE_TYPES.contains(&given) {
         return "a core node of Node-RED that this release does not run; its tab does not run with it".into();
+    }
+    if given == "function" {
+        return "function nodes run in the JavaScript component, which is not built: run plugins/build javascript"
+            .into();
     }
     match nearest_type(given, specs) {
         Some(near) => format!("did you mean \"{near}\"?"),
@@ -93,7 +96,8 @@ mod tests {
 
     #[test]
     fn a_core_type_of_node_red_is_no_slip() {
-        assert!(hint_for("function", &specs).contains("core node of Node-RED"));
+        assert!(hint_for("udp in", &specs).contains("core node of Node-RED"));
+        assert!(hint_for("function", &specs).contains("plugins/build javascript"));
         assert!(hint_for("chnage", &specs).contains("did you mean \"change\"?"));
         assert!(hint_for("status-storer", &specs).contains("probity nodes"));
     }

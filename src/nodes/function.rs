@@ -58,7 +58,7 @@ fn build(functions: &Functions, cfg: &NodeConfig<'_>) -> Built {
         limit: 0,
     };
     let script = functions
-        .script(setup, cfg.number("timeout").unwrap_or(0.0))
+        .script(setup, cfg.number("timeout").unwrap_or(0.0), super::link::call)
         .map_err(|faults| faults.into_iter().map(|fault| problem(cfg, fault)).collect::<Vec<_>>())?;
     Ok(Arc::new(Function { script, source: Mutex::new(None) }))
 }

@@ -15,6 +15,7 @@ use crate::model::flow::{LinkTarget, NodeIndex};
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::value::Handle;
 use crate::model::{Diagnostic, Msg, Object, RunId, Value};
+use crate::plugin::function::Back;
 use crate::runtime::{Cx, Node, NodeConfig, NodeType, Step, Then};
 
 static IN_SPEC: NodeSpec = NodeSpec {
@@ -70,6 +71,8 @@ struct Pending {
     call: NodeIndex,
     call_id: ArcStr,
     run: RunId,
+    /// Whoever called takes the message itself, also in its own run; what comes too late is nobody's.
+    takes: bool,
     waiting: Mutex<Option<oneshot::Sender<Option<Msg>>>>,
 }
 
@@ -109,16 +112,19 @@ impl Node for LinkReturn {
         }
         match pending.take() {
             // In its own run the message goes on in its turn; the wait only has to end.
-            Some(waiting) if pending.run == cx.run_id() => {
+            Some(waiting) if pending.run == cx.run_id() && !pending.takes => {
                 let _ = waiting.send(None);
                 cx.emit_from(pending.call, 0, msg);
             }
             Some(waiting) => {
-                if let Err(Some(msg)) = waiting.send(Some(msg)) {
+                if let Err(Some(msg)) = waiting.send(Some(msg))
+                    && !pending.takes
+                {
                     cx.emit_from(pending.call, 0, msg);
                 }
             }
             // Late, or a second return: an ordinary message, as in Node-RED.
+            None if pending.takes => cx.warn("The link call this message came from no longer waits for it"),
             None => cx.emit_from(pending.call, 0, msg),
         }
         Step::Done
@@ -134,6 +140,62 @@ fn pop_source(msg: &mut Msg) -> Option<Arc<Pending>> {
         msg.set("_linkSource", stack);
     }
     top?.get("return").as_handle::<Return>().map(|r| r.0.clone())
+}
+
+/// Sends a copy of a message to a link in node, with the way back on its stack.
+fn send_out(
+    target: NodeIndex,
+    msg: &mut Msg,
+    takes: bool,
+    cx: &mut Cx<'_>,
+) -> (Arc<Pending>, oneshot::Receiver<Option<Msg>>) {
+    let (waiting, returned) = oneshot::channel();
+    let call_id = cx.node().id.clone();
+    let pending = Arc::new(Pending {
+        call: cx.node_index(),
+        call_id: call_id.clone(),
+        run: cx.run_id(),
+        takes,
+        waiting: Mutex::new(Some(waiting)),
+    });
+    let mut entry = Object::with_capacity(3);
+    entry.insert("id", crate::model::id::hex16());
+    entry.insert("node", call_id);
+    entry.insert("return", Value::handle(Return(pending.clone())));
+    let mut stack = match msg.get("_linkSource") {
+        Some(Value::Array(stack)) => stack.to_vec(),
+        _ => Vec::new(),
+    };
+    // What fails is the message as it came, with an empty stack if it had none: as in Node-RED.
+    msg.set("_linkSource", stack.clone());
+    stack.push(entry.into());
+    let mut called = msg.clone();
+    called.set("_linkSource", stack);
+    cx.emit_to(target, called);
+    (pending, returned)
+}
+
+/// Calls a link in node by id or name on behalf of a node's code; what comes back, or why nothing does.
+pub(super) fn call(cx: &mut Cx<'_>, target: &str, timeout: Duration, mut msg: Msg) -> Back {
+    let target = match find(&cx.node().links, target) {
+        Ok(target) => target,
+        Err(problem) => {
+            let problem = problem.strip_prefix("Error: ").unwrap_or(&problem).to_string();
+            return Box::pin(std::future::ready(Err(problem)));
+        }
+    };
+    let (pending, returned) = send_out(target, &mut msg, true, cx);
+    let clock = cx.clock();
+    Box::pin(async move {
+        tokio::select! {
+            biased;
+            answer = returned => answer.ok().flatten().ok_or_else(|| "the called nodes are gone".to_string()),
+            () = clock.sleep(timeout) => {
+                drop(pending.take());
+                Err("timeout".to_string())
+            }
+        }
+    })
 }
 
 struct LinkCall {
@@ -191,28 +253,7 @@ impl Node for LinkCall {
             Ok(target) => target,
             Err(problem) => return Step::fail(msg, problem),
         };
-        let (waiting, returned) = oneshot::channel();
-        let call_id = cx.node().id.clone();
-        let pending = Arc::new(Pending {
-            call: cx.node_index(),
-            call_id: call_id.clone(),
-            run: cx.run_id(),
-            waiting: Mutex::new(Some(waiting)),
-        });
-        let mut entry = Object::with_capacity(3);
-        entry.insert("id", crate::model::id::hex16());
-        entry.insert("node", call_id);
-        entry.insert("return", Value::handle(Return(pending.clone())));
-        let mut stack = match msg.get("_linkSource") {
-            Some(Value::Array(stack)) => stack.to_vec(),
-            _ => Vec::new(),
-        };
-        // What fails is the message as it came, with an empty stack if it had none: as in Node-RED.
-        msg.set("_linkSource", stack.clone());
-        stack.push(entry.into());
-        let mut called = msg.clone();
-        called.set("_linkSource", stack);
-        cx.emit_to(target, called);
+        let (pending, returned) = send_out(target, &mut msg, false, cx);
         let (clock, timeout) = (cx.clock(), self.timeout);
         Step::wait(async move {
             let mut returned = returned;

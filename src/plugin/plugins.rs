@@ -172,7 +172,7 @@ impl Plugins {
 
     /// Says where the JavaScript component is had, so that there are function nodes.
     pub fn offer_functions(&self, limits: function::Limits, read: function::ReadComponent) -> Arc<Functions> {
-        let functions = Arc::new(Functions::new(self.lab.clone(), limits, read));
+        let functions = Arc::new(Functions::new(self.lab.clone(), self.net.clone(), limits, read));
         *self.functions.write().unwrap_or_else(|p| p.into_inner()) = Some(functions.clone());
         functions
     }

@@ -370,7 +370,7 @@ impl RunCore {
             self.fail(deployed, node, error.message);
             return;
         }
-        let before = msg.remove("error");
+        let before = msg.get("error").cloned();
         let again = before.as_ref().map(|e| e.get("source")).filter(|s| s.get("id").as_str() == Some(&failed.id));
         let count = again.and_then(|s| s.get("count").as_f64()).unwrap_or(0.0) + 1.0;
         // Node-RED's guard against a catch node that leads back to the node that failed.
@@ -381,9 +381,6 @@ impl RunCore {
                 format!("message exceeded maximum number of catches; last error: {}", error.message),
             );
             return;
-        }
-        if let Some(before) = before {
-            msg.set("_error", before);
         }
         let mut source = Object::new();
         source.insert("id", failed.id.clone());
@@ -396,7 +393,11 @@ impl RunCore {
         if let Some(code) = error.code {
             body.insert("code", code);
         }
+        // In its place, as in Node-RED, and what stood there behind everything else.
         msg.set("error", body);
+        if let Some(before) = before {
+            msg.set("_error", before);
+        }
         msg.ensure_id();
         for target in &failed.catch {
             self.enqueue(deployed, node, Delivery { node: target.node, hops: hops + 1, msg: msg.clone() });

@@ -311,7 +311,8 @@ fn json_list(list: &[String]) -> Value {
     Value::Json(format!("[{}]", quoted.join(",")))
 }
 
-fn quote(text: &str) -> String {
+/// A text as JSON.
+pub(crate) fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {

@@ -196,6 +196,16 @@ fn handed<'js>(ctx: &Ctx<'js>, value: &Js<'js>) -> Result<Option<Value>> {
         let ms: f64 = object.get::<_, Function>("getTime")?.call((This(value.clone()),))?;
         return Ok(Some(Value::Json(format!("@d{ms}"))));
     }
+    if object.is_error() {
+        let mut parts = Vec::new();
+        for key in ["name", "message", "stack", "code"] {
+            let part: Js = object.get(key)?;
+            if part.is_string() || part.is_number() {
+                parts.push(format!("\"{key}\":{}", crate::function::quote(&raw::text(&part)?)));
+            }
+        }
+        return Ok(Some(Value::Json(format!("@e{{{}}}", parts.join(",")))));
+    }
     let Some(number) = raw::get(value, name)?.as_number() else { return Ok(None) };
     let id = number as u32;
     let came = table(|t| t.handed.remove(&id));

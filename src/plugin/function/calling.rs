@@ -1,7 +1,10 @@
 //! What calls of a function node come to: what its code did goes to the run of the message it belongs to.
 
 use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -12,6 +15,12 @@ use crate::model::flow::NodeIndex;
 use crate::plugin::host::function::Act;
 use crate::runtime::engine::Source;
 use crate::runtime::{Cx, Deployed, NodeError};
+
+/// What a link in node gives back, or why it does not.
+pub type Back = Pin<Box<dyn Future<Output = Result<Msg, String>> + Send>>;
+
+/// Calls a link in node by id or name, given by the application.
+pub type LinkCall = fn(&mut Cx<'_>, &str, Duration, Msg) -> Back;
 
 /// What a message's code did, to be done in its run.
 pub struct Handled {
@@ -61,9 +70,9 @@ fn do_acts(acts: Vec<Act>, script: &Arc<Script>, cx: &mut Cx<'_>) {
             Act::Error { msg, error } => cx.error(msg, error),
             Act::Status(status) => cx.status(status),
             Act::Log(level, text) => cx.log(level, text),
-            Act::Link { id, .. } => {
-                let back = Err("link calls from function nodes are not possible here".to_string());
-                script.clone().came_back(id, back, cx.deployed().source(cx.node_index()));
+            Act::Link { id, target, timeout_ms, msg } => {
+                let back = (script.link_call)(cx, &target, Duration::from_millis(timeout_ms), msg);
+                script.clone().comes_back(id, back, cx.deployed().source(cx.node_index()));
             }
         }
     }
@@ -207,9 +216,9 @@ impl Script {
     }
 
     /// Tells the code what a link call gave back.
-    pub(super) fn came_back(self: Arc<Self>, id: u32, back: Result<Msg, String>, source: Source) {
+    fn comes_back(self: Arc<Self>, id: u32, back: Back, source: Source) {
         tokio::spawn(async move {
-            let msg = match back {
+            let msg = match back.await {
                 Ok(msg) => msg,
                 Err(why) => {
                     let mut msg = Msg::new();

@@ -7,6 +7,7 @@
 mod calling;
 mod keeping;
 mod script;
+mod task;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,9 +16,10 @@ use arcstr::ArcStr;
 use bytes::Bytes;
 use serde::Serialize;
 
-pub use calling::{Handled, More};
+pub use calling::{Back, Handled, LinkCall, More};
 pub(super) use script::Idle;
 pub use script::Script;
+pub use task::{Done, Task};
 
 use super::granted::Granted;
 use super::host::{Facts, NodeFacts};
@@ -25,6 +27,7 @@ use super::limits::CallLimits;
 use super::plugins::Lab;
 use super::sandbox::Code;
 use crate::model::Diagnostic;
+use crate::net::Net;
 
 /// The file name by which the component knows that it is given a function node.
 const FILE: &str = "probity:function";
@@ -65,6 +68,7 @@ impl Default for Limits {
 /// Makes function nodes. One per process.
 pub struct Functions {
     lab: Arc<Lab>,
+    net: Arc<Net>,
     limits: Limits,
     read: ReadComponent,
     code: Mutex<Option<Arc<Code>>>,
@@ -108,8 +112,8 @@ pub struct Fault {
 }
 
 impl Functions {
-    pub(super) fn new(lab: Arc<Lab>, limits: Limits, read: ReadComponent) -> Functions {
-        Functions { lab, limits, read, code: Mutex::new(None) }
+    pub(super) fn new(lab: Arc<Lab>, net: Arc<Net>, limits: Limits, read: ReadComponent) -> Functions {
+        Functions { lab, net, limits, read, code: Mutex::new(None) }
     }
 
     /// Reads and compiles the component, if that was not done; the first time after a build it takes seconds.
@@ -131,7 +135,7 @@ impl Functions {
 
     /// Makes a node's script and checks its code. Compiles nothing but JavaScript once [`prepare`](Self::prepare) was
     /// called. `timeout_s` is the node's own, 0 for none.
-    pub fn script(&self, mut setup: Setup, timeout_s: f64) -> Result<Arc<Script>, Vec<Fault>> {
+    pub fn script(&self, mut setup: Setup, timeout_s: f64, link_call: LinkCall) -> Result<Arc<Script>, Vec<Fault>> {
         let broken = |problems: Vec<Diagnostic>| {
             let messages: Vec<String> = problems.iter().map(ToString::to_string).collect();
             vec![Fault { property: "func", message: messages.join("; "), at: None, hint: None }]
@@ -145,7 +149,7 @@ impl Functions {
         let node = NodeFacts { id: setup.id.clone(), config: "{}".into(), secrets: Vec::new(), state: Arc::default() };
         let ordered = keeping::keeps(&setup.func, &setup.initialize, &setup.finalize);
         let starts = !setup.initialize.trim().is_empty();
-        let script = Script::new(shared, code, Arc::new(facts), Arc::new(node), ordered, starts);
+        let script = Script::new(shared, code, Arc::new(facts), Arc::new(node), link_call, (ordered, starts));
         script.check().map_err(|fault| vec![fault])?;
         Ok(script)
     }

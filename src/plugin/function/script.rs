@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
-use super::calling::Part;
+use super::calling::{LinkCall, Part};
 use super::{Fault, lock};
 use crate::clock::Clock;
 use crate::model::Msg;
@@ -38,6 +38,7 @@ pub struct Script {
     code: Arc<Code>,
     facts: Arc<Facts>,
     node: Arc<NodeFacts>,
+    pub(super) link_call: LinkCall,
     /// Everything goes through one instance, in order.
     ordered: AtomicBool,
     /// There is code for the start.
@@ -97,8 +98,8 @@ impl Script {
         code: Arc<Code>,
         facts: Arc<Facts>,
         node: Arc<NodeFacts>,
-        ordered: bool,
-        starts: bool,
+        link_call: LinkCall,
+        (ordered, starts): (bool, bool),
     ) -> Arc<Script> {
         let idle = Arc::<Idle>::default();
         shared.add_idle(&idle);
@@ -107,6 +108,7 @@ impl Script {
             code,
             facts,
             node,
+            link_call,
             ordered: AtomicBool::new(ordered),
             starts,
             idle,

@@ -1,10 +1,12 @@
 //! What a function node's code asks of the engine beside `node` and `context`, and what it did in a call, in order.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arcstr::ArcStr;
 use serde::Deserialize;
 
+use crate::model::value::ErrorValue;
 use crate::model::{Msg, Object, Value};
 use crate::plugin::bindings::probity::plugin::node::Emission as Sent;
 use crate::plugin::bindings::probity::plugin::types::{Failure, Property, Value as Crossing};
@@ -356,6 +358,16 @@ fn special(handed: &Handed, text: &str) -> Value {
     let rest = text.get(2..).unwrap_or_default();
     match text.as_bytes().get(1) {
         Some(b'h') => rest.parse().ok().and_then(|n| handed.get(n).cloned()).unwrap_or_default(),
+        Some(b'e') => {
+            let parts: HashMap<String, String> = serde_json::from_str(rest).unwrap_or_default();
+            let part = |key: &str| parts.get(key).map(|text| ArcStr::from(text.as_str()));
+            Value::Error(Arc::new(ErrorValue {
+                name: part("name").unwrap_or_else(|| arcstr::literal!("Error")),
+                message: part("message").unwrap_or_default(),
+                stack: part("stack"),
+                code: part("code"),
+            }))
+        }
         Some(b'd') => Value::Date(rest.parse().unwrap_or(f64::NAN)),
         Some(b'n') => Value::Number(match rest {
             "Infinity" | "inf" => f64::INFINITY,

@@ -7,6 +7,7 @@ mod cases;
 mod hostile;
 mod recorded;
 mod status;
+mod task;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -149,6 +150,7 @@ fn line(event: Event) -> Option<String> {
             msg.remove("_msgid");
             if node == "c" {
                 let error = msg.remove("error").unwrap_or_default();
+                msg.remove("_error");
                 let code = error.get("code").as_str().map(|c| format!(" [{c}]")).unwrap_or_default();
                 return Some(format!(
                     "caught: {}{code} {}",

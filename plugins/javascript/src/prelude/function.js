@@ -48,7 +48,9 @@
     host.emitError(text, code, message);
   }
   function fail(error, message, origin) {
-    const { text, code } = told(error);
+    const { text, code, stack } = told(error);
+    // As Node-RED: catch nodes find it as `msg._error`.
+    if (stack !== undefined && error instanceof Error) message.error = error;
     raise(text, code, message, origin);
   }
 
