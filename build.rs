@@ -1,6 +1,9 @@
 //! Rebuilds when content that is embedded changes, new files included, and lists the manifests of our plugins and the
 //! files of their templates for embedding: only sources, never what a build left beside them.
 
+#[path = "build/editor.rs"]
+mod editor;
+
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +42,7 @@ fn main() {
             templates.push_str("    ]),\n");
         }
     }
+    editor::embed(&out);
     for text in [&mut manifests, &mut templates] {
         text.push_str("];\n");
     }

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::body::{self, Parsed};
 use super::error::ApiError;
 use super::serve::{Incoming, Peer};
-use super::{Api, express, guard, pages};
+use super::{Api, editor, express, guard};
 use crate::model::flow::{NodeIndex, Stopped};
 use crate::model::run::Trigger;
 use crate::model::{Msg, Object, RunId, Value};
@@ -31,7 +31,9 @@ pub(super) async fn answer<B: Incoming>(api: &Arc<Api>, peer: &Peer, call: Reque
     let found = below_root(&api.node_root, path).and_then(|path| find(&deployed.routes, &head.method, path));
     let Some(Match { route, params }) = found else {
         body::leave_unread(body, &head.headers, api).await;
-        return no_route(&head.method, path);
+        // Flows come first: a page of theirs at `/` is what their callers expect there.
+        return editor::answer(&head.method, &head.uri, &head.headers)
+            .unwrap_or_else(|| express::cannot(&head.method, path));
     };
     if let Err(refusal) = guard::admit_to_flow(api, peer, &head.headers).await {
         body::leave_unread(body, &head.headers, api).await;
@@ -214,11 +216,6 @@ fn does_not_run(deployed: &Deployed, node: NodeIndex, stopped: &Stopped) -> Resp
     (StatusCode::NOT_IMPLEMENTED, axum::Json(body)).into_response()
 }
 
-fn no_route(method: &Method, path: &str) -> Response {
-    if path == "/" && matches!(*method, Method::GET | Method::HEAD) {
-        return pages::front();
-    }
-    express::cannot(method, path)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod budgets;
 mod corrections;
 mod cors;
 mod cross_origin;
+mod editor;
 mod explain;
 mod express;
 mod flows;

@@ -72,13 +72,17 @@ async fn style() -> Response {
     (headers, include_str!("style.css")).into_response()
 }
 
-/// `/`, while no flow answers there.
+/// `/`, where no flow answers and this build has no editor.
 pub(super) fn front() -> Response {
     layout::bare(
         "Probity",
         maud::html! {
             h1 { "Probity" }
             p { "This is a governance workflow engine. Flows answer below this address." }
+            p {
+                "This build has no flow editor: its packages could not be fetched when it was built. Build again with \
+                 network, or change flows in their file."
+            }
             p { a href="/probity/" { "Agreements and verdicts" } }
         },
     )
