@@ -1,9 +1,10 @@
-//! `deploy/`: the compose file by the real Docker Compose, the roles by the real init script, and every query of the
-//! dashboard on a real Postgres as Grafana's read-only user. No container engine is needed.
+//! `deploy/`: the compose files by the real Docker Compose, the proxy by a real nginx, the roles by the real init script,
+//! and every query of the dashboard on a real Postgres as Grafana's read-only user. No container engine is needed.
 
 mod compose;
 mod dashboard;
 mod macros;
+mod proxy;
 
 use std::path::PathBuf;
 

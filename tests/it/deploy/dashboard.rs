@@ -10,7 +10,7 @@ use serde_json::Value;
 use sqlx::{Column, Connection, Executor, PgConnection, Row, TypeInfo};
 
 use super::macros::{Choice, expand};
-use crate::harness::postgres::{Server, with_database};
+use crate::harness::postgres::Server;
 use crate::store::samples;
 
 const DASHBOARD: &str = "deploy/grafana/dashboards/verdicts.json";
@@ -33,12 +33,13 @@ fn the_datasource_logs_in_as_the_read_only_user_with_a_password_from_the_environ
     assert_eq!(file["apiVersion"], 1);
     let [source] = list(&file, "datasources") else { panic!("one datasource") };
     assert_eq!(source["type"], "grafana-postgresql-datasource");
-    assert_eq!((&source["user"], &source["jsonData"]["database"]), (&"grafana".into(), &"probity".into()));
+    assert_eq!((&source["name"], &source["user"]), (&"STATUS datasource".into(), &"grafana".into()));
     assert_eq!(source["secureJsonData"]["password"], "$GRAFANA_DB_PASSWORD");
     assert_eq!(source["editable"], false);
     // What the file reads, compose gives.
     let compose = yaml("deploy/compose.base.yml");
-    for value in [&source["url"], &source["jsonData"]["sslmode"], &source["secureJsonData"]["password"]] {
+    let facts = &source["jsonData"];
+    for value in [&source["url"], &facts["database"], &facts["sslmode"], &source["secureJsonData"]["password"]] {
         let name = value.as_str().and_then(|v| v.strip_prefix('$')).expect("a variable");
         assert!(compose["services"]["grafana"]["environment"].get(name).is_some(), "compose does not set {name}");
     }
@@ -98,7 +99,12 @@ fn overlap(a: &Value, b: &Value) -> bool {
     !apart("x", "w") && !apart("y", "h")
 }
 
-/// The roles of `deploy/postgres/init`, Probity's schema in the database it makes, as the users it makes.
+/// The name of the database in an address.
+fn database_of(url: &str) -> String {
+    url::Url::parse(url).expect("an address").path().trim_start_matches('/').to_string()
+}
+
+/// The roles of `deploy/postgres/init`, Probity's schema in STATUS's database, as the users it makes.
 async fn provisioned(server: &Server) -> (String, String) {
     let admin = server.database().await;
     let host = url::Url::parse(&admin).expect("an address");
@@ -107,12 +113,13 @@ async fn provisioned(server: &Server) -> (String, String) {
         .arg(super::file("deploy/postgres/init/10-roles.sh"))
         .env("PGHOST", &host)
         .env("POSTGRES_USER", "postgres")
+        .env("POSTGRES_DB", database_of(&admin))
         .env("PROBITY_DB_PASSWORD", "it's \"one\" $password")
         .env("GRAFANA_DB_PASSWORD", "another")
         .output()
         .expect("bash runs");
     assert!(script.status.success(), "{}", String::from_utf8_lossy(&script.stderr));
-    let as_user = |user: &str| with_database(&admin, "probity").replace("//postgres@", &format!("//{user}@"));
+    let as_user = |user: &str| admin.replace("//postgres@", &format!("//{user}@"));
     let store = store::open(&as_user("probity"), &StoreOptions::default()).await.expect("Probity's user may open");
     store.migrate().await.expect("Probity's user may migrate");
     let (first, second) = (RunId::fresh(), RunId::fresh());
