@@ -3,6 +3,8 @@
 
 #[path = "build/editor.rs"]
 mod editor;
+#[path = "build/order.rs"]
+mod order;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -43,6 +45,7 @@ fn main() {
         }
     }
     editor::embed(&out);
+    order::link(&root, &out);
     for text in [&mut manifests, &mut templates] {
         text.push_str("];\n");
     }

@@ -62,8 +62,8 @@ fn start(binary: &str, servers: &BTreeMap<&str, Vec<PathBuf>>) -> Nginx {
     let temporary = folder.path().display().to_string();
     let main = super::read("deploy/nginx/nginx.conf");
     assert!(main.contains("listen 3000;"));
-    let main = main.replace("listen 3000;", &format!("listen unix:{temporary}/proxy;"));
     let main = main.replace("/tmp/", &format!("{temporary}/"));
+    let main = main.replace("listen 3000;", &format!("listen unix:{temporary}/proxy;"));
     let main = main.replace("/dev/stdout", &format!("{temporary}/access"));
     std::fs::write(folder.path().join("nginx.conf"), main).expect("written");
     std::fs::write(folder.path().join("upstreams.conf"), own).expect("written");
