@@ -46,10 +46,9 @@ impl Directing {
     }
 
     /// Everything that `listen_director` answers.
-    pub(super) fn router(&self, config: &Config, evaluator: &Arc<Evaluator>, agreements: &Arc<Agreements>) -> Router {
-        let registry = super::registry_api(config, evaluator, agreements);
+    pub(super) fn router(&self) -> Router {
         let (director, points, signer) = (self.director.clone(), self.points.clone(), self.signer.clone());
-        director_v1::router(Arc::new(DirectorV1 { director, points, signer })).merge(registry_v6::commons(registry))
+        director_v1::router(Arc::new(DirectorV1 { director, points, signer }))
     }
 
     /// Runs tasks while the Director's API is served, and keeps those of a Director elsewhere in step.

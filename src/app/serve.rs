@@ -132,11 +132,18 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     let director = super::director::Directing::new(&config, &evaluator);
     let mut serving_apart = tokio::task::JoinSet::new();
     for (address, serves, listener) in listeners_apart {
-        tracing::info!(%address, "the {serves} API is served");
-        let router = match serves {
-            Apart::Registry => registry_v6::router(super::registry_api(&config, &evaluator, &agreements)),
-            Apart::Director => director.router(&config, &evaluator, &agreements),
+        let registry = super::registry_api(&config, &evaluator, &agreements);
+        // The Registry has `/commons` among its own.
+        let mut router = match serves.contains(&Apart::Registry) {
+            true => registry_v6::router(registry),
+            false => registry_v6::commons(registry),
         };
+        if serves.contains(&Apart::Director) {
+            router = router.merge(director.router());
+        }
+        for served in serves {
+            tracing::info!(%address, "the {served} API is served");
+        }
         serving_apart.spawn(api::serve_apart(listener, api.clone(), router, when_stopped()));
     }
     let tasks = director.start(&config, &agreements, &engine, when_stopped());
@@ -184,7 +191,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
 }
 
 /// Another service's API on an address of its own.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Apart {
     Registry,
     Director,
@@ -199,15 +206,19 @@ impl std::fmt::Display for Apart {
     }
 }
 
-/// The other services' APIs that are switched on: configuration key, address, and which it is.
-fn apart(config: &Config) -> Vec<(&'static str, std::net::SocketAddr, Apart)> {
-    [
-        ("listen_registry", config.listen_registry, Apart::Registry),
-        ("listen_director", config.listen_director, Apart::Director),
-    ]
-    .into_iter()
-    .filter_map(|(key, address, serves)| Some((key, address?, serves)))
-    .collect()
+/// The other services' APIs that are switched on: configuration key, address, and which they are. Both may have one
+/// address, as one container has that goes by both services' names: their paths differ.
+fn apart(config: &Config) -> Vec<(&'static str, std::net::SocketAddr, Vec<Apart>)> {
+    let (registry, director) = (config.listen_registry, config.listen_director);
+    match (registry, director) {
+        (Some(one), Some(other)) if one == other && one.port() != 0 => {
+            vec![("listen_registry", one, vec![Apart::Registry, Apart::Director])]
+        }
+        _ => [("listen_registry", registry, Apart::Registry), ("listen_director", director, Apart::Director)]
+            .into_iter()
+            .filter_map(|(key, address, serves)| Some((key, address?, vec![serves])))
+            .collect(),
+    }
 }
 
 /// Writes states into a Registry's database, when that is configured.

@@ -11,8 +11,8 @@ mod palette;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 
-pub use files::{VERSION, is_there};
-pub(super) use palette::{NodeSet, help_language, html, icons, node_sets, set_html};
+pub use files::is_there;
+pub use palette::EditorForms;
 
 /// Answers a call for one of the editor's own files, if it is one. They are the same for everybody and open to all, as
 /// Node-RED's are: the login page is made of them.

@@ -36,6 +36,25 @@ async fn the_registry_has_an_address_of_its_own() {
     assert_eq!(server.ended().0, Some(0));
 }
 
+/// One container goes by both names in the standalone deployment, on one port.
+#[tokio::test]
+async fn the_registry_and_the_director_may_share_an_address() {
+    let folder = Folder::new();
+    let [a, b, c, ..] = *uuid::Uuid::new_v4().as_bytes();
+    let address = format!("127.{a}.{b}.{}:5400", c.clamp(1, 254));
+    let mut command = probity();
+    command.args(["serve", "--listen", "127.0.0.1:0", "--database-url", "memory:", "--listen-registry", &address]);
+    command.args(["--listen-director", &address, "--data-dir", folder.0.to_str().unwrap()]);
+    let server = Server::start(&mut command);
+    let client = crate::harness::server::client();
+    for path in ["/api/v6/agreements", "/api/v1/tasks", "/info", "/commons/infrastructure"] {
+        let answer = client.get(format!("http://{address}{path}")).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+    }
+    server.terminate();
+    assert_eq!(server.ended().0, Some(0));
+}
+
 #[test]
 fn a_route_below_a_path_of_ours_is_a_diagnostic() {
     let folder = Folder::new();
