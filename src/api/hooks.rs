@@ -32,7 +32,8 @@ pub(super) async fn answer<B: Incoming>(api: &Arc<Api>, peer: &Peer, call: Reque
     let Some(Match { route, params }) = found else {
         body::leave_unread(body, &head.headers, api).await;
         // Flows come first: a page of theirs at `/` is what their callers expect there.
-        return editor::answer(&head.method, &head.uri, &head.headers)
+        let root = api.admin.as_ref().map_or("/", |admin| &admin.root);
+        return editor::answer(root, &head.method, &head.uri, &head.headers)
             .unwrap_or_else(|| express::cannot(&head.method, path));
     };
     if let Err(refusal) = guard::admit_to_flow(api, peer, &head.headers).await {
@@ -214,8 +215,6 @@ fn does_not_run(deployed: &Deployed, node: NodeIndex, stopped: &Stopped) -> Resp
         }),
     };
     (StatusCode::NOT_IMPLEMENTED, axum::Json(body)).into_response()
-}
-
 }
 
 #[cfg(test)]

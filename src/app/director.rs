@@ -7,7 +7,6 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use crate::api::director_v1::{self, DirectorV1};
-use crate::api::registry_v6;
 use crate::config::Config;
 use crate::director::client::{Client, ClientOptions, Signer};
 use crate::director::{Director, Points};

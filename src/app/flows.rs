@@ -9,7 +9,8 @@ use serde_json::Value as Json;
 use super::plugins::Following;
 use super::{content, report};
 use crate::api::Comms;
-use crate::api::admin::{Admin, Palette};
+use crate::api::admin::{Admin, Forms, Palette};
+use crate::api::editor::{self, EditorForms};
 use crate::config::Config;
 use crate::deploy::{Flows, Parts, Place};
 use crate::model::flow::{FlowFile, Plan};
@@ -65,7 +66,16 @@ pub async fn start(
         flows: Flows::start(parts, loaded).await,
         comms,
         palette,
-        forms: None,
+        forms: editor::is_there().then(|| -> Box<dyn Forms> {
+            Box::new(EditorForms { engine: engine.clone(), plugins: following.plugins().clone() })
+        }),
+        offer_all: {
+            let following = following.clone();
+            Box::new(move || {
+                let following = following.clone();
+                Box::pin(async move { following.offer_all().await })
+            })
+        },
         library_dir: config.data_dir.join("lib"),
         runtime_state: setting(&["runtimeState", "enabled"]) == Some(Json::Bool(true)),
     })

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arcstr::ArcStr;
@@ -137,7 +138,7 @@ pub async fn start_followed(
     let plugins = none(config, net, clock);
     // Looked at before they are read: a file that changes meanwhile is read again.
     let mut followed = Followed { seen: files(config), loaded: Loaded::default() };
-    followed.loaded.follow(config, &plugins, flows).await;
+    followed.loaded.follow(config, &plugins, flows, false).await;
     (plugins, followed)
 }
 
@@ -212,9 +213,10 @@ impl Loaded {
         }
     }
 
-    /// Brings the loaded plugins to what lies in the folders now and these flows need.
-    async fn follow(&mut self, config: &Config, plugins: &Plugins, flows: &FlowFile) {
-        let ready = match admission::admitted(config, Needed::For(&types_of(flows))) {
+    /// Brings the loaded plugins to what lies in the folders now and these flows need, or `all`.
+    async fn follow(&mut self, config: &Config, plugins: &Plugins, flows: &FlowFile, all: bool) {
+        let types = types_of(flows);
+        let ready = match admission::admitted(config, if all { Needed::All } else { Needed::For(&types) }) {
             Ok(ready) => ready,
             Err(error) => {
                 tracing::error!("{error:#}");
@@ -267,12 +269,31 @@ pub struct Following {
     config: Config,
     plugins: Arc<Plugins>,
     engine: Arc<Engine>,
+    /// Whether an editor was opened: its palette offers the nodes of all plugins, so all stay loaded.
+    offered: AtomicBool,
     state: tokio::sync::Mutex<Followed>,
 }
 
 impl Following {
     pub fn new(config: Config, plugins: Arc<Plugins>, engine: Arc<Engine>, followed: Followed) -> Arc<Following> {
-        Arc::new(Following { config, plugins, engine, state: tokio::sync::Mutex::new(followed) })
+        let state = tokio::sync::Mutex::new(followed);
+        Arc::new(Following { config, plugins, engine, offered: AtomicBool::new(false), state })
+    }
+
+    pub fn plugins(&self) -> &Arc<Plugins> {
+        &self.plugins
+    }
+
+    /// Loads every installed plugin, once: without an editor only those are loaded whose nodes flows have.
+    pub async fn offer_all(&self) {
+        if self.offered.load(Ordering::Acquire) {
+            return;
+        }
+        // Whoever comes meanwhile waits for the same.
+        let mut followed = self.state.lock().await;
+        if !self.offered.swap(true, Ordering::AcqRel) {
+            self.follow_with(&mut followed, &FlowFile::default()).await;
+        }
     }
 
     /// Brings the loaded plugins to what these flows need; true when node types came or went.
@@ -283,7 +304,8 @@ impl Following {
 
     async fn follow_with(&self, followed: &mut Followed, flows: &FlowFile) -> bool {
         let before = types(&self.engine.catalogue());
-        followed.loaded.follow(&self.config, &self.plugins, flows).await;
+        let all = self.offered.load(Ordering::Acquire);
+        followed.loaded.follow(&self.config, &self.plugins, flows, all).await;
         let catalogue = catalogue(&self.plugins);
         let changed = types(&catalogue) != before;
         if changed {

@@ -48,6 +48,8 @@ pub struct Admin {
     pub palette: Arc<Palette>,
     /// The editor's half of the nodes, when its files are there.
     pub forms: Option<Box<dyn Forms>>,
+    /// Has every installed plugin loaded, so that a palette can offer its nodes.
+    pub offer_all: Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>,
     /// Where the library of flows and functions is kept.
     pub library_dir: PathBuf,
     /// Whether flows can be stopped and started from the editor (`runtimeState.enabled`).

@@ -48,6 +48,7 @@ fn html(ask: &Ask, sets: &[Set]) -> Response {
 }
 
 async fn list(ask: Ask) -> Response {
+    (ask.admin.offer_all)().await;
     let modules = modules(&ask);
     if !ask.wants_json() {
         let enabled: Vec<Set> = modules.into_iter().flat_map(|m| m.sets).filter(|set| set.enabled).collect();

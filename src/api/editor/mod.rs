@@ -14,13 +14,18 @@ use http::{HeaderMap, Method, StatusCode, Uri, header};
 pub use files::is_there;
 pub use palette::EditorForms;
 
-/// Answers a call for one of the editor's own files, if it is one. They are the same for everybody and open to all, as
-/// Node-RED's are: the login page is made of them.
-pub(super) fn answer(method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
+/// Answers a call for one of the editor's own files below `root` (`httpAdminRoot`), if it is one. They are the same for
+/// everybody and open to all, as Node-RED's are: the login page is made of them.
+pub(super) fn answer(root: &str, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
     if !matches!(*method, Method::GET | Method::HEAD) {
         return None;
     }
     let path = percent_encoding::percent_decode_str(uri.path()).decode_utf8().ok()?;
+    let path = path.strip_prefix(root.trim_end_matches('/'))?;
+    // The page names its files from where it lies, so it must lie in a folder.
+    if path.is_empty() && root.len() > 1 {
+        return Some((StatusCode::MOVED_PERMANENTLY, [(header::LOCATION, format!("{}/", uri.path()))]).into_response());
+    }
     let path = path.strip_prefix('/')?;
     if path.is_empty() {
         return Some(page::page());
@@ -65,7 +70,7 @@ mod tests {
     use super::*;
 
     fn get(path: &str) -> Option<StatusCode> {
-        answer(&Method::GET, &path.parse().expect("a path"), &HeaderMap::new()).map(|response| response.status())
+        answer("/", &Method::GET, &path.parse().expect("a path"), &HeaderMap::new()).map(|response| response.status())
     }
 
     #[test]
@@ -74,7 +79,14 @@ mod tests {
         assert_eq!(get("/flows"), None);
         assert_eq!(get("/red/../../nodes/LICENSE"), None);
         assert_eq!(get("/icons/a/b/c.svg"), None);
-        assert_eq!(answer(&Method::POST, &"/".parse().expect("a path"), &HeaderMap::new()).map(|r| r.status()), None);
+        let below = |root: &str, method: Method, path: &str| {
+            answer(root, &method, &path.parse().expect("a path"), &HeaderMap::new()).map(|response| response.status())
+        };
+        assert_eq!(below("/", Method::POST, "/"), None);
+        assert_eq!(below("/admin", Method::GET, "/admin"), Some(StatusCode::MOVED_PERMANENTLY));
+        assert_eq!(below("/admin", Method::GET, "/admin/"), Some(StatusCode::OK));
+        assert_eq!(below("/admin", Method::GET, "/administrator"), None);
+        assert_eq!(below("/admin", Method::GET, "/"), None);
         if is_there() {
             for path in [
                 "/red/red.min.js",

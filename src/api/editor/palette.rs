@@ -3,7 +3,6 @@
 
 use std::sync::{Arc, OnceLock};
 
-use regex::Regex;
 use serde_json::{Value as Json, json};
 
 use super::{files, forms};
@@ -17,7 +16,6 @@ struct Core {
     name: &'static str,
     /// Below `nodes/core/`, without the end: `common/20-inject`.
     file: &'static str,
-    types: Vec<String>,
     html: String,
 }
 
@@ -31,16 +29,10 @@ fn core() -> &'static [Core] {
 }
 
 fn read_core(file: &'static files::File) -> Option<Core> {
-    static TYPES: OnceLock<Regex> = OnceLock::new();
-    let types = TYPES.get_or_init(|| {
-        Regex::new(r#"(?i)<script [^>]*data-template-name\s*=\s*['"]([^'"]*)['"]"#).expect("it is well formed")
-    });
     let stem = file.name().strip_suffix(".html")?;
-    let html = file.text();
-    let types = types.captures_iter(&html).map(|found| found[1].to_string()).collect();
     let path = file.path.strip_prefix("nodes/core/")?.strip_suffix(".html")?;
     let name = stem.trim_start_matches(|c: char| c.is_ascii_digit());
-    Some(Core { name: name.strip_prefix('-').unwrap_or(stem), file: path, types, html })
+    Some(Core { name: name.strip_prefix('-').unwrap_or(stem), file: path, html: file.text() })
 }
 
 /// The forms of a running server.
@@ -102,9 +94,8 @@ mod tests {
             return;
         }
         let of = |name: &str| core().iter().find(|core| core.name == name).unwrap_or_else(|| panic!("no {name}"));
-        assert_eq!(of("httpin").types, ["http in", "http response"]);
-        assert_eq!(of("CSV").types, ["csv"]);
-        assert_eq!(of("rbe").types, ["rbe"]);
+        assert!(of("httpin").html.contains("data-template-name=\"http response\""));
+        assert_eq!((of("CSV").file, of("rbe").file), ("parsers/70-CSV", "function/rbe"));
         let inject = of("inject");
         assert!(inject.html.contains("data-template-name=\"inject\""));
         let (english, german) = (help(inject, "en-GB"), help(inject, "de-AT"));

@@ -159,6 +159,7 @@ impl Rig {
             comms,
             palette: Arc::new(Palette::load(Some(wanted.folder.path().join("disabled.json")))),
             forms: None,
+            offer_all: Box::new(|| Box::pin(async {})),
             library_dir: wanted.folder.path().join("lib"),
             runtime_state: wanted.runtime_state,
         });
