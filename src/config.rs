@@ -3,6 +3,8 @@
 //! The only module that reads the environment. Everything that is wrong is reported at once, with the key, what was
 //! expected and a suggestion for misspelt keys.
 
+pub mod datasources;
+pub mod reach;
 pub mod settings_js;
 
 use std::collections::BTreeMap;
@@ -57,7 +59,10 @@ pub struct Config {
     #[serde(skip)]
     pub editor: serde_json::Map<String, serde_json::Value>,
     pub limits: Limits,
-    pub net: Net,
+    pub net: reach::Net,
+    pub files: reach::Files,
+    pub nodes: reach::Nodes,
+    pub datasources: BTreeMap<String, datasources::Datasource>,
     pub collectors: Collectors,
     pub schedule: Schedule,
     pub registry: Registry,
@@ -114,16 +119,6 @@ pub struct Limits {
     pub runs_kept_per_s_max: u32,
     pub runs_in_memory_max: usize,
     pub node_messages_max: usize,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-pub struct Net {
-    pub allow: Vec<String>,
-    pub connect_ms_max: u64,
-    pub request_ms_max: u64,
-    pub response_bytes_max: usize,
-    pub redirects_max: u32,
-    pub requests_max: usize,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -381,10 +376,14 @@ fn resolve(
         Some(Err(problem)) => problems.push(problem),
         None => {}
     }
+    datasources::from_environment(&mut merged, variables, &mut problems);
     let known = leaves(&merged);
     for (name, value) in variables {
         let others = ["PROBITY_TEST_", "PROBITY_SECRET_"];
-        if OTHER_VARIABLES.contains(&name.as_str()) || others.iter().any(|p| name.starts_with(p)) {
+        if OTHER_VARIABLES.contains(&name.as_str())
+            || others.iter().any(|p| name.starts_with(p))
+            || datasources::is_variable(name)
+        {
             continue;
         }
         match known.iter().find(|(variable, _)| variable == name) {
@@ -454,6 +453,7 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
     }
     problems.extend(config.auth_options().problems());
     problems.extend(peer_problems(config));
+    problems.extend(datasources::open(&config.datasources).err().into_iter().flatten());
     if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
 }
 
@@ -514,7 +514,8 @@ fn merge(into: &mut Table, from: Table, origin: &str, at: &str, problems: &mut V
 }
 
 /// Tables whose keys the user makes up.
-const OPEN: &[&str] = &["auth.users", "auth.tokens", "auth.permissions", "auth.flow_logins", "collectors.services"];
+const OPEN: &[&str] =
+    &["auth.users", "auth.tokens", "auth.permissions", "auth.flow_logins", "collectors.services", "datasources"];
 
 fn is_open(path: &str) -> bool {
     OPEN.contains(&path)

@@ -7,8 +7,8 @@
 //! | 0 | `model` plain data |
 //! | 1 | `expr` objectives, `cron` firings, `regexp` JavaScript's regular expressions: pure |
 //! | 2 | `flow` Node-RED files to plans, `agreement` windows and verdicts: pure |
-//! | 3 | `clock`, `net` |
-//! | 4 | `store` |
+//! | 3 | `clock`, `net`, `files` the folder of flows |
+//! | 4 | `store`, `datasource` databases that flows may ask |
 //! | 5 | `runtime` runs plans, `registry` where agreements come from |
 //! | 6 | `plugin` nodes from outside, sandboxed WASM |
 //! | 7 | `nodes` builtin nodes |
@@ -29,8 +29,10 @@ pub mod agreement;
 pub mod flow;
 
 pub mod clock;
+pub mod files;
 pub mod net;
 
+pub mod datasource;
 pub mod store;
 
 pub mod registry;

@@ -250,7 +250,7 @@ fn raw(bytes: Bytes, media: &str) -> Value {
     let is_text = match kind {
         "text" => true,
         _ if subtype == "xml" || subtype.ends_with("+xml") => true,
-        "application" => subtype != "octet-stream",
+        "application" => !["octet-stream", "cbor", "x-protobuf"].contains(&subtype),
         _ => false,
     };
     if is_text { Value::from(String::from_utf8_lossy(&bytes).as_ref()) } else { Value::Bytes(bytes.to_vec().into()) }
@@ -334,6 +334,7 @@ mod tests {
             (Some("image/svg+xml"), b"<svg/>", Value::from("<svg/>")),
             (Some("application/octet-stream"), b"\xff\x00", bytes(b"\xff\x00")),
             (Some("image/png"), b"png", bytes(b"png")),
+            (Some("application/cbor"), b"c", bytes(b"c")),
             (None, b"hello", Value::from("hello")),
             (None, b"", Value::from("")),
         ] {

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::body::{self, Parsed};
 use super::error::ApiError;
 use super::serve::{Incoming, Peer};
-use super::{Api, editor, express, guard};
+use super::{Api, editor, express, guard, sockets};
 use crate::model::flow::{NodeIndex, Stopped};
 use crate::model::run::Trigger;
 use crate::model::{Msg, Object, RunId, Value};
@@ -28,6 +28,14 @@ pub(super) async fn answer<B: Incoming>(api: &Arc<Api>, peer: &Peer, call: Reque
     let deployed = api.engine.current();
     let (mut head, body) = call.into_parts();
     let path = head.uri.path();
+    if sockets::is_asked_for(&head.headers)
+        && let Some(door) = below_root(&api.node_root, path).and_then(|path| deployed.sockets.find(path))
+    {
+        return match guard::admit_to_flow(api, peer, &head.headers).await {
+            Ok(()) => sockets::answer(head, door.clone()).await,
+            Err(refusal) => refusal,
+        };
+    }
     let found = below_root(&api.node_root, path).and_then(|path| find(&deployed.routes, &head.method, path));
     let Some(Match { route, params }) = found else {
         body::leave_unread(body, &head.headers, api).await;

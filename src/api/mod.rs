@@ -39,6 +39,7 @@ pub mod registry_v6;
 mod runs;
 mod schedules;
 mod schemas;
+mod sockets;
 mod sources;
 mod stalled;
 mod states;

@@ -23,6 +23,7 @@ use crate::api::registry_v6::RegistryV6;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::evaluate::{self, Evaluator, Service};
+use crate::files::Files;
 use crate::model::flow::{FlowFile, Plan};
 use crate::model::{Diagnostic, Severity};
 use crate::net::{Net, NetOptions};
@@ -44,6 +45,7 @@ pub struct Surroundings {
 pub fn net(config: &Config) -> Result<Arc<Net>> {
     let options = NetOptions {
         allow: config.net.allow.clone(),
+        unverified: config.net.unverified.clone(),
         connect_ms_max: config.net.connect_ms_max,
         request_ms_max: config.net.request_ms_max,
         response_bytes_max: config.net.response_bytes_max,
@@ -52,7 +54,7 @@ pub fn net(config: &Config) -> Result<Arc<Net>> {
     };
     let net = Net::new(options).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("net.allow: {}", lines.join("; "))
+        anyhow::anyhow!("net: {}", lines.join("; "))
     })?;
     Ok(Arc::new(net))
 }
@@ -73,6 +75,10 @@ pub fn engine(config: &Config, with: Surroundings, plugins: &Plugins) -> Arc<Eng
     services.store = Some(with.store);
     services.observer = with.observer;
     services.http_root = config.http.node_root.clone();
+    services.files = Arc::new(Files::new(config.files.dir.clone()).with_bytes_max(config.files.bytes_max));
+    services.nodes_allowed = config.nodes.allow.clone();
+    // The configuration was refused if one of them could not be read.
+    services.datasources = Arc::new(crate::config::datasources::open(&config.datasources).unwrap_or_default());
     let (base, flows) = (base_url(config.listen), flows_url(config));
     services.env = Arc::new(move |name| match name {
         "PROBITY_URL" => Some(base.clone()),

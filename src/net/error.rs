@@ -63,7 +63,7 @@ impl From<Refused> for NetError {
     }
 }
 
-fn io_code(kind: ErrorKind) -> Option<(&'static str, &'static str)> {
+pub(super) fn io_code(kind: ErrorKind) -> Option<(&'static str, &'static str)> {
     Some(match kind {
         ErrorKind::ConnectionRefused => ("ECONNREFUSED", "connect"),
         ErrorKind::ConnectionReset => ("ECONNRESET", "read"),
@@ -77,7 +77,7 @@ fn io_code(kind: ErrorKind) -> Option<(&'static str, &'static str)> {
     })
 }
 
-fn tls_code(error: &rustls::Error) -> &'static str {
+pub(super) fn tls_code(error: &rustls::Error) -> &'static str {
     use rustls::CertificateError as C;
     match error {
         rustls::Error::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => "CERT_HAS_EXPIRED",

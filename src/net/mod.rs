@@ -1,14 +1,18 @@
-//! Floor 3: the HTTP client that nodes and collectors use: allow-list, timeouts, size cap, redirects checked.
+//! Floor 3: outgoing connections of nodes and collectors: HTTP calls and plain streams, with an allow-list, timeouts, a
+//! size cap, redirects checked.
 //!
 //! Clients are built on first use: a process that calls nobody pays nothing. Plain HTTP needs no certificates; the
 //! system's are read when the first `https` URL is called.
 
+mod agent;
 mod digest;
 mod error;
 mod resolve;
 mod rules;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -24,10 +28,14 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::model::Diagnostic;
+pub use agent::{Agent, Proxy};
 pub use digest::Credentials;
 pub use error::NetError;
+use error::authority;
 use resolve::CheckedResolver;
 use rules::Rules;
+pub use stream::{Encryption, Stream};
+pub use tls::{Tls, TlsOptions};
 
 /// Bounds and rules of outgoing connections.
 #[derive(Clone, Debug)]
@@ -49,6 +57,8 @@ pub struct NetOptions {
     /// Link-local and metadata addresses (`169.254.0.0/16`, `fe80::/10`, `fd00:ec2::254`, `fd20:ce::254`,
     /// `100.100.100.200`, `168.63.129.16`, `192.0.0.192`) are reached only by an entry that names the address.
     pub allow: Vec<String>,
+    /// Hosts that may be connected to by TLS without a check of their certificate, in the same forms; none when empty.
+    pub unverified: Vec<String>,
     /// Time to open a connection, milliseconds.
     pub connect_ms_max: u64,
     /// Time of a request from first to last byte, redirects included, milliseconds.
@@ -65,6 +75,7 @@ impl Default for NetOptions {
     fn default() -> Self {
         NetOptions {
             allow: Vec::new(),
+            unverified: Vec::new(),
             connect_ms_max: 2_000,
             request_ms_max: 120_000,
             response_bytes_max: 64 << 20,
@@ -93,6 +104,8 @@ pub struct NetRequest {
     pub response_bytes_max: Option<usize>,
     /// Answers a digest challenge of the origin of `url`; other origins, reached by redirects, learn nothing.
     pub digest: Option<Credentials>,
+    /// The caller's own TLS settings and proxy.
+    pub agent: Option<Arc<Agent>>,
 }
 
 impl NetRequest {
@@ -107,6 +120,7 @@ impl NetRequest {
             redirects_max: None,
             response_bytes_max: None,
             digest: None,
+            agent: None,
         }
     }
 }
@@ -142,6 +156,7 @@ pub struct Net {
     answering: Option<Answering>,
     options: NetOptions,
     rules: Arc<Rules>,
+    unverified: Arc<Rules>,
     plain: OnceLock<Client>,
     tls: OnceLock<Client>,
     places: Semaphore,
@@ -162,9 +177,16 @@ impl Default for Net {
 impl Net {
     /// Reads the rules; every entry of `allow` that is none is reported.
     pub fn new(options: NetOptions) -> Result<Net, Vec<Diagnostic>> {
-        let rules = Arc::new(Rules::parse(&options.allow)?);
+        let (allow, unverified) =
+            (Rules::parse("net.allow", &options.allow), Rules::parse("net.unverified", &options.unverified));
+        let (rules, unverified) = match (allow, unverified) {
+            (Ok(allow), Ok(unverified)) => (Arc::new(allow), Arc::new(unverified)),
+            (allow, unverified) => {
+                return Err([allow.err(), unverified.err()].into_iter().flatten().flatten().collect());
+            }
+        };
         let places = Semaphore::new(options.requests_max.clamp(1, Semaphore::MAX_PERMITS));
-        Ok(Net { answering: None, options, rules, plain: OnceLock::new(), tls: OnceLock::new(), places })
+        Ok(Net { answering: None, options, rules, unverified, plain: OnceLock::new(), tls: OnceLock::new(), places })
     }
 
     /// A net that calls nobody: `answer` stands for the world outside.
@@ -179,7 +201,8 @@ impl Net {
         let rules = Arc::new(Rules::grant(allow, self.rules.clone())?);
         let places = Semaphore::new(self.options.requests_max.clamp(1, Semaphore::MAX_PERMITS));
         let (plain, tls) = (OnceLock::new(), OnceLock::new());
-        Ok(Net { answering: self.answering.clone(), options: self.options.clone(), rules, plain, tls, places })
+        let (answering, options, unverified) = (self.answering.clone(), self.options.clone(), self.unverified.clone());
+        Ok(Net { answering, options, rules, unverified, plain, tls, places })
     }
 
     pub fn options(&self) -> &NetOptions {
@@ -246,7 +269,7 @@ impl Net {
     /// One hop.
     async fn send(&self, request: &NetRequest, jar: &Jar) -> Result<reqwest::Response, NetError> {
         self.rules.check(&request.url).await?;
-        let client = self.client(&request.url)?;
+        let client = self.client_for(request).await?;
         let mut headers = request.headers.clone();
         if let Some(cookies) = jar.cookies(&request.url) {
             headers.insert(COOKIE, cookies);
@@ -290,6 +313,19 @@ impl Net {
         })
     }
 
+    /// The client of the caller's agent, or our own.
+    async fn client_for<'a>(&'a self, request: &'a NetRequest) -> Result<&'a Client, NetError> {
+        let Some(agent) = &request.agent else { return self.client(&request.url) };
+        if let Some(proxy) = agent.proxy.as_ref().filter(|proxy| proxy.serves(&request.url)) {
+            self.rules.check(&proxy.url).await?;
+        }
+        if let Some(tls) = agent.tls.as_ref().filter(|tls| tls.unverified && request.url.scheme() == "https") {
+            let port = request.url.port_or_known_default().unwrap_or(443);
+            self.may_go_unverified(request.url.host_str().unwrap_or_default(), port, tls)?;
+        }
+        agent.client(self)
+    }
+
     fn client(&self, url: &Url) -> Result<&Client, NetError> {
         match url.scheme() {
             "http" => get_or_try_init(&self.plain, || self.build(false)),
@@ -300,11 +336,17 @@ impl Net {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the one place that makes HTTP clients")]
     fn build(&self, tls: bool) -> Result<Client, NetError> {
+        let builder = self.builder();
+        // Without `https` no certificates are read, which takes time and memory.
+        finish(if tls { builder } else { builder.tls_backend_preconfigured(no_certificates()).http1_only() })
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place that makes HTTP clients")]
+    fn builder(&self) -> reqwest::ClientBuilder {
         // An error means that a provider was chosen before; it will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = Client::builder()
+        Client::builder()
             .user_agent(concat!("probity/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_millis(self.options.connect_ms_max))
             .pool_max_idle_per_host(32)
@@ -312,15 +354,16 @@ impl Net {
             // The body is given as it came, as Node-RED gives it.
             .no_gzip()
             .no_proxy()
-            .dns_resolver(Arc::new(CheckedResolver { rules: self.rules.clone() }));
-        // Without `https` no certificates are read, which takes time and memory.
-        let builder = if tls { builder } else { builder.tls_backend_preconfigured(no_certificates()).http1_only() };
-        builder.build().map_err(|e| {
-            let why = error::root_cause(&e);
-            let message = format!("cannot set up TLS: {why}; install the ca-certificates package or set SSL_CERT_FILE");
-            NetError::new("ERR_TLS_SETUP", message)
-        })
+            .dns_resolver(Arc::new(CheckedResolver { rules: self.rules.clone() }))
     }
+}
+
+fn finish(builder: reqwest::ClientBuilder) -> Result<Client, NetError> {
+    builder.build().map_err(|e| {
+        let why = error::root_cause(&e);
+        let message = format!("cannot set up TLS: {why}; install the ca-certificates package or set SSL_CERT_FILE");
+        NetError::new("ERR_TLS_SETUP", message)
+    })
 }
 
 /// How far a call has come with a server that asks for a digest.

@@ -53,14 +53,15 @@ pub(super) struct Refused {
 }
 
 impl Rules {
-    pub(super) fn parse(texts: &[String]) -> Result<Rules, Vec<Diagnostic>> {
+    /// Reads a list that stands under `key` of the configuration.
+    pub(super) fn parse(key: &str, texts: &[String]) -> Result<Rules, Vec<Diagnostic>> {
         let mut rules = Vec::new();
         let mut problems = Vec::new();
         for (i, text) in texts.iter().enumerate() {
             match Rule::parse(text.trim()) {
                 Some(rule) => rules.push(rule),
                 None => problems.push(
-                    Diagnostic::error("invalid-rule", format!("net.allow[{i}]"), format!("\"{text}\" is no rule"))
+                    Diagnostic::error("invalid-rule", format!("{key}[{i}]"), format!("\"{text}\" is no rule"))
                         .expected("*, name, name:port, *.suffix, address, address:port or network/bits"),
                 ),
             }
@@ -76,7 +77,19 @@ impl Rules {
     /// reach public addresses only; an exact name may also lead to private ones, but not to this machine.
     pub(super) fn grant(texts: &[String], engine: Arc<Rules>) -> Result<Rules, Vec<Diagnostic>> {
         let lookup = engine.lookup.clone();
-        Ok(Rules { engine: Some(engine), lookup, ..Rules::parse(texts)? })
+        Ok(Rules { engine: Some(engine), lookup, ..Rules::parse("net.allow", texts)? })
+    }
+
+    /// True when an entry of the list names the host of `url`; an empty list names none.
+    pub(super) fn names(&self, url: &Url) -> bool {
+        let port = url.port_or_known_default();
+        !self.rules.is_empty()
+            && match url.host() {
+                None => false,
+                Some(Host::Ipv4(ip)) => self.allows_all() || self.names_address(ip.into(), port),
+                Some(Host::Ipv6(ip)) => self.allows_all() || self.names_address(ip.into(), port),
+                Some(Host::Domain(name)) => self.allows_name(name, port),
+            }
     }
 
     /// Says whether `url` may be called. A name that is allowed as such is held to its addresses by the resolver.
@@ -316,7 +329,7 @@ mod tests {
     use super::*;
 
     fn rules(list: &[&str]) -> Rules {
-        Rules::parse(&list.iter().map(|s| s.to_string()).collect::<Vec<_>>()).unwrap()
+        Rules::parse("net.allow", &list.iter().map(|s| s.to_string()).collect::<Vec<_>>()).unwrap()
     }
 
     fn admits(list: &[&str], url: &str, resolved: &[&str]) -> bool {
@@ -429,7 +442,7 @@ mod tests {
     #[test]
     fn every_broken_rule_is_reported() {
         let list = ["http://a", "a b", "10.0.0.0/33", "a:99999", "*.", "ok.example", ""].map(String::from);
-        let paths: Vec<String> = Rules::parse(&list).unwrap_err().into_iter().map(|d| d.path).collect();
+        let paths: Vec<String> = Rules::parse("net.allow", &list).unwrap_err().into_iter().map(|d| d.path).collect();
         assert_eq!(paths, [0, 1, 2, 3, 4, 6].map(|i| format!("net.allow[{i}]")));
     }
 }

@@ -115,7 +115,7 @@ async fn a_name_is_connected_to_by_an_admitted_address_only() {
     let loopback = ["127.0.0.0/8".to_string(), "::1".to_string()];
     let allowed = Net::new(NetOptions { allow: loopback.to_vec(), ..NetOptions::default() }).unwrap();
     assert_eq!(allowed.request(get_url(&name(&site))).await.unwrap().status, 200);
-    let rules = Rules::parse(&["localhost".to_string()]).unwrap();
+    let rules = Rules::parse("net.allow", &["localhost".to_string()]).unwrap();
     let guarded = rules.admitted("localhost", vec!["169.254.0.1:0".parse().unwrap()]).unwrap_err();
     assert!(guarded.to_string().contains("link-local"), "{guarded}");
 }
@@ -163,7 +163,7 @@ fn answering_names(lists: &[&[&str]], granted: &[&str]) -> Net {
         Box::pin(std::future::ready(Ok(lists[at].clone())))
     });
     let options = NetOptions { connect_ms_max: 50, ..NetOptions::default() };
-    let mut rules = Rules::parse(&[]).unwrap();
+    let mut rules = Rules::parse("net.allow", &[]).unwrap();
     rules.lookup = lookup;
     let net = Net { rules: Arc::new(rules), ..Net::new(options).unwrap() };
     net.granting(&granted.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap()

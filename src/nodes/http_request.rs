@@ -3,16 +3,17 @@
 mod body;
 mod call;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arcstr::{ArcStr, literal};
 
 use super::http_headers::mark;
 use super::mustache::Template;
+use super::tls_config;
 use super::typed::msg_path;
 use crate::model::node_spec::{Capability, NodeSpec, Property, PropertyKind};
 use crate::model::{Diagnostic, Msg, Object, Path, Value};
-use crate::net::{NetError, NetResponse};
+use crate::net::{Agent, NetError, NetResponse, Proxy};
 use crate::runtime::{Cx, Node, NodeConfig, NodeError, NodeType, Status, Step, Then};
 
 const METHODS: &[&str] = &["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "use"];
@@ -46,8 +47,12 @@ static SPEC: NodeSpec = NodeSpec {
         Property::new("credentials", PropertyKind::Json, "{user, password}; for bearer, password is the token."),
         Property::new("senderr", PropertyKind::Boolean, "Errors only go to catch nodes, not to the output too."),
         Property::new("persist", PropertyKind::Boolean, "Connections are always kept open; kept for the editor."),
-        Property::new("tls", PropertyKind::Text, "Id of a TLS configuration; refused as yet."),
-        Property::new("proxy", PropertyKind::Text, "Id of a proxy configuration; refused as yet."),
+        Property::new(
+            "tls",
+            PropertyKind::NodeRef("tls-config"),
+            "Id of a tls-config node; URLs without scheme are https then.",
+        ),
+        Property::new("proxy", PropertyKind::NodeRef("http proxy"), "Id of an http proxy node."),
     ],
     capabilities: &[Capability::Net],
 };
@@ -94,17 +99,29 @@ struct HttpRequest {
     user: ArcStr,
     password: ArcStr,
     errors_to_catch_only: bool,
+    has_tls: bool,
+    /// With own TLS settings or a proxy.
+    agent: Option<Arc<Agent>>,
+    proxy: Option<Proxy>,
+    /// For messages with `rejectUnauthorized: false`.
+    unverified: OnceLock<Arc<Agent>>,
 }
 
 fn build(config: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
     let mut problems = Vec::new();
-    for (name, what) in [("tls", "TLS configurations"), ("proxy", "proxy configurations")] {
-        if !config.text(name).is_empty() {
-            problems.push(config.problem("not-supported", name, format!("{what} are not supported yet")).hint(
-                format!("remove \"{name}\"; the system's certificates are trusted (SSL_CERT_FILE names others)"),
-            ));
+    let tls = tls_config::named(config, "tls").map_err(|p| problems.push(p)).ok().flatten();
+    let proxy = match config.text("proxy") {
+        id if id.is_empty() => None,
+        id => {
+            let proxy = config.shared::<Proxy>("proxy");
+            if proxy.is_none() {
+                let what = format!("\"{id}\" is no http proxy node that can be used");
+                let problem = config.problem("unusable-reference", "proxy", what);
+                problems.push(problem.expected("the id of an http proxy node without problems"));
+            }
+            proxy
         }
-    }
+    };
     let auth = match config.text("authType").as_str() {
         "bearer" => Auth::Bearer,
         "digest" => Auth::Digest,
@@ -142,10 +159,8 @@ fn build(config: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
     if !problems.is_empty() {
         return Err(problems);
     }
-    let credential = |name: &str| match config.get("credentials").get(name) {
-        Value::Undefined | Value::Null => config.text(name),
-        value => value.to_js_string(),
-    };
+    let proxy = proxy.map(|proxy| (*proxy).clone());
+    let agent = (tls.is_some() || proxy.is_some()).then(|| Arc::new(Agent::new(tls.clone(), proxy.clone())));
     Ok(Arc::new(HttpRequest {
         method,
         url,
@@ -162,9 +177,13 @@ fn build(config: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
         },
         headers,
         auth,
-        user: credential("user"),
-        password: credential("password"),
+        user: config.credential("user"),
+        password: config.credential("password"),
         errors_to_catch_only: config.flag("senderr"),
+        has_tls: tls.is_some(),
+        agent,
+        proxy,
+        unverified: OnceLock::new(),
     }))
 }
 
@@ -249,7 +268,8 @@ impl HttpRequest {
     fn failed(errors_to_catch_only: bool, mut msg: Msg, error: NetError, url: &str, cx: &mut Cx<'_>) -> Step {
         let timed_out = error.code == "ETIMEDOUT";
         let told = if timed_out { format!("no response from server: {error}") } else { error.to_string() };
-        cx.status(Status { fill: Some("red".into()), shape: Some("ring".into()), text: error.code.into() });
+        let text = if timed_out { "no response from server".into() } else { error.code.into() };
+        cx.status(Status { fill: Some("red".into()), shape: Some("ring".into()), text });
         let name = if timed_out { "TimeoutError" } else { "RequestError" };
         let failed = msg.clone();
         cx.error(failed, NodeError::with_code(told, error.code));

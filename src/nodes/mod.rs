@@ -7,9 +7,13 @@ pub mod comment;
 pub mod debug;
 pub mod delay;
 pub mod evaluate;
+mod exec;
+mod file;
+mod file_in;
 pub mod function;
 mod http_headers;
 pub mod http_in;
+mod http_proxy;
 pub mod http_request;
 pub mod http_response;
 pub mod inject;
@@ -21,19 +25,29 @@ pub mod junction;
 pub mod link;
 pub mod metric;
 pub mod moment;
+mod mongodb;
+mod mqtt;
 pub mod mustache;
+mod refused;
 #[cfg(test)]
 mod rig;
+mod rows;
 pub mod schedule;
 pub mod sequence_groups;
 pub mod split;
+mod sql;
 pub mod status;
 pub mod subflow;
 pub mod switch;
+mod tcp;
 pub mod template;
 #[cfg(test)]
 pub mod testbed;
+mod text_encoding;
+mod tls_config;
 pub mod typed;
+mod udp;
+mod websocket;
 
 use crate::runtime::{Catalogue, NodeType};
 
@@ -56,13 +70,31 @@ const TYPES: &[NodeType] = &[
     switch::TYPE,
     template::TYPE,
     delay::TYPE,
+    exec::TYPE,
     // network
     http_in::TYPE,
     http_response::TYPE,
     http_request::TYPE,
+    http_proxy::TYPE,
+    tls_config::TYPE,
+    websocket::IN,
+    websocket::OUT,
+    websocket::LISTENER,
+    websocket::CLIENT,
+    mqtt::IN,
+    mqtt::OUT,
+    mqtt::BROKER,
+    tcp::IN,
+    tcp::OUT,
+    tcp::REQUEST,
+    udp::IN,
+    udp::OUT,
     // sequence
     split::TYPE,
     join::TYPE,
+    // storage
+    file::TYPE,
+    file_in::TYPE,
     // parser
     json::TYPE,
     jsonpath::TYPE,
@@ -70,6 +102,8 @@ const TYPES: &[NodeType] = &[
     schedule::TYPE,
     evaluate::TYPE,
     metric::TYPE,
+    sql::TYPE,
+    mongodb::TYPE,
 ];
 
 /// The catalogue of builtin nodes.

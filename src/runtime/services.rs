@@ -8,6 +8,8 @@ use jiff::Timestamp;
 
 use super::{Reply, Status, context::ContextStore, history::History};
 use crate::clock::Clock;
+use crate::datasource::Datasources;
+use crate::files::Files;
 use crate::model::run::Trigger;
 use crate::model::state::State;
 use crate::model::{Msg, RunId, Value};
@@ -140,6 +142,12 @@ pub struct Services {
     pub limits: Limits,
     pub net: Arc<Net>,
     pub store: Option<Arc<dyn Store>>,
+    /// The folder in which flows may use files.
+    pub files: Arc<Files>,
+    /// Databases that flows may ask, by their names.
+    pub datasources: Arc<Datasources>,
+    /// Node types that run only where the operator allows them by name (`exec`, `tcp in`, …).
+    pub nodes_allowed: Vec<String>,
     /// Set once by the application after the engine exists.
     pub evaluate: OnceLock<Arc<dyn EvaluateAgreement>>,
     pub context: ContextStore,
@@ -162,6 +170,9 @@ impl Services {
             limits,
             net,
             store: None,
+            files: Arc::default(),
+            datasources: Arc::default(),
+            nodes_allowed: Vec::new(),
             evaluate: OnceLock::new(),
             context: ContextStore::default(),
             observer: None,

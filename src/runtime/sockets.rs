@@ -10,6 +10,11 @@ use arcstr::ArcStr;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+/// Largest message, bytes: `ws`'s own limit, that of Node-RED.
+pub const MESSAGE_BYTES_MAX: usize = 100 << 20;
+/// Messages that may wait to be sent by one connection; one that takes so little is closed.
+pub const FRAMES_MAX: usize = 1_024;
+
 /// What travels on a websocket.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Frame {
@@ -19,39 +24,35 @@ pub enum Frame {
 
 /// One open connection, from its server's side.
 pub struct Connected {
-    /// What the caller sends; ends when the connection is closed. Whoever drops it closes the connection.
+    /// What the caller sends; ends when the connection is closed.
     pub incoming: mpsc::Receiver<Frame>,
-    /// What the caller is sent.
-    pub outgoing: mpsc::UnboundedSender<Frame>,
+    /// What the caller is sent. Once all of them are dropped the connection is closed.
+    pub outgoing: mpsc::Sender<Frame>,
 }
 
 /// Where the connections to one path go.
 #[derive(Clone)]
-pub struct Door {
-    /// The subprotocols this listener speaks, in its order of preference; none when empty.
-    pub protocols: Arc<Vec<String>>,
-    enter: Arc<dyn Fn(Connected) + Send + Sync>,
-}
+pub struct Door(Arc<dyn Fn(Connected) + Send + Sync>);
 
 impl Door {
-    pub fn new(protocols: Vec<String>, enter: impl Fn(Connected) + Send + Sync + 'static) -> Door {
-        Door { protocols: Arc::new(protocols), enter: Arc::new(enter) }
+    pub fn new(enter: impl Fn(Connected) + Send + Sync + 'static) -> Door {
+        Door(Arc::new(enter))
     }
 
     pub fn enter(&self, connected: Connected) {
-        (self.enter)(connected);
+        (self.0)(connected);
     }
 }
 
 impl std::fmt::Debug for Door {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Door").field("protocols", &self.protocols).finish_non_exhaustive()
+        f.write_str("Door")
     }
 }
 
 impl PartialEq for Door {
     fn eq(&self, other: &Door) -> bool {
-        Arc::ptr_eq(&self.enter, &other.enter)
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 

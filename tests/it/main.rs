@@ -16,6 +16,7 @@ mod functions;
 mod fuzz;
 mod governify;
 mod harness;
+mod io;
 mod mustache;
 mod nodes;
 mod orders;

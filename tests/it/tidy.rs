@@ -91,7 +91,7 @@ fn every_file_says_what_it_is_for() {
 fn each_concern_has_one_home() {
     /// Needle, where it may stand, what to do instead.
     const HOMES: &[(&str, &[&str], &str)] = &[
-        ("sqlx::", &["store"], "only `store` speaks SQL; add a method to the trait Store"),
+        ("sqlx::", &["store", "datasource"], "only `store` speaks SQL; add a method to the trait Store"),
         ("reqwest::", &["net"], "connect through `net`, which holds the allow-list, time and size limits"),
         (
             "TcpStream::connect",

@@ -1,5 +1,6 @@
 //! From a message to the call to make: URL, method, headers, cookies, body.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -13,7 +14,7 @@ use super::super::http_headers::{COMPONENT, MARK, is_untouched};
 use super::super::mustache::View;
 use super::{Auth, HttpRequest, Part, Payload, body};
 use crate::model::{Msg, Object, Value};
-use crate::net::{Credentials, NetRequest, Redirect};
+use crate::net::{Agent, Credentials, NetRequest, Redirect, Tls, TlsOptions};
 use crate::runtime::{Cx, NodeError};
 
 /// Builds the call; `msg` loses headers that are an earlier answer's.
@@ -66,13 +67,34 @@ pub(super) fn prepare(node: &HttpRequest, msg: &mut Msg, cx: &mut Cx<'_>) -> Res
     if msg.get("followRedirects").is_some_and(|f| !f.is_truthy()) {
         request.redirects_max = Some(0);
     }
-    let unverified = msg.get("rejectUnauthorized").map(Value::to_js_string);
-    if unverified.is_some_and(|v| v.eq_ignore_ascii_case("false")) {
-        return Err("msg.rejectUnauthorized = false is refused: calls without certificate check prove nothing; \
-                    trust the server's authority instead (SSL_CERT_FILE)"
-            .into());
+    request.agent = node.agent.clone();
+    if !node.has_tls && is_unverified(msg, cx) {
+        request.agent = Some(unverified(node)?);
     }
     Ok(request)
+}
+
+/// `msg.rejectUnauthorized`, where the node has no TLS settings of its own.
+fn is_unverified(msg: &Msg, cx: &mut Cx<'_>) -> bool {
+    match msg.get("rejectUnauthorized") {
+        None => false,
+        Some(Value::Bool(reject)) => !reject,
+        Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => false,
+        Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => true,
+        Some(_) => {
+            cx.warn("msg.rejectUnauthorized should be a boolean");
+            false
+        }
+    }
+}
+
+fn unverified(node: &HttpRequest) -> Result<Arc<Agent>, NodeError> {
+    if let Some(agent) = node.unverified.get() {
+        return Ok(agent.clone());
+    }
+    let tls = Tls::new(&TlsOptions { unverified: true, ..TlsOptions::default() }).map_err(NodeError::new)?;
+    let agent = Arc::new(Agent::new(Some(Arc::new(tls)), node.proxy.clone()));
+    Ok(node.unverified.get_or_init(|| agent).clone())
 }
 
 fn method(node: &HttpRequest, msg: &Msg, cx: &mut Cx<'_>) -> Result<Method, NodeError> {
@@ -109,6 +131,7 @@ fn url(node: &HttpRequest, msg: &Msg, cx: &mut Cx<'_>) -> Result<Url, NodeError>
     }
     let text = match text.starts_with("http://") || text.starts_with("https://") {
         true => text,
+        false if node.has_tls => format!("https://{text}"),
         false => format!("http://{text}"),
     };
     Url::parse(&escaped_query(&text)).map_err(|e| NodeError::with_code(format!("Invalid URL: {e}"), "ERR_INVALID_URL"))

@@ -187,7 +187,7 @@ async fn what_cannot_be_called_is_an_error() {
         (r#"{"url":"ftp://x"}"#, "{}", "non-http transport"),
         (r#"{"url":"http://"}"#, "{}", "Invalid URL"),
         (r#"{"url":"http://x","paytoqs":"query"}"#, r#"{"payload":"text"}"#, "Invalid payload"),
-        (r#"{"url":"https://x"}"#, r#"{"rejectUnauthorized":false}"#, "is refused"),
+        (r#"{"url":"https://x"}"#, r#"{"rejectUnauthorized":false}"#, "net.unverified = [\"x\"]"),
         (r#"{"url":"http://169.254.169.254/latest"}"#, "{}", "net.allow"),
     ] {
         let rig = Rig::new(vec![node("r", "http request", config, &[])]);
@@ -197,7 +197,7 @@ async fn what_cannot_be_called_is_an_error() {
 }
 
 #[test]
-fn what_is_not_supported_is_told() {
+fn all_problems_are_told() {
     let config = r#"{"url":"{{#a}}","tls":"t","proxy":"p","authType":"digets","method":"G T"}"#;
     let problems = Rig::new(vec![node("r", "http request", config, &[])]).problems();
     let paths: Vec<&str> = problems.iter().map(|d| d.path.as_str()).collect();
