@@ -43,6 +43,16 @@ pub fn verify(password: &str, hash: &str) -> bool {
     }
 }
 
+/// What no password fits: for a user whose hash could not be read.
+pub fn nobodys() -> String {
+    format!("{GIVEN}{}", "0".repeat(64))
+}
+
+/// Whether this is [`nobodys`].
+pub fn is_nobodys(hash: &str) -> bool {
+    hash.strip_prefix(GIVEN).is_some_and(|digest| digest.bytes().all(|b| b == b'0'))
+}
+
 /// Whether everybody knows this password.
 pub fn is_shipped(password: &str) -> bool {
     SHIPPED.contains(&password)

@@ -168,7 +168,7 @@ async fn answer(api: &Arc<Api>, served: Served, peer: Peer, call: Call) -> Respo
     }
     let origin = call.headers().get(http::header::ORIGIN).cloned();
     let all = matches!(served, Served::All(_));
-    let people = if all { people::route(call.method(), call.uri().path()) } else { None };
+    let people = if all { people::find(api, call.method(), call.uri().path()) } else { None };
     let (own, response) = match served {
         Served::All(_) if let Some(route) = people => (true, people::answer(api, route, &peer, call).await),
         Served::All(router) if is_own(call.uri().path()) => (true, answer_own(api, router, peer, call).await),

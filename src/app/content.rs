@@ -79,7 +79,7 @@ pub fn load_flows(config: &Config, create: bool) -> Result<Content<FlowFile>> {
     Ok(Content { loaded, diagnostics })
 }
 
-/// One flow file, or every `.json` file of a folder as one, in name order.
+/// One flow file, or every `.json` file of a folder as one, in the order they were written in, else by name.
 pub fn read_flows(path: &Path) -> Result<Content<FlowFile>> {
     let read = |path: &Path| {
         std::fs::read_to_string(path).with_context(|| format!("cannot read the flow file {}", path.display()))
@@ -90,12 +90,8 @@ pub fn read_flows(path: &Path) -> Result<Content<FlowFile>> {
     }
     let mut entries = Vec::new();
     let mut diagnostics = Vec::new();
-    let mut files: Vec<PathBuf> = std::fs::read_dir(path)
-        .with_context(|| format!("cannot read the folder {}", path.display()))?
-        .filter_map(|e| Some(e.ok()?.path()))
-        .filter(|p| p.extension().is_some_and(|e| e == "json"))
-        .collect();
-    files.sort();
+    let files =
+        crate::deploy::folder::files(path).with_context(|| format!("cannot read the folder {}", path.display()))?;
     for file in &files {
         let (loaded, found) = flow::load(&read(file)?, &file.display().to_string());
         diagnostics.extend(found);
@@ -173,7 +169,9 @@ impl Source for Shipped {
 /// Writes a file so that it is there whole or not at all: temporary file, fsync, rename.
 fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
     use std::io::Write;
-    let temporary = path.with_extension("json.new");
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let temporary = PathBuf::from(name);
     let mut file = std::fs::File::create(&temporary)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;

@@ -7,7 +7,6 @@ use anyhow::{Context, Result};
 use serde_json::{Map, Value as Json};
 
 use crate::config::Config;
-use crate::model::flow::FlowFile;
 use crate::runtime::credential_file::{CredentialFile, Secret};
 
 /// Where Node-RED keeps what its editor stores for users.
@@ -51,13 +50,6 @@ pub fn open(config: &Config) -> Result<Arc<CredentialFile>> {
         tracing::error!("{problem}");
     }
     Ok(Arc::new(file))
-}
-
-/// Gives the nodes of a loaded flow file their credentials. Those that stand in the flow file itself count before those
-/// in the file of credentials, stay where they are, and are shown to nobody.
-pub fn give(credentials: &CredentialFile, file: &mut FlowFile) {
-    let taken = credentials.take_from(&mut file.entries.clone());
-    taken.credentials.attach(file);
 }
 
 /// What Node-RED kept for its users.

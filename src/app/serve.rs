@@ -53,7 +53,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     let mut loaded = content::load_flows(&config, true)?;
     report(&loaded.diagnostics);
     let credentials = super::credentials::open(&config)?;
-    super::credentials::give(&credentials, &mut loaded.loaded);
+    credentials.adopt(&mut loaded.loaded);
     let (plugins, followed) = super::plugins::start_followed(&config, &surroundings.net, &clock, &loaded.loaded).await;
     let engine = engine(&config, surroundings, &plugins);
     let agreements = Agreements::new(clock.clone(), Some(store.clone()));

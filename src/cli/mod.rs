@@ -4,9 +4,12 @@ mod agreement;
 mod budget;
 mod check;
 mod compare;
+mod doctor;
 mod evaluate;
 mod explain;
+mod flows;
 mod health;
+mod import;
 mod nodes;
 mod plugin;
 mod report;
@@ -25,7 +28,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use toml::{Table, Value};
 
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, ConfigError, LogFormat};
 
 /// A governance workflow engine: Node-RED flows, Governify agreements, verdicts with evidence.
 #[derive(Parser)]
@@ -67,6 +70,12 @@ enum Command {
     Migrate(Settings),
     /// Ask a running server whether it is ready (for container health checks).
     Health(health::HealthArgs),
+    /// Say what is wrong with an installation, and what to do.
+    Doctor(doctor::DoctorArgs),
+    /// Look at an installation of something else before it is switched to Probity.
+    Import(import::ImportArgs),
+    /// One flow file as one file per tab, and back.
+    Flows(flows::FlowsArgs),
     /// List the node types this build knows.
     Nodes(nodes::NodesArgs),
     /// Write, build, check, sign, install and grant plugins.
@@ -107,9 +116,18 @@ struct Settings {
 }
 
 impl Settings {
-    /// Defaults, file, environment, flags; prints warnings. The error is an exit code after the problems are
-    /// printed.
+    /// Defaults, file, settings.js, environment, flags; prints warnings. The error is an exit code after the problems
+    /// are printed.
     fn load(&self) -> Result<Config, ExitCode> {
+        let (config, warnings) = self.read().map_err(|e| usage(&e.to_string()))?;
+        for warning in warnings {
+            eprintln!("warning: {warning}");
+        }
+        Ok(config)
+    }
+
+    /// The same with its warnings.
+    fn read(&self) -> Result<(Config, Vec<String>), ConfigError> {
         let mut flags = Table::new();
         let text = |path: &PathBuf| path.display().to_string();
         for (key, value) in [
@@ -128,11 +146,7 @@ impl Settings {
         if let Some(dir) = &self.plugins_dir {
             flags.insert("plugins".into(), Value::Table(Table::from_iter([("dir".into(), Value::String(text(dir)))])));
         }
-        let (config, warnings) = Config::load(self.config.as_deref(), &flags).map_err(|e| usage(&e.to_string()))?;
-        for warning in warnings {
-            eprintln!("warning: {warning}");
-        }
-        Ok(config)
+        Config::load(self.config.as_deref(), &flags)
     }
 }
 
@@ -170,6 +184,9 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Test(args) => test::test(&args),
         Command::Migrate(settings) => serve::migrate(&settings),
         Command::Health(args) => health::health(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Import(args) => import::import(&args),
+        Command::Flows(args) => flows::flows(&args),
         Command::Nodes(args) => nodes::nodes(&args),
         Command::Plugin(args) => plugin::plugin(&args),
     }

@@ -32,10 +32,13 @@ impl Place {
 
     /// The file that flows are written to. The error says why there is none.
     pub fn writable(&self) -> Result<PathBuf, String> {
+        if self.path.is_dir() && super::folder::is_ours(&self.path) {
+            return Ok(self.path.clone());
+        }
         if self.path.is_dir() {
             return Err(format!(
-                "the flows are the files of the folder {}, which are only read; change them there, or start with \
-                 --flows and a file to change flows from the editor",
+                "the flows are the files of the folder {}, which are only read; change them there, start with --flows \
+                 and a file, or split them into a folder of one file per tab (`probity flows split`), which is written",
                 self.name()
             ));
         }

@@ -3,6 +3,7 @@
 //! (`runtime/lib/flows/index.js`); knows no HTTP.
 
 pub mod file;
+pub mod folder;
 mod tab;
 
 use std::collections::HashSet;
@@ -151,7 +152,7 @@ impl Flows {
         let _turn = self.turn.lock().await;
         let (mut file, problems) = self.parts.place.read().map_err(Refused::Unusable)?;
         (self.parts.report)(&problems);
-        self.parts.credentials.take_from(&mut file.entries.clone()).credentials.attach(&mut file);
+        self.parts.credentials.adopt(&mut file);
         self.parts.notices.notify("runtime-state", json!({}), true);
         (self.parts.needed)(&file).await;
         let revision = flow::revision(&file.entries);
@@ -252,9 +253,14 @@ impl Flows {
         let revision = flow::revision(&file.entries);
         let credentials = self.parts.credentials.clone();
         let text = self.parts.place.text(&file);
+        let entries = if path.is_dir() { file.entries.clone() } else { Vec::new() };
         let saving = tokio::task::spawn_blocking(move || {
             credentials.keep(taken).map_err(|e| format!("cannot keep the credentials: {e}"))?;
-            file::save(&path, &text).map_err(|e| format!("cannot write {}: {e}", path.display()))
+            let saved = match path.is_dir() {
+                true => folder::write(&path, &entries),
+                false => file::save(&path, &text),
+            };
+            saved.map_err(|e| format!("cannot write {}: {e}", path.display()))
         });
         saving.await.unwrap_or_else(|e| Err(e.to_string())).map_err(Refused::Unsaved)?;
         self.take(Current { file, revision: revision.clone() }, prepared, true);

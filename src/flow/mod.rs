@@ -9,6 +9,7 @@
 //! targets. A subflow with a `status` output adds a node of type [`SUBFLOW_STATUS`] with id
 //! `<instance>:status`: what reaches it sets the status of its [`crate::model::flow::PlanNode::instance`].
 
+mod changes;
 mod check;
 pub mod cipher;
 pub mod credentials;
@@ -23,7 +24,9 @@ mod plan;
 mod save;
 mod stops;
 mod suggest;
+pub mod tabs;
 
+pub use changes::changes;
 pub use check::{NodeCheck, check, problems};
 pub use difference::{Deployment, Difference, Restarts, difference};
 pub use load::{load, load_value};

@@ -70,6 +70,8 @@ struct Kept {
     credentials: Credentials,
     /// How the file on the disk is encrypted; `None` when there is none.
     form: Option<Form>,
+    /// Some were found elsewhere and are not in the file yet.
+    unsaved: bool,
     /// Why the file could not be read. It is kept as it is under another name before it is written.
     unreadable: Option<Unreadable>,
 }
@@ -125,9 +127,14 @@ impl CredentialFile {
         self.kept().credentials.take_from(entries)
     }
 
-    /// Gives the nodes of a flow file their credentials as they are now.
-    pub fn attach(&self, file: &mut FlowFile) {
-        self.kept().credentials.attach(file);
+    /// Takes the credentials out of a flow file that was loaded, where they do not belong, and gives its nodes theirs.
+    /// They are written to their own file with the next deploy.
+    pub fn adopt(&self, file: &mut FlowFile) {
+        let mut kept = self.kept();
+        let taken = kept.credentials.take_from_some(&mut file.entries);
+        kept.unsaved |= !taken.changed.is_empty();
+        kept.credentials = taken.credentials;
+        kept.credentials.attach(file);
     }
 
     /// What the editor may see of a node's credentials.
@@ -147,14 +154,15 @@ impl CredentialFile {
             (_, false) => Form::Sealed,
         };
         let nothing = taken.credentials.is_empty() && kept.form.is_none();
-        let as_it_is = taken.changed.is_empty() && (kept.form == Some(form) || kept.unreadable.is_some());
+        let as_it_is =
+            taken.changed.is_empty() && !kept.unsaved && (kept.form == Some(form) || kept.unreadable.is_some());
         if let Some(path) = &self.path
             && !nothing
             && !as_it_is
         {
             keep_old(path, &kept, form)?;
             self.save(path, &taken.credentials, form)?;
-            (kept.form, kept.unreadable) = (Some(form), None);
+            (kept.form, kept.unreadable, kept.unsaved) = (Some(form), None, false);
         }
         kept.credentials = taken.credentials;
         Ok(())

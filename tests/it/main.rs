@@ -20,6 +20,7 @@ mod io;
 mod mustache;
 mod nodes;
 mod orders;
+mod people;
 mod plugins;
 mod serve;
 mod shipped;

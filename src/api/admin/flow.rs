@@ -27,7 +27,12 @@ async fn post(ask: Ask) -> Response {
         Ok(body) => body,
         Err(refusal) => return *refusal,
     };
-    id(ask.admin.flows.add_tab(body).await)
+    let before = ask.admin.flows.current();
+    let done = ask.admin.flows.add_tab(body).await;
+    if let Ok(id) = &done {
+        ask.write_down("add-flow", id, &before).await;
+    }
+    id(done)
 }
 
 async fn put(ask: Ask) -> Response {
@@ -35,7 +40,12 @@ async fn put(ask: Ask) -> Response {
         Ok(body) => body,
         Err(refusal) => return *refusal,
     };
-    id(ask.admin.flows.set_tab(ask.param(0), body).await.map(|()| ask.param(0).to_string()))
+    let before = ask.admin.flows.current();
+    let done = ask.admin.flows.set_tab(ask.param(0), body).await;
+    if done.is_ok() {
+        ask.write_down("change-flow", ask.param(0), &before).await;
+    }
+    id(done.map(|()| ask.param(0).to_string()))
 }
 
 fn id(done: Result<String, crate::deploy::Refused>) -> Response {
@@ -46,8 +56,12 @@ fn id(done: Result<String, crate::deploy::Refused>) -> Response {
 }
 
 async fn delete(ask: Ask) -> Response {
+    let before = ask.admin.flows.current();
     match ask.admin.flows.remove_tab(ask.param(0)).await {
-        Ok(()) => answer::nothing(),
+        Ok(()) => {
+            ask.write_down("remove-flow", ask.param(0), &before).await;
+            answer::nothing()
+        }
         Err(why) => refused(why),
     }
 }

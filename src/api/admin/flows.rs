@@ -52,6 +52,7 @@ async fn post(ask: Ask) -> Response {
         Ok(version) => version,
         Err(refusal) => return *refusal,
     };
+    let before = ask.admin.flows.current();
     let done = match ask.header("node-red-deployment-type") {
         Some("reload") => ask.admin.flows.reload().await,
         deployment => {
@@ -71,6 +72,7 @@ async fn post(ask: Ask) -> Response {
         Err(why) => refused(why),
         Ok(revision) => {
             tracing::info!(user = ask.caller.name, revision, "flows were deployed");
+            ask.write_down("deploy", "flows", &before).await;
             if version == Version::V1 { answer::nothing() } else { answer::json(&json!({ "rev": revision })) }
         }
     }

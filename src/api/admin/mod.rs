@@ -67,6 +67,22 @@ pub(super) struct Ask {
     pub(super) params: Vec<String>,
 }
 
+impl Ask {
+    /// Writes down who changed the flows and what became other. `before` is what they were.
+    pub(super) async fn write_down(&self, action: &str, subject: &str, before: &Arc<crate::deploy::Current>) {
+        let after = self.admin.flows.current();
+        let mut detail = crate::flow::changes(&before.file.entries, &after.file.entries);
+        detail["revision"] = after.revision.as_str().into();
+        let (at, actor) = (self.api.clock().now(), self.caller.name.clone());
+        let (action, subject) = (action.to_owned(), subject.to_owned());
+        let entry = crate::store::AuditEntry { at, actor, action, subject, detail };
+        if let Err(error) = self.api.store.audit(&entry).await {
+            // The flows run already; the log has at least who it was.
+            tracing::error!(%error, user = self.caller.name, revision = after.revision, "a deploy is not in the audit log");
+        }
+    }
+}
+
 /// What a handler does with a call.
 pub(super) type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;
 

@@ -9,7 +9,7 @@ use crate::api::{Api, express};
 /// The credentials of the node a path names.
 pub(super) fn shown(api: &Api, path: &str) -> Response {
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let rest = path.trim_end_matches('/').strip_prefix("/credentials/").unwrap_or_default();
+    let rest = path.trim_end_matches('/').split_once("/credentials/").map_or("", |(_, rest)| rest);
     let (node_type, id) = rest.split_once('/').unwrap_or((rest, ""));
     express::json(&Json::Object(api.credentials.shown(&decoded(node_type), &decoded(id))))
 }

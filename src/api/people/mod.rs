@@ -33,7 +33,12 @@ pub(super) enum Route {
 }
 
 /// Which of our calls this is; `None`: none of them.
-pub(super) fn route(method: &Method, path: &str) -> Option<Route> {
+pub(super) fn find(api: &Api, method: &Method, path: &str) -> Option<Route> {
+    let root = api.admin.as_ref().map_or("", |admin| admin.root.trim_end_matches('/'));
+    route(method, path.strip_prefix(root)?)
+}
+
+fn route(method: &Method, path: &str) -> Option<Route> {
     let get = matches!(*method, Method::GET | Method::HEAD);
     match path.trim_end_matches('/') {
         "/auth/login" if get => Some(Route::Login),

@@ -28,7 +28,8 @@ pub(super) fn of_the_runtime(api: &Api, caller: &Caller) -> Response {
     if let Some(user) = user(api, caller) {
         out.insert("user".into(), user);
     }
-    out.insert("context".into(), context_stores(given));
+    let stores = api.engine.services.context.stores();
+    out.insert("context".into(), json!({ "default": stores.first(), "stores": stores }));
     out.insert("codeEditor".into(), code_editor(given));
     if let Some(editor) = object_in(given, &["editorTheme", "markdownEditor"]) {
         out.insert("markdownEditor".into(), Json::Object(editor.clone()));
@@ -87,21 +88,6 @@ fn user(api: &Api, caller: &Caller) -> Option<Json> {
         true => json!({ "anonymous": true, "permissions": permissions }),
         false => json!({ "username": caller.name, "permissions": permissions }),
     })
-}
-
-/// The context stores of `contextStorage`, else the one that is always there.
-fn context_stores(given: &Map<String, Json>) -> Json {
-    let Some(stores) = given.get("contextStorage").and_then(Json::as_object).filter(|stores| !stores.is_empty()) else {
-        return json!({ "default": "memory", "stores": ["memory"] });
-    };
-    let names: Vec<&String> =
-        stores.keys().filter(|name| *name != "default" || stores["default"].is_object()).collect();
-    let default = match stores.get("default") {
-        Some(Json::String(name)) => name.as_str(),
-        Some(_) => "default",
-        None => names.first().map_or("memory", |name| name.as_str()),
-    };
-    json!({ "default": default, "stores": names })
 }
 
 fn code_editor(given: &Map<String, Json>) -> Json {
@@ -223,16 +209,5 @@ mod tests {
             merged(before, json!({ "editor": null, "n": { "a": 1 }, "gone": null })),
             json!({ "n": { "a": 1 }, "list": [1, 2] })
         );
-    }
-
-    #[test]
-    fn context_stores_are_those_of_the_settings() {
-        let stores = |json: Json| context_stores(json.as_object().unwrap());
-        assert_eq!(stores(json!({})), json!({ "default": "memory", "stores": ["memory"] }));
-        let both =
-            json!({ "contextStorage": { "default": { "module": "memory" }, "file": { "module": "localfilesystem" } } });
-        assert_eq!(stores(both), json!({ "default": "default", "stores": ["default", "file"] }));
-        let named = json!({ "contextStorage": { "default": "file", "file": { "module": "localfilesystem" } } });
-        assert_eq!(stores(named), json!({ "default": "file", "stores": ["file"] }));
     }
 }

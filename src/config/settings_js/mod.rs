@@ -75,11 +75,6 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("webSocketNodeVerifyClient", ""),
 ];
 
-/// What nobody's password fits.
-fn nobody() -> String {
-    format!("sha256:{}", "0".repeat(64))
-}
-
 /// Reads a settings.js. `path` names it in notes; `data_dir` is the folder it lies in; `env` gives the environment.
 ///
 /// # Errors
@@ -263,12 +258,11 @@ impl Reading<'_> {
 
     fn admin_root(&mut self, value: &Value) {
         match &value.is {
-            Is::Text(root) if root.trim_matches('/').is_empty() => {}
-            _ => self.note(
-                value.line,
-                "httpAdminRoot has no effect: the editor and the Admin API are at /; a proxy in front can put them below \
-                 another path",
-            ),
+            Is::Text(root) => {
+                let root = format!("/{}", root.trim_matches('/'));
+                self.out.editor.insert("httpAdminRoot".into(), json!(root));
+            }
+            _ => self.wrong("httpAdminRoot", value, "a path such as \"/admin\"; it cannot be switched off"),
         }
     }
 
@@ -322,7 +316,7 @@ impl Reading<'_> {
         }
         if users == 0 {
             // Somebody wanted a login; that none can be read must not mean that none is needed.
-            self.add("auth.users", "adminAuth", nobody());
+            self.add("auth.users", "adminAuth", password::nobodys());
             self.note(
                 value.line,
                 "adminAuth: no user could be read, so nobody can log in; give users in the configuration (auth.users)",
@@ -343,7 +337,7 @@ impl Reading<'_> {
                 &format!("{at}.password: no bcrypt hash can be read, so user \"{name}\" cannot log in"),
             );
         }
-        self.add("auth.users", &name, hash.unwrap_or_else(nobody));
+        self.add("auth.users", &name, hash.unwrap_or_else(password::nobodys));
         let given = user.get("permissions").and_then(permissions);
         if given.is_none() {
             self.note(user.line, &format!("{at}.permissions: none, so user \"{name}\" may do nothing"));
@@ -386,7 +380,7 @@ impl Reading<'_> {
             self.wrong("httpNodeAuth", value, "{user, pass: \"bcrypt hash\"}, so nobody can call flow endpoints");
         }
         let user = user.unwrap_or_else(|| "httpNodeAuth".into());
-        self.add("auth.flow_logins", &user, hash.unwrap_or_else(nobody));
+        self.add("auth.flow_logins", &user, hash.unwrap_or_else(password::nobodys));
     }
 
     fn middleware(&mut self, name: &str, value: &Value) {

@@ -98,7 +98,7 @@ fn hashes_are_made_of_what_the_environment_gives() {
     let hash = key(&settings, "auth.users.a").unwrap();
     assert!(password::verify("correct horse", &hash) && !hash.contains("correct"));
     assert_eq!(key(&settings, "auth.permissions.a").as_deref(), Some("read,x.write"));
-    assert_eq!(key(&settings, "auth.users.b"), Some(nobody()));
+    assert_eq!(key(&settings, "auth.users.b"), Some(password::nobodys()));
     assert!(settings.notes[0].contains("line 4: adminAuth.users[1].password: no bcrypt hash"), "{:?}", settings.notes);
 }
 
@@ -112,7 +112,7 @@ fn what_cannot_be_read_is_named_and_lets_nobody_in() {
         ("httpNodeAuth: { user: 'a', pass: 'plain' }", "auth.flow_logins.a", "httpNodeAuth"),
     ] {
         let settings = read(&format!("module.exports = {{ {text}, uiHost: '::1' }}"));
-        assert_eq!(key(&settings, table), Some(nobody()), "{text}");
+        assert_eq!(key(&settings, table), Some(password::nobodys()), "{text}");
         assert!(settings.notes.iter().any(|note| note.contains(says)), "{text}: {:?}", settings.notes);
         assert_eq!(key(&settings, "listen").as_deref(), Some("[::1]:1880"), "what comes after is read: {text}");
     }

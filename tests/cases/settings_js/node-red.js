@@ -53,12 +53,12 @@ module.exports = {
      * the user's home directory. To use a different location, the following
      * property can be used
      */
-    //userDir: '/home/nol/.node-red/',
+    //userDir: '/nol/.node-red/',
 
     /** Node-RED scans the `nodes` directory in the userDir to find local node files.
      * The following property can be used to specify an additional directory to scan.
      */
-    //nodesDir: '/home/nol/.node-red/nodes',
+    //nodesDir: '/nol/.node-red/nodes',
 
 /*******************************************************************************
  * Security
@@ -229,7 +229,7 @@ module.exports = {
      * When httpStaticRoot is set differently to httpAdminRoot, there is no need
      * to move httpAdminRoot
      */
-    //httpStatic: '/home/nol/node-red-static/', //single static source
+    //httpStatic: '/nol/node-red-static/', //single static source
     /**
      *  OR multiple static sources can be created using an array of objects...
      *  Each object can also contain an options object for further configuration.
@@ -239,18 +239,18 @@ module.exports = {
      *  set a default cors policy across all static routes.
      */
     //httpStatic: [
-    //    {path: '/home/nol/pics/',    root: "/img/"},
-    //    {path: '/home/nol/reports/', root: "/doc/"},
-    //    {path: '/home/nol/videos/',  root: "/vid/", options: {maxAge: '1d'}}
+    //    {path: '/nol/pics/',    root: "/img/"},
+    //    {path: '/nol/reports/', root: "/doc/"},
+    //    {path: '/nol/videos/',  root: "/vid/", options: {maxAge: '1d'}}
     //],
 
     /**
      * All static routes will be appended to httpStaticRoot
-     * e.g. if httpStatic = "/home/nol/docs" and  httpStaticRoot = "/static/"
-     *      then "/home/nol/docs" will be served at "/static/"
-     * e.g. if httpStatic = [{path: '/home/nol/pics/', root: "/img/"}]
+     * e.g. if httpStatic = "/nol/docs" and  httpStaticRoot = "/static/"
+     *      then "/nol/docs" will be served at "/static/"
+     * e.g. if httpStatic = [{path: '/nol/pics/', root: "/img/"}]
      *      and httpStaticRoot = "/static/"
-     *      then "/home/nol/pics/" will be served at "/static/img/"
+     *      then "/nol/pics/" will be served at "/static/img/"
      */
     //httpStaticRoot: '/static/',
 

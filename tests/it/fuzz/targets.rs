@@ -1,11 +1,14 @@
 //! The parsers under fire, and what must hold whatever they are given.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use probity::config::settings_js;
 use probity::cron::Cron;
 use probity::expr::{self, Operand};
+use probity::flow::cipher;
 use probity::model::Value;
 use probity::model::state::Verdict;
 use probity::nodes::mustache::{Outside, Template, View};
@@ -34,6 +37,85 @@ fn flow_files() {
         let saved = flow::save(&file);
         let (again, _) = flow::load(&saved, "fuzz.json");
         assert_eq!(flow::save(&again), saved);
+    });
+}
+
+#[test]
+fn settings_js() {
+    const WORDS: &[&str] = &[
+        "module.exports",
+        "=",
+        "{",
+        "}",
+        "[",
+        "]",
+        "(",
+        ")",
+        ",",
+        ":",
+        ";",
+        "adminAuth",
+        "users",
+        "username",
+        "password",
+        "type",
+        "'credentials'",
+        "httpNodeAuth",
+        "uiPort",
+        "process.env.PORT",
+        "||",
+        "??",
+        "?",
+        "1880",
+        "`a${1}`",
+        "function",
+        "=>",
+        "require('x')",
+        "const a =",
+        "...",
+        "//",
+        "/*",
+        "*/",
+        "\n",
+        "/[/]/",
+        "true",
+        "null",
+        "-",
+        "+",
+        "!",
+        "\"",
+        "`",
+    ];
+    let files = corpus(&["tests/cases/settings_js"], ".js");
+    let input = prop_oneof![5 => changed_text(files), 3 => heap_of(WORDS), 1 => "\\PC{0,50}"];
+    fuzz("settings.js", input, |text| {
+        let read = || settings_js::read("settings.js", text, Path::new("/data"), &|name| Some(name.to_lowercase()));
+        let Ok(settings) = read() else { return };
+        assert_eq!(read().map(|again| (again.keys, again.notes)), Ok((settings.keys.clone(), settings.notes.clone())));
+        // What protects is there, or somebody is named who cannot log in.
+        let auth = |key: &str| settings.keys.get("auth").and_then(|auth| auth.get(key));
+        let hash = |hash: &toml::Value| hash.as_str().is_some_and(probity::api::password::is_hash);
+        for table in ["users", "flow_logins"].into_iter().filter_map(|key| auth(key)?.as_table()) {
+            assert!(!table.is_empty() && table.values().all(hash), "{table:?}");
+        }
+        let lines = text.matches('\n').count() + 1;
+        let line = |note: &str| note.split("line ").nth(1)?.split(':').next()?.parse::<usize>().ok();
+        assert!(settings.notes.iter().all(|note| line(note).is_some_and(|line| (1..=lines).contains(&line))));
+    });
+}
+
+#[test]
+fn credential_files() {
+    let files = corpus(&["tests/cases/credentials"], ".json");
+    let input = prop_oneof![5 => changed_json(files.clone()), 2 => changed_text(files), 1 => "\\PC{0,50}"];
+    let key = cipher::Key::of_secret("test");
+    fuzz("files of credentials", input, |text| {
+        let Ok(file) = serde_json::from_str(text) else { return };
+        let Ok(credentials) = cipher::read(&file, Some(&key)) else { return };
+        for form in [cipher::Form::Compatible, cipher::Form::Sealed] {
+            let written = cipher::write(&credentials, form, &key, [3; 16]);
+            assert_eq!(cipher::read(&written, Some(&key)).as_ref(), Ok(&credentials));
+        }
     });
 }
 

@@ -4,6 +4,7 @@ mod databases;
 #[macro_use]
 mod promises;
 mod documents;
+mod people;
 pub mod samples;
 mod turns;
 
