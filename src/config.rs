@@ -23,8 +23,7 @@ pub const DEFAULTS: &str = include_str!("config.default.toml");
 /// Prefix of the environment variables.
 const PREFIX: &str = "PROBITY_";
 
-/// Variables with our prefix that are no configuration keys.
-/// Those of the plugins' builds among them.
+/// Variables with our prefix that are no configuration keys; those of the plugins' builds among them.
 const OTHER_VARIABLES: &[&str] = &[
     "PROBITY_CONFIG",
     "PROBITY_WASM_TARGET",

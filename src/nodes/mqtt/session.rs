@@ -360,7 +360,12 @@ impl<'a> Session<'a> {
         let mut cursor = mqtt::common::Cursor::new(bytes);
         // A call takes one packet at most.
         while (cursor.position() as usize) < bytes.len() && !self.over {
+            let before = cursor.position();
             let events = self.client.recv(&mut cursor);
+            // Nothing taken and nothing said: there is nothing more to wait for in these bytes.
+            if cursor.position() == before && events.is_empty() {
+                break;
+            }
             self.handle(events).await;
         }
         if self.able.is_some() {
