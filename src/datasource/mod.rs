@@ -128,7 +128,7 @@ pub struct Datasource {
 }
 
 enum Driver {
-    Postgres(postgres::Postgres),
+    Postgres(Box<postgres::Postgres>),
     Sqlite(sqlite::Sqlite),
     Mongo(mongo::Mongo),
 }
@@ -165,7 +165,7 @@ impl Datasources {
 impl Driver {
     fn new(options: &DatasourceOptions) -> Result<Driver, String> {
         match options.url.split(':').next().unwrap_or_default() {
-            "postgres" | "postgresql" => postgres::Postgres::new(options).map(Driver::Postgres),
+            "postgres" | "postgresql" => postgres::Postgres::new(options).map(Box::new).map(Driver::Postgres),
             "sqlite" => sqlite::Sqlite::new(options).map(Driver::Sqlite),
             "mongodb" | "mongodb+srv" => Ok(Driver::Mongo(mongo::Mongo::default())),
             "" => Err("it is empty; expected postgres://, sqlite: or mongodb://".into()),

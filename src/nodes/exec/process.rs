@@ -168,11 +168,11 @@ async fn listen(
     }
 }
 
+/// Whom to tell of a piece of output, and as what.
+type Say<'a> = (&'a mpsc::Sender<Heard>, fn(Vec<u8>) -> Heard);
+
 /// Reads an output to its end; says what comes, or keeps it up to a limit. True when it was more than that.
-async fn read(
-    output: Option<impl AsyncRead + Unpin>,
-    say: Option<(&mpsc::Sender<Heard>, fn(Vec<u8>) -> Heard)>,
-) -> (Vec<u8>, bool) {
+async fn read(output: Option<impl AsyncRead + Unpin>, say: Option<Say<'_>>) -> (Vec<u8>, bool) {
     let mut all = Vec::new();
     let Some(mut output) = output else { return (all, false) };
     let mut piece = vec![0; 64 * 1024];
