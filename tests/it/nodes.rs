@@ -256,6 +256,8 @@ fn canonical(value: &Value) -> Value {
         }
         Value::Number(n) if (1.6e12..4e12).contains(n) => "<time>".into(),
         Value::Date(_) => "<time>".into(),
+        // Its stack is one of another engine.
+        Value::Error(error) => Value::error(error.message.clone()),
         Value::Array(items) => Value::array(items.iter().map(canonical).collect()),
         Value::Object(object) => object
             .iter()

@@ -175,10 +175,8 @@ impl Script {
         let mut instance = self.make(&Clock::System).await.map_err(|e| fault(e.message, None))?;
         let input = Message { run: "0".into(), caller: false, properties: Vec::new() };
         match instance.load(&input).await {
-            Ok(()) => {
-                lock(&self.idle.0).push((instance, Instant::now()));
-                Ok(())
-            }
+            // Not kept: many nodes of a flow file are never asked.
+            Ok(()) => Ok(()),
             Err(instance::Fault::Failed(failure)) => Err(fault(failure.message, failure.code)),
             Err(instance::Fault::Stopped { kind, message }) => Err(fault(self.stopped(kind, &message).message, None)),
         }
