@@ -66,6 +66,8 @@ pub struct Config {
     pub schedule: Schedule,
     pub registry: Registry,
     pub director: Director,
+    pub delivery: Delivery,
+    pub retention: Retention,
     pub store: Store,
     pub plugins: Plugins,
     pub functions: Functions,
@@ -158,6 +160,24 @@ pub struct Director {
     pub secret: String,
     pub interval_ms: u64,
     pub script_hosts: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Delivery {
+    pub status_url: String,
+    pub agreements: Vec<String>,
+    pub token: String,
+    pub controls: BTreeMap<String, String>,
+    pub body_bytes_max: usize,
+    pub request_ms_max: u64,
+    pub retry_ms_max: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Retention {
+    pub states_days: u32,
+    pub runs_days: u32,
+    pub every_ms: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -453,6 +473,10 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
     problems.extend(config.auth_options().problems());
     problems.extend(peer_problems(config));
     problems.extend(datasources::open(&config.datasources).err().into_iter().flatten());
+    problems.extend(delivery_problems(config));
+    if config.retention.every_ms == 0 {
+        problems.push("retention.every_ms: expected at least 1, found 0".into());
+    }
     if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
 }
 
@@ -490,6 +514,33 @@ fn peer_problems(config: &Config) -> Vec<String> {
     problems
 }
 
+/// What is wrong with the way to status-backend.
+fn delivery_problems(config: &Config) -> Vec<String> {
+    let delivery = &config.delivery;
+    let mut problems = Vec::new();
+    let usable = |url: &url::Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+    if !delivery.status_url.is_empty() && !url::Url::parse(&delivery.status_url).is_ok_and(|url| usable(&url)) {
+        let example = "http://status-backend:3001/api/v1/computations/bulk";
+        problems.push(format!("delivery.status_url: expected an address such as {example}"));
+    }
+    for (guarantee, control) in &delivery.controls {
+        if control.parse::<i32>().is_err() {
+            problems
+                .push(format!("delivery.controls.{guarantee}: expected the number of a control, found \"{control}\""));
+        }
+        if !guarantee.contains('/') {
+            problems.push(format!("delivery.controls: expected agreement/guarantee, found \"{guarantee}\""));
+        }
+    }
+    if delivery.body_bytes_max < 1_000 {
+        problems.push(format!("delivery.body_bytes_max: expected at least 1000, found {}", delivery.body_bytes_max));
+    }
+    if delivery.request_ms_max == 0 {
+        problems.push("delivery.request_ms_max: expected at least 1, found 0".into());
+    }
+    problems
+}
+
 /// Puts `from` over `into`; keys the defaults do not have are problems, except below open tables (`users = {}`).
 fn merge(into: &mut Table, from: Table, origin: &str, at: &str, problems: &mut Vec<String>) {
     for (key, value) in from {
@@ -513,8 +564,15 @@ fn merge(into: &mut Table, from: Table, origin: &str, at: &str, problems: &mut V
 }
 
 /// Tables whose keys the user makes up.
-const OPEN: &[&str] =
-    &["auth.users", "auth.tokens", "auth.permissions", "auth.flow_logins", "collectors.services", "datasources"];
+const OPEN: &[&str] = &[
+    "auth.users",
+    "auth.tokens",
+    "auth.permissions",
+    "auth.flow_logins",
+    "collectors.services",
+    "datasources",
+    "delivery.controls",
+];
 
 fn is_open(path: &str) -> bool {
     OPEN.contains(&path)

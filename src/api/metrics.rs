@@ -24,6 +24,11 @@
 //! | `probity_budget_used_least{…}`, `probity_budget_used_most{…}` | bounds of the share used up |
 //! | `probity_burn_rate{…,alert}` | how many times too fast it is used up |
 //! | `probity_burn_alert{…,alert}` | 1 while an alert fires, 0 while it does not |
+//! | `probity_expired_total{what}` | removed by retention: `states`, `revisions`, `runs`, `firings` |
+//! | `probity_upkeep_failures_total` | rounds of retention that failed |
+//! | `probity_delivered_total` | verdicts delivered to status-backend, when that is configured |
+//! | `probity_delivery_refused_total` | verdicts that status-backend refuses; the audit log has them |
+//! | `probity_delivery_waiting` | verdicts that wait to be delivered |
 //! | `process_resident_memory_bytes` | memory held |
 //! | `process_start_time_seconds` | start, seconds since the Unix epoch |
 
@@ -49,6 +54,7 @@ use crate::model::state::Verdict;
 use crate::plugin::Report;
 use crate::registry::{Snapshot, SourceState};
 use crate::runtime::Engine;
+use crate::store::Store;
 
 /// Counters of the floors below, read when somebody asks for them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,6 +64,11 @@ pub struct Observed {
     pub commit_failures: u64,
     /// How late the last firing of a schedule was, seconds; `None` before the first.
     pub schedule_lag_s: Option<f64>,
+    /// Removed by retention: states, revisions, runs, completed firings.
+    pub expired: [u64; 4],
+    pub upkeep_failures: u64,
+    /// Verdicts delivered, and refused; `None` when nobody is to be told.
+    pub delivered: Option<(u64, u64)>,
 }
 
 pub(super) const ENDPOINTS: &[Endpoint] = &[Endpoint {
@@ -118,7 +129,11 @@ impl Metrics {
 
 async fn show(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     let mut text = String::new();
-    let mut rest = snapshot(&api.engine, (api.observed)(), api.metrics.started_at_s);
+    let observed = (api.observed)();
+    let mut rest = snapshot(&api.engine, observed, api.metrics.started_at_s);
+    if observed.delivered.is_some() {
+        waiting(&mut rest, &*api.store).await;
+    }
     plugins(&mut rest, &api.plugins.report());
     sources(&mut rest, &(api.agreements)());
     metrics_budgets::add(&mut rest, &api).await;
@@ -145,11 +160,28 @@ fn snapshot(engine: &Engine, observed: Observed, started_at_s: f64) -> Registry 
         ("probity_verdicts_stored", "Verdicts stored, revisions included", "verdict"),
         &Verdict::ALL.map(|verdict| (verdict.as_str(), observed.verdicts_stored[verdict as usize])),
     );
+    labelled(
+        &mut registry,
+        ("probity_expired", "Removed by retention", "what"),
+        &std::array::from_fn::<_, 4, _>(|at| (["states", "revisions", "runs", "firings"][at], observed.expired[at])),
+    );
+    let delivered = observed.delivered.into_iter().flat_map(|(delivered, refused)| {
+        [
+            ("probity_delivered", "Verdicts delivered to status-backend", delivered),
+            ("probity_delivery_refused", "Verdicts that status-backend refuses", refused),
+        ]
+    });
+    for (name, help, value) in delivered {
+        let counter = Counter::<u64>::default();
+        counter.inc_by(value);
+        registry.register(name, help, counter);
+    }
     for (name, help, value) in [
         ("probity_hops", "Messages delivered to nodes in ended runs", read(&history.hops)),
         ("probity_history_dropped", "Runs lost to the history because the store was too slow", read(&history.dropped)),
         ("probity_history_sampled_out", "Successful HTTP runs left out of the history", read(&history.sampled_out)),
         ("probity_store_commit_failures", "Evaluations that could not be stored", observed.commit_failures),
+        ("probity_upkeep_failures", "Rounds of retention that failed", observed.upkeep_failures),
     ] {
         let counter = Counter::<u64>::default();
         counter.inc_by(value);
@@ -169,6 +201,15 @@ fn snapshot(engine: &Engine, observed: Observed, started_at_s: f64) -> Registry 
     }
     gauge("process_start_time_seconds", "Start, seconds since the Unix epoch", started_at_s);
     registry
+}
+
+/// What waits to be delivered, if the store says so soon: without it the other numbers must still be there.
+async fn waiting(registry: &mut Registry, store: &dyn Store) {
+    if let Ok(Ok(waiting)) = tokio::time::timeout(Duration::from_secs(1), store.deliveries_waiting()).await {
+        let gauge = Gauge::<f64, AtomicU64>::default();
+        gauge.set(waiting as f64);
+        registry.register("probity_delivery_waiting", "Verdicts that wait to be delivered to status-backend", gauge);
+    }
 }
 
 type OwnedLabels = Vec<(&'static str, String)>;

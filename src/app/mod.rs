@@ -3,10 +3,12 @@
 pub mod admission;
 mod content;
 pub mod credentials;
+pub mod delivery;
 mod director;
 mod flows;
 pub mod plugins;
 mod serve;
+pub mod upkeep;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -64,6 +66,7 @@ pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
     let options = StoreOptions {
         connections_max: config.store.connections_max,
         connect_timeout_ms: config.store.wait_ms_max,
+        deliver: (!config.delivery.status_url.is_empty()).then(|| config.delivery.agreements.clone()),
         ..StoreOptions::default()
     };
     Ok(crate::store::open(&config.database_url(), &options).await?)

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::upkeep::Upkeep;
 use super::{Surroundings, content, engine, evaluator, flows, make_data_dir, net, open_store, report};
 use crate::api::registry_v6;
 use crate::api::{self, Api, ApiOptions, Observed, Parts, ScheduleView};
@@ -66,6 +67,9 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     let evaluator = evaluator(&config, &engine, &store, agreements.clone(), Default::default());
     super::name_plugins(&evaluator, &plugins);
     let writing = write_back(&config, &evaluator, &clock);
+    let deliverer = super::delivery::deliverer(&config, &evaluator, &engine.services.net, &store, &clock)?;
+    let upkeep = Arc::new(Upkeep::new(&config.retention, store.clone(), clock.clone()));
+    let keeping = tokio::spawn(upkeep.clone().run());
     let following_plugins = super::plugins::Following::new(config.clone(), plugins.clone(), engine.clone(), followed);
     let admin = flows::start(&config, &engine, &credentials, &following_plugins, loaded.loaded).await;
     let options = Options {
@@ -94,7 +98,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
         credentials: credentials.clone(),
         admin: Some(admin.clone()),
         observed: {
-            let (evaluator, scheduler) = (evaluator.clone(), scheduler.clone());
+            let (evaluator, scheduler, deliverer) = (evaluator.clone(), scheduler.clone(), deliverer.clone());
             Box::new(move || {
                 let stored = |at: usize| evaluator.verdicts_stored[at].load(Ordering::Relaxed);
                 let lag_ms = scheduler.lag_ms.load(Ordering::Relaxed);
@@ -102,6 +106,11 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
                     verdicts_stored: std::array::from_fn(stored),
                     commit_failures: evaluator.commits_failed.load(Ordering::Relaxed),
                     schedule_lag_s: (scheduler.fired.load(Ordering::Relaxed) > 0).then_some(lag_ms as f64 / 1000.0),
+                    expired: std::array::from_fn(|at| upkeep.expired[at].load(Ordering::Relaxed)),
+                    upkeep_failures: upkeep.failed.load(Ordering::Relaxed),
+                    delivered: deliverer.as_ref().map(|deliverer| {
+                        (deliverer.delivered.load(Ordering::Relaxed), deliverer.refused.load(Ordering::Relaxed))
+                    }),
                 }
             })
         },
@@ -129,6 +138,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
         }
     };
     let api = Api::new(parts);
+    let delivering = deliverer.map(|deliverer| tokio::spawn(deliverer.run()));
     let director = super::director::Directing::new(&config, &evaluator);
     let mut serving_apart = tokio::task::JoinSet::new();
     for (address, serves, listener) in listeners_apart {
@@ -172,7 +182,8 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     let grace = Duration::from_millis(config.shutdown_ms_max);
     watched.abort();
     following.abort();
-    writing.into_iter().for_each(|task| task.abort());
+    keeping.abort();
+    writing.into_iter().chain(delivering).for_each(|task| task.abort());
     stopping.send_replace(true);
     let (cut, ..) = tokio::join!(
         engine.drain(grace),

@@ -157,6 +157,9 @@ pub enum EvaluateError {
     Store(#[from] StoreError),
 }
 
+/// Who is told that an evaluation was stored: its run, and the token its caller showed.
+pub type OnStored = Box<dyn Fn(RunId, Option<&str>) + Send + Sync>;
+
 /// Evaluates agreements. One per process.
 pub struct Evaluator {
     pub engine: Arc<Engine>,
@@ -173,6 +176,8 @@ pub struct Evaluator {
     pub commits_failed: AtomicU64,
     /// Where stored states are written to as well, when that is configured.
     pub written_back: OnceLock<Arc<StateWriter>>,
+    /// Told of every evaluation that was stored, with the token its caller showed. Set once by the application.
+    pub on_stored: OnceLock<OnStored>,
     /// Set once by the application; without it no plugins are named.
     pub plugins: OnceLock<PluginVersions>,
     /// Told when waivers were made or ended here, so that the schedule looks at them.
@@ -198,6 +203,7 @@ impl Evaluator {
             verdicts_stored: Default::default(),
             commits_failed: AtomicU64::new(0),
             written_back: OnceLock::new(),
+            on_stored: OnceLock::new(),
             plugins: OnceLock::new(),
             waivers_changed: Notify::new(),
             turns: Default::default(),
@@ -248,6 +254,9 @@ impl Evaluator {
                 return Ok((Evaluation { run, states, committed: None }, asked));
             };
             let Some(evaluation) = self.commit(&request, run, states, turn).await? else { continue };
+            if let Some(tell) = self.on_stored.get() {
+                tell(id, asking.access_token.as_deref());
+            }
             // A waiver that began or ended meanwhile found the verdicts of before.
             self.review_if_changed(agreement, &waivers, at).await?;
             drop(ours);

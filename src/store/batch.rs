@@ -28,7 +28,7 @@ pub(super) struct Known {
     pub provisional: bool,
 }
 
-/// What to write, in the order of keys.
+/// What to write, by end of window and key.
 #[derive(Debug, Default)]
 pub(super) struct Changes<'a> {
     /// Stored revisions to move to the history.
@@ -56,9 +56,10 @@ pub(super) fn rows(states: &[State]) -> Vec<Row<'_>> {
             revision: 1,
         });
     }
-    // Stable, and from behind: the last of equal keys comes first and is the one that stays.
+    // Stable, and from behind: the last of equal keys comes first and is the one that stays. Equal keys have equal
+    // windows, to the microsecond; what lies together is written together.
     rows.reverse();
-    rows.sort_by_key(|row| row.key);
+    rows.sort_by_key(|row| (row.state.window.to.as_microsecond(), row.key));
     rows.dedup_by_key(|row| row.key);
     rows
 }

@@ -12,16 +12,28 @@ use uuid::Uuid;
 use super::batch::comes_late;
 use super::cursor::{self, AuditPosition, CorrectionPosition, RunPosition, StatePosition};
 use super::{
-    AuditEntry, ClaimKey, Commit, Committed, DocumentKind, GoodDocument, Page, PageRequest, PutDocument, RunQuery,
-    StateQuery, Store, StoreError, StoredDocument, fingerprint, session::Session, trigger_kind,
+    AuditEntry, ClaimKey, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, Page, PageRequest,
+    PutDocument, Retention, RunQuery, Settled, StateQuery, Store, StoreError, StoreOptions, StoredDocument, delivery,
+    fingerprint, retention, session::Session, trigger_kind,
 };
 use crate::model::RunId;
 use crate::model::run::RunRecord;
 use crate::model::state::{Correction, Scope, State, StateKind, StoredState};
 use crate::model::waiver::Waiver;
 
-#[derive(Debug, Default)]
-pub(super) struct MemoryStore(Mutex<Contents>);
+#[derive(Debug)]
+pub(super) struct MemoryStore {
+    contents: Mutex<Contents>,
+    deliver: Option<Vec<String>>,
+}
+
+/// States to deliver, and who has them until when.
+#[derive(Debug)]
+struct Waiting {
+    delivery: Delivery,
+    done: bool,
+    leased_until: Option<Timestamp>,
+}
 
 #[derive(Debug, Default)]
 struct Contents {
@@ -41,6 +53,8 @@ struct Contents {
     /// By agreement, oldest answer first.
     aside: BTreeMap<String, Vec<StoredState>>,
     good: BTreeMap<String, Vec<GoodDocument>>,
+    deliveries: Vec<Waiting>,
+    deliveries_made: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,17 +107,22 @@ impl Contents {
         committed
     }
 
-    fn commit(&mut self, commit: &Commit) -> Committed {
+    fn commit(&mut self, commit: &Commit, deliver: Option<&[String]>) -> Committed {
         *self.turns.entry(commit.run.subject.clone()).or_default() += 1;
         // Of several states with one identity the last counts.
         let last: BTreeMap<Identity, &State> = commit.states.iter().map(|state| (Identity::of(state), state)).collect();
         let mut committed = Committed::default();
+        let mut written = Vec::new();
         for state in last.into_values() {
             let one = self.put(state, commit.recorded_at);
+            if one.unchanged == 0 {
+                written.push(state);
+            }
             committed.inserted += one.inserted;
             committed.revised += one.revised;
             committed.unchanged += one.unchanged;
         }
+        self.keep_for_delivery(commit.run.id.0, &delivery::told(written.into_iter(), deliver));
         self.runs.insert(commit.run.id, commit.run.clone());
         self.audit.push(commit.audit.clone());
         if let Some(claim) = &commit.claim {
@@ -113,9 +132,61 @@ impl Contents {
     }
 }
 
+impl Contents {
+    fn keep_for_delivery(&mut self, group: Uuid, states: &[&State]) {
+        let chunks = delivery::together(states);
+        let count = chunks.len();
+        for (number, states) in chunks.into_iter().enumerate() {
+            self.deliveries_made += 1;
+            let delivery = Delivery {
+                id: self.deliveries_made,
+                group,
+                states,
+                last: number + 1 == count,
+                sent: 0,
+                in_doubt: false,
+            };
+            self.deliveries.push(Waiting { delivery, done: false, leased_until: None });
+        }
+    }
+
+    fn expire_states(&mut self, before: Timestamp) -> Expired {
+        let mut expired = Expired::default();
+        self.states.retain(|identity, revisions| {
+            let kept = identity.to >= before;
+            if !kept {
+                expired.states += 1;
+                expired.revisions += revisions.len().saturating_sub(1) as u64;
+            }
+            kept
+        });
+        expired
+    }
+
+    fn expire_runs(&mut self, first: Uuid, before: Timestamp) -> Expired {
+        let runs = self.runs.len();
+        self.runs.retain(|id, _| id.0 >= first);
+        let claims = self.claims.len();
+        let newest: BTreeMap<String, Timestamp> =
+            self.claims.keys().map(|claim| (claim.schedule.clone(), claim.due_at)).collect();
+        self.claims.retain(|claim, run| {
+            run.is_none() || claim.due_at >= before || newest.get(&claim.schedule) == Some(&claim.due_at)
+        });
+        Expired {
+            runs: (runs - self.runs.len()) as u64,
+            claims: (claims - self.claims.len()) as u64,
+            ..Expired::default()
+        }
+    }
+}
+
 impl MemoryStore {
+    pub(super) fn new(options: &StoreOptions) -> MemoryStore {
+        MemoryStore { contents: Mutex::default(), deliver: options.deliver.clone() }
+    }
+
     fn contents(&self) -> MutexGuard<'_, Contents> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.contents.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -183,13 +254,75 @@ impl Store for MemoryStore {
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Committed, StoreError> {
-        Ok(self.contents().commit(commit))
+        Ok(self.contents().commit(commit, self.deliver.as_deref()))
     }
 
     async fn commit_at(&self, commit: &Commit, turn: i64) -> Result<Option<Committed>, StoreError> {
         let mut contents = self.contents();
         let now = contents.turns.get(&commit.run.subject).copied().unwrap_or_default();
-        Ok((now == turn).then(|| contents.commit(commit)))
+        Ok((now == turn).then(|| contents.commit(commit, self.deliver.as_deref())))
+    }
+
+    async fn upkeep(&self, now: Timestamp, keep: &Retention) -> Result<Expired, StoreError> {
+        let mut contents = self.contents();
+        let (mut expired, cutoffs) = (Expired::default(), keep.cutoffs(now));
+        if let Some(day) = cutoffs.states {
+            expired += contents.expire_states(retention::start(day));
+        }
+        if let Some(day) = cutoffs.runs {
+            expired += contents.expire_runs(retention::first_run(day), retention::start(day));
+        }
+        if !expired.is_empty() {
+            contents.audit.push(retention::audit(now, "all that has expired".into(), &expired));
+        }
+        Ok(expired)
+    }
+
+    async fn next_delivery(&self, now: Timestamp, until: Timestamp) -> Result<Option<Delivery>, StoreError> {
+        let mut contents = self.contents();
+        let first = contents.deliveries.iter_mut().find(|waiting| !waiting.done);
+        let Some(first) = first.filter(|waiting| waiting.leased_until.is_none_or(|until| until <= now)) else {
+            return Ok(None);
+        };
+        let in_doubt = first.leased_until.replace(until).is_some();
+        Ok(Some(Delivery { in_doubt, ..first.delivery.clone() }))
+    }
+
+    async fn settle_delivery(&self, delivery: &Delivery, settled: &Settled) -> Result<(), StoreError> {
+        let mut contents = self.contents();
+        let of_group = |waiting: &Waiting| waiting.delivery.group == delivery.group;
+        match settled {
+            Settled::Done if delivery.last => contents.deliveries.retain(|waiting| !of_group(waiting)),
+            Settled::Refused(audit) => {
+                contents.deliveries.retain(|waiting| !of_group(waiting));
+                contents.audit.push(audit.clone());
+            }
+            Settled::Again { group } => {
+                for waiting in contents.deliveries.iter_mut().filter(|waiting| of_group(waiting)) {
+                    (waiting.done, waiting.leased_until) = (false, None);
+                    (waiting.delivery.group, waiting.delivery.sent) = (*group, 0);
+                }
+            }
+            Settled::Sent { .. } | Settled::InDoubt | Settled::Released | Settled::Done => {
+                for waiting in contents.deliveries.iter_mut().filter(|waiting| waiting.delivery.id == delivery.id) {
+                    match settled {
+                        Settled::Sent { states, until } => {
+                            (waiting.delivery.sent, waiting.leased_until) = (*states, Some(*until));
+                        }
+                        Settled::InDoubt => waiting.leased_until = Some(Timestamp::MIN),
+                        Settled::Released => waiting.leased_until = None,
+                        _ => waiting.done = true,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn deliveries_waiting(&self) -> Result<u64, StoreError> {
+        let contents = self.contents();
+        let open = contents.deliveries.iter().filter(|waiting| !waiting.done);
+        Ok(open.map(|waiting| (waiting.delivery.states.len() - waiting.delivery.sent) as u64).sum())
     }
 
     async fn record_runs(&self, runs: &[RunRecord]) -> Result<(), StoreError> {

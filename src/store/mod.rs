@@ -4,10 +4,12 @@
 
 mod batch;
 mod cursor;
+mod delivery;
 mod document;
 mod fingerprint;
 mod memory;
 mod postgres;
+mod retention;
 mod session;
 mod sqlite;
 mod stored;
@@ -18,7 +20,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use delivery::{Delivery, Settled};
 pub use document::{DocumentKind, GoodDocument, PutDocument, StoredDocument};
+pub use retention::{Expired, Retention};
 pub use session::Session;
 
 use crate::model::budget::Outcome;
@@ -87,6 +91,9 @@ pub struct StoreOptions {
     pub call_timeout_ms: u64,
     /// Postgres: how often a commit is tried in all when another one gets in its way.
     pub commit_attempts_max: u32,
+    /// Agreements whose final verdicts are kept for delivery with the commit that makes them: none, or those with these
+    /// ids, or all when the list is empty.
+    pub deliver: Option<Vec<String>>,
 }
 
 impl Default for StoreOptions {
@@ -97,6 +104,7 @@ impl Default for StoreOptions {
             busy_timeout_ms: 30_000,
             call_timeout_ms: 60_000,
             commit_attempts_max: 5,
+            deliver: None,
         }
     }
 }
@@ -109,7 +117,7 @@ impl Default for StoreOptions {
 pub async fn open(url: &str, options: &StoreOptions) -> Result<Arc<dyn Store>, StoreError> {
     let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
     match scheme {
-        "memory" => Ok(Arc::new(memory::MemoryStore::default())),
+        "memory" => Ok(Arc::new(memory::MemoryStore::new(options))),
         "sqlite" => Ok(Arc::new(sqlite::SqliteStore::open(url, options).await?)),
         "postgres" | "postgresql" => Ok(Arc::new(postgres::PostgresStore::open(url, options).await?)),
         _ => Err(StoreError::Unusable {
@@ -300,6 +308,23 @@ pub trait Store: Send + Sync {
 
     /// What [`Store::keep_good`] keeps of a source, by key.
     async fn good(&self, source: &str) -> Result<Vec<GoodDocument>, StoreError>;
+
+    /// Removes what retention lets go: states whose window ended before the first day that is kept, with all their
+    /// revisions; runs opened before it; completed firings due before it, but for the newest of each schedule. Nothing
+    /// that is to be kept is removed; what has no more right to be there may stay for a while: Postgres drops whole
+    /// partitions, of a day or, when a hundred days and more are kept, of a month. Each removal has an audit entry
+    /// (`expire`). Postgres also makes the partitions of the next days. Several processes may call it at once.
+    async fn upkeep(&self, now: Timestamp, keep: &Retention) -> Result<Expired, StoreError>;
+
+    /// The oldest states kept for delivery ([`StoreOptions::deliver`]), for the caller alone until `until`; `None` when
+    /// nothing waits, or somebody else has them.
+    async fn next_delivery(&self, now: Timestamp, until: Timestamp) -> Result<Option<Delivery>, StoreError>;
+
+    /// Says what became of a delivery. What is done is forgotten when all of its group is.
+    async fn settle_delivery(&self, delivery: &Delivery, settled: &Settled) -> Result<(), StoreError>;
+
+    /// States that wait to be delivered.
+    async fn deliveries_waiting(&self) -> Result<u64, StoreError>;
 
     /// Adds ended flow runs to the history, in one transaction. A run already there is replaced.
     async fn record_runs(&self, runs: &[RunRecord]) -> Result<(), StoreError>;

@@ -133,22 +133,32 @@ fn values(values: &BTreeMap<String, Option<f64>>) -> String {
     json(values)
 }
 
-/// Data nested too deeply to be read back is kept as its JSON text.
 fn evidence(evidence: &[Evidence]) -> String {
+    json(&readable(evidence))
+}
+
+/// Data nested too deeply to be read back is kept as its JSON text.
+fn readable(evidence: &[Evidence]) -> Cow<'_, [Evidence]> {
     if evidence.iter().all(|piece| !deeper_than(&piece.data, JSON_DEPTH_MAX)) {
-        return json(&evidence);
+        return Cow::Borrowed(evidence);
     }
-    let readable: Vec<Evidence> = evidence
-        .iter()
-        .map(|piece| {
-            let mut piece = piece.clone();
-            if deeper_than(&piece.data, JSON_DEPTH_MAX) {
-                piece.data = Value::String(piece.data.to_string());
-            }
-            piece
-        })
-        .collect();
-    json(&readable)
+    let readable = evidence.iter().map(|piece| {
+        let mut piece = piece.clone();
+        if deeper_than(&piece.data, JSON_DEPTH_MAX) {
+            piece.data = Value::String(piece.data.to_string());
+        }
+        piece
+    });
+    Cow::Owned(readable.collect())
+}
+
+/// Whole states, as they are kept for delivery: a JSON array.
+pub(super) fn states(states: &[&State]) -> String {
+    let readable = states.iter().map(|state| match readable(&state.evidence) {
+        Cow::Borrowed(_) => Cow::Borrowed(*state),
+        Cow::Owned(evidence) => Cow::Owned(State { evidence, ..(*state).clone() }),
+    });
+    json(&readable.collect::<Vec<Cow<'_, State>>>())
 }
 
 fn deeper_than(value: &Value, levels: usize) -> bool {

@@ -7,6 +7,7 @@ mod authoring;
 mod browser;
 mod budgets;
 mod callers;
+mod delivery;
 mod deploy;
 mod director;
 mod docs;

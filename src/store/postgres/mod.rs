@@ -3,6 +3,7 @@
 mod aside;
 mod claims;
 mod copy;
+mod delivery;
 mod documents;
 mod good;
 mod history;
@@ -11,6 +12,7 @@ mod partitions;
 mod people;
 mod states;
 mod turns;
+mod upkeep;
 mod waivers;
 
 use std::str::FromStr;
@@ -25,8 +27,9 @@ use partitions::{Partitions, Table};
 
 use super::batch::{self, Row};
 use super::{
-    AuditEntry, ClaimKey, Commit, Committed, DocumentKind, GoodDocument, Page, PageRequest, PutDocument, RunQuery,
-    StateQuery, Store, StoreError, StoreOptions, StoredDocument, during, session::Session, without_password,
+    AuditEntry, ClaimKey, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, Page, PageRequest,
+    PutDocument, Retention, RunQuery, Settled, StateQuery, Store, StoreError, StoreOptions, StoredDocument, during,
+    session::Session, without_password,
 };
 use crate::model::RunId;
 use crate::model::run::RunRecord;
@@ -48,6 +51,7 @@ pub(super) struct PostgresStore {
     shown: String,
     call_timeout: Duration,
     commit_attempts_max: u32,
+    deliver: Option<Vec<String>>,
 }
 
 impl PostgresStore {
@@ -83,6 +87,7 @@ impl PostgresStore {
             shown,
             call_timeout: Duration::from_millis(options.call_timeout_ms),
             commit_attempts_max: options.commit_attempts_max.max(1),
+            deliver: options.deliver.clone(),
         })
     }
 
@@ -109,6 +114,8 @@ impl PostgresStore {
         let changes = batch::changes(rows, &known);
         states::move_to_history(&mut tx, &changes.replaced).await.map_err(during(failed))?;
         states::insert(&mut tx, &changes.written, commit.recorded_at).await.map_err(during(failed))?;
+        let kept = super::delivery::kept(&changes.written, self.deliver.as_deref());
+        delivery::keep(&mut tx, commit.run.id.0, &kept, commit.recorded_at).await.map_err(during(failed))?;
         history::put_runs(&mut tx, &[&commit.run]).await.map_err(during(failed))?;
         history::add_audit(&mut *tx, &commit.audit).await.map_err(during(failed))?;
         if let Some(claim) = &commit.claim {
@@ -267,6 +274,25 @@ impl Store for PostgresStore {
 
     async fn turn(&self, agreement: &str) -> Result<i64, StoreError> {
         self.within("read the turn of an agreement", turns::read(&self.pool, agreement)).await
+    }
+
+    async fn upkeep(&self, now: Timestamp, keep: &Retention) -> Result<Expired, StoreError> {
+        // However long it takes: counting and moving the rows of a large partition is work.
+        upkeep::upkeep(&self.pool, &self.partitions, now, keep).await
+    }
+
+    async fn next_delivery(&self, now: Timestamp, until: Timestamp) -> Result<Option<Delivery>, StoreError> {
+        self.within("take a delivery", delivery::next(&self.pool, now, until)).await
+    }
+
+    async fn settle_delivery(&self, delivery: &Delivery, settled: &Settled) -> Result<(), StoreError> {
+        let what = "settle a delivery";
+        let settle = delivery::settle(&self.pool, delivery, settled);
+        self.within(what, async { settle.await.map_err(during(what)) }).await
+    }
+
+    async fn deliveries_waiting(&self) -> Result<u64, StoreError> {
+        self.within("count what is to be delivered", delivery::waiting(&self.pool)).await
     }
 
     async fn record_runs(&self, runs: &[RunRecord]) -> Result<(), StoreError> {

@@ -9,9 +9,11 @@ use jiff::tz::Offset;
 use sqlx::postgres::PgPool;
 use uuid::Uuid;
 
-use super::during;
-use crate::store::StoreError;
 use crate::store::batch::Row;
+use crate::store::{StoreError, during};
+
+/// First half of the advisory lock that whoever makes or drops partitions holds, in the migrations, too: `PRTP`.
+pub(super) const LOCK_PARTITIONS: i32 = 0x5052_5450;
 
 /// Those that are partitioned. A state and its earlier revisions have partitions of the same days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

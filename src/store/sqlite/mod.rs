@@ -2,12 +2,14 @@
 
 mod aside;
 mod claims;
+mod delivery;
 mod documents;
 mod good;
 mod history;
 mod people;
 mod states;
 mod turns;
+mod upkeep;
 mod waivers;
 
 use std::path::{Path, PathBuf};
@@ -20,8 +22,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{Connection, Sqlite, SqliteConnection};
 
 use super::{
-    AuditEntry, ClaimKey, Commit, Committed, DocumentKind, GoodDocument, Page, PageRequest, PutDocument, RunQuery,
-    StateQuery, Store, StoreError, StoreOptions, StoredDocument, batch, during, session::Session,
+    AuditEntry, ClaimKey, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, Page, PageRequest,
+    PutDocument, Retention, RunQuery, Settled, StateQuery, Store, StoreError, StoreOptions, StoredDocument, batch,
+    during, session::Session,
 };
 use crate::model::RunId;
 use crate::model::run::RunRecord;
@@ -34,6 +37,7 @@ pub(super) struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
     path: PathBuf,
+    deliver: Option<Vec<String>>,
 }
 
 impl SqliteStore {
@@ -76,12 +80,12 @@ impl SqliteStore {
             })?;
         let readers = pool(options.connections_max.max(1), options)
             .connect_lazy_with(connect.create_if_missing(false).pragma("query_only", "ON"));
-        Ok(SqliteStore { writer, readers, path })
+        Ok(SqliteStore { writer, readers, path, deliver: options.deliver.clone() })
     }
 
     async fn try_commit(&self, commit: &Commit, turn: Option<i64>) -> Result<Option<Committed>, sqlx::Error> {
         let mut writer = self.writer.acquire().await?;
-        let done = commit_on(&mut writer, commit, turn).await;
+        let done = commit_on(&mut writer, commit, turn, self.deliver.as_deref()).await;
         release(writer, done).await
     }
 
@@ -153,6 +157,7 @@ async fn commit_on(
     writer: &mut SqliteConnection,
     commit: &Commit,
     turn: Option<i64>,
+    deliver: Option<&[String]>,
 ) -> Result<Option<Committed>, sqlx::Error> {
     let rows = batch::rows(&commit.states);
     let mut tx = begin(writer).await?;
@@ -165,6 +170,8 @@ async fn commit_on(
     let changes = batch::changes(&rows, &known);
     states::move_to_history(&mut tx, &changes.replaced).await?;
     states::insert(&mut tx, &changes.written, commit.recorded_at).await?;
+    let kept = super::delivery::kept(&changes.written, deliver);
+    delivery::keep(&mut tx, commit.run.id.0, &kept, commit.recorded_at).await?;
     history::put_run(&mut tx, &commit.run).await?;
     history::add_audit(&mut *tx, &commit.audit).await?;
     if let Some(claim) = &commit.claim {
@@ -239,6 +246,32 @@ impl Store for SqliteStore {
 
     async fn turn(&self, agreement: &str) -> Result<i64, StoreError> {
         turns::read(&self.readers, agreement).await
+    }
+
+    async fn upkeep(&self, now: Timestamp, keep: &Retention) -> Result<Expired, StoreError> {
+        upkeep::upkeep(self, now, keep).await.map_err(during("remove what has expired"))
+    }
+
+    async fn next_delivery(&self, now: Timestamp, until: Timestamp) -> Result<Option<Delivery>, StoreError> {
+        let next = async {
+            let mut writer = self.writer.acquire().await?;
+            let done = delivery::next(&mut writer, now, until).await;
+            release(writer, done).await
+        };
+        next.await.map_err(during("take a delivery"))
+    }
+
+    async fn settle_delivery(&self, delivery: &Delivery, settled: &Settled) -> Result<(), StoreError> {
+        let settle = async {
+            let mut writer = self.writer.acquire().await?;
+            let done = delivery::settle(&mut writer, delivery, settled).await;
+            release(writer, done).await
+        };
+        settle.await.map_err(during("settle a delivery"))
+    }
+
+    async fn deliveries_waiting(&self) -> Result<u64, StoreError> {
+        delivery::waiting(&self.readers).await
     }
 
     async fn record_runs(&self, runs: &[RunRecord]) -> Result<(), StoreError> {

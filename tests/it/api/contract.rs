@@ -304,6 +304,8 @@ async fn metrics_are_text_for_prometheus() {
         "probity_http_request_duration_seconds_count{handler=\"flow\"} 1",
         "probity_verdicts_stored_total{verdict=\"violated\"} 0",
         "probity_runs_open 0",
+        "probity_expired_total{what=\"states\"} 0",
+        "probity_upkeep_failures_total 0",
     ] {
         assert!(text.lines().any(|l| l.starts_with(line)), "{line} is not in\n{text}");
     }
@@ -364,6 +366,22 @@ impl Store for Broken {
         broken()
     }
     async fn commit_at(&self, _: &Commit, _: i64) -> Result<Option<Committed>, StoreError> {
+        broken()
+    }
+    async fn upkeep(&self, _: Timestamp, _: &probity::store::Retention) -> Result<probity::store::Expired, StoreError> {
+        broken()
+    }
+    async fn next_delivery(&self, _: Timestamp, _: Timestamp) -> Result<Option<probity::store::Delivery>, StoreError> {
+        broken()
+    }
+    async fn settle_delivery(
+        &self,
+        _: &probity::store::Delivery,
+        _: &probity::store::Settled,
+    ) -> Result<(), StoreError> {
+        broken()
+    }
+    async fn deliveries_waiting(&self) -> Result<u64, StoreError> {
         broken()
     }
     async fn record_runs(&self, _: &[RunRecord]) -> Result<(), StoreError> {

@@ -209,6 +209,70 @@ async fn every_query_runs_as_the_read_only_user() {
     }
 }
 
+/// STATUS's panels, as its builder writes them, unchanged: over our view where status-backend has no table, and over its
+/// own where it has one.
+#[tokio::test(flavor = "multi_thread")]
+async fn panels_made_for_status_find_points() {
+    const PANELS: [&str; 4] = [
+        r#"SELECT "agreementId", "guaranteeValue", "timestamp", scope FROM "Points" LIMIT 50"#,
+        r#"SELECT avg("guaranteeValue") AS value, "timestamp" FROM "Points" WHERE "guaranteeId" = 'fast' GROUP BY "timestamp" ORDER BY "timestamp""#,
+        r#"SELECT id, "agreementId", "guaranteeId", "guaranteeValue", "guaranteeResult", "timestamp", metrics, scope, "computationGroup", "createdAt", "updatedAt" FROM "Points" WHERE "agreementId" = 'sla'"#,
+        r#"SELECT count(*) FROM "Points" WHERE "guaranteeResult" = true AND scope ->> 'team' = 'blue'"#,
+    ];
+    let server = Server::start(false);
+    let (admin, grafana) = provisioned(&server).await;
+    let mut connection = PgConnection::connect(&grafana).await.expect("grafana may log in");
+    for panel in PANELS {
+        let rows = connection.fetch_all(panel).await.unwrap_or_else(|e| panic!("{e}\n{panel}"));
+        assert!(!rows.is_empty(), "no rows: {panel}");
+    }
+    // Of hours 0 to 7 (violated, fulfilled, unknown, not applicable, twice; 0 revised to fulfilled, 7 provisional) and
+    // the other agreement's violated one.
+    let all = connection.fetch_all(r#"SELECT * FROM "Points" ORDER BY "timestamp""#).await.expect("all rows");
+    let names: Vec<(&str, &str)> = all[0].columns().iter().map(|c| (c.name(), c.type_info().name())).collect();
+    let wanted = [
+        ("id", "UUID"),
+        ("agreementId", "TEXT"),
+        ("guaranteeId", "TEXT"),
+        ("guaranteeValue", "FLOAT8"),
+        ("guaranteeResult", "BOOL"),
+        ("timestamp", "TIMESTAMPTZ"),
+        ("metrics", "JSONB"),
+        ("scope", "JSONB"),
+        ("computationGroup", "UUID"),
+        ("createdAt", "TIMESTAMPTZ"),
+        ("updatedAt", "TIMESTAMPTZ"),
+    ];
+    assert_eq!(names, wanted);
+    let shown: Vec<(String, bool)> =
+        all.iter().map(|row| (row.get("guaranteeId"), row.get("guaranteeResult"))).collect();
+    let fast = |kept: bool| ("fast".to_owned(), kept);
+    assert_eq!(shown, [fast(true), fast(true), fast(false), fast(true), ("kept".to_owned(), false)]);
+
+    // As `sync` of status-backend makes it.
+    let mut admin = PgConnection::connect(&admin).await.expect("the administrator may log in");
+    admin
+        .execute(
+            r#"CREATE TABLE public."Points" (id uuid PRIMARY KEY, "agreementId" varchar(255) NOT NULL,
+            "guaranteeId" varchar(255) NOT NULL, "guaranteeValue" double precision NOT NULL,
+            "guaranteeResult" boolean NOT NULL, "timestamp" timestamptz NOT NULL, metrics jsonb NOT NULL,
+            scope jsonb NOT NULL, "computationGroup" uuid, "createdAt" timestamptz NOT NULL,
+            "updatedAt" timestamptz NOT NULL)"#,
+        )
+        .await
+        .expect("a table of STATUS");
+    admin.execute(r#"GRANT SELECT ON public."Points" TO grafana"#).await.expect("granted");
+    admin
+        .execute(
+            r#"INSERT INTO public."Points" VALUES ('11111111-1111-4111-8111-111111111111', 'tpa', 'G', 1, true, now(), '{}', '{}', NULL, now(), now())"#,
+        )
+        .await
+        .expect("a row of STATUS");
+    let mut connection = PgConnection::connect(&grafana).await.expect("grafana may log in");
+    let rows = connection.fetch_all(PANELS[0]).await.expect("the same panel");
+    assert_eq!(rows.iter().map(|row| row.get::<&str, _>("agreementId")).collect::<Vec<_>>(), ["tpa"]);
+}
+
 /// What Grafana wants of a time series in the long format: a time, a text for the series, a number.
 fn assert_time_series(title: &str, columns: &[(&str, &str)]) {
     let [("time", time), ("metric", metric), ("value", value)] = columns else {

@@ -4,8 +4,13 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use probity::model::RunId;
+use probity::model::state::StoredState;
 use probity::store::{PageRequest, RunQuery, StateQuery, StoreOptions, open};
 use serde_json::json;
+use sqlx::{Connection, PgConnection};
+
+use crate::harness::postgres::Server;
 
 /// Windows of each evaluation; a batch is this many verdicts and as many metric states.
 const WINDOWS: usize = 200;
@@ -46,6 +51,11 @@ fn write_content(folder: &std::path::Path, agreements: usize) {
 }
 
 fn serve(folder: &std::path::Path) -> Child {
+    serve_on(folder, "")
+}
+
+/// On this database; its own file when it is empty.
+fn serve_on(folder: &std::path::Path, database_url: &str) -> Child {
     Command::new(env!("CARGO_BIN_EXE_probity"))
         .args(["serve", "--listen", "127.0.0.1:0"])
         .arg("--data-dir")
@@ -56,6 +66,7 @@ fn serve(folder: &std::path::Path) -> Child {
         .arg(folder.join("agreements"))
         .env("PROBITY_SCHEDULE_FIRST_WINDOWS_MAX", WINDOWS.to_string())
         .env("PROBITY_SCHEDULE_PROVISIONAL_MS", "0")
+        .env("PROBITY_DATABASE_URL", database_url)
         .stderr(Stdio::piped())
         .spawn()
         .unwrap()
@@ -113,4 +124,99 @@ async fn a_killed_process_leaves_no_half_written_batch_and_the_next_start_finish
         break;
     }
     assert!(finished, "the last start did not finish what the killed ones began");
+}
+
+/// All states there are now, without what another evaluation changes by itself; none while nobody answers.
+async fn states(url: &str) -> Vec<StoredState> {
+    let options = StoreOptions { connect_timeout_ms: 2_000, ..StoreOptions::default() };
+    let Ok(store) = open(url, &options).await else { return Vec::new() };
+    let (mut states, mut page) = (Vec::new(), PageRequest { limit: 1000, after: None });
+    loop {
+        // Before the first start there are no tables.
+        let Ok(found) = store.states(&StateQuery::default(), &page).await else { return Vec::new() };
+        states.extend(found.items.into_iter().map(|mut stored| {
+            stored.recorded_at = jiff::Timestamp::UNIX_EPOCH;
+            stored.state.run = RunId(uuid::Uuid::nil());
+            for piece in &mut stored.state.evidence {
+                piece.collected_at = jiff::Timestamp::UNIX_EPOCH;
+                // Names the run of the flow.
+                piece.data = json!(null);
+            }
+            stored
+        }));
+        match found.next {
+            Some(next) => page.after = Some(next),
+            None => return states,
+        }
+    }
+}
+
+/// Waits for this many states.
+async fn stored(url: &str, at_least: usize) -> Vec<StoredState> {
+    let started = Instant::now();
+    loop {
+        let found = states(url).await;
+        if found.len() >= at_least {
+            return found;
+        }
+        assert!(started.elapsed() < Duration::from_secs(120), "{} of {at_least} states after two minutes", found.len());
+    }
+}
+
+/// A server, killed when it is dropped.
+struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// A server on a database, and what it logs.
+fn logging(folder: &std::path::Path, url: &str) -> (Serving, std::sync::mpsc::Receiver<String>) {
+    let mut child = serve_on(folder, url);
+    let log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let (said, lines) = std::sync::mpsc::channel();
+    std::thread::spawn(move || log.map_while(Result::ok).for_each(|line| said.send(line).unwrap_or_default()));
+    (Serving(child), lines)
+}
+
+/// Postgres is killed in the middle of evaluations, twice, and started again: Probity stays up, says what happened, and in
+/// the end the states are those of a run that nobody disturbed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_postgres_changes_nothing_in_the_end() {
+    const AGREEMENTS: usize = 16;
+    // Verdicts and the values they rest on.
+    const STATES: usize = AGREEMENTS * WINDOWS * 2;
+    let folder = Folder(std::env::temp_dir().join(format!("probity-crash-{}", uuid::Uuid::new_v4().simple())));
+    write_content(&folder.0, AGREEMENTS);
+    let server = Server::start(true);
+    let (undisturbed, disturbed) = (server.database().await, server.database().await);
+
+    let (serving, _log) = logging(&folder.0, &undisturbed);
+    let wanted = stored(&undisturbed, STATES).await;
+    drop(serving);
+
+    let (mut serving, log) = logging(&folder.0, &disturbed);
+    for kill in 0..2 {
+        stored(&disturbed, 1 + kill * STATES / 2).await;
+        server.kill_9();
+        server.start_again();
+        // One statement: between the pages of a list the next batch may come.
+        let mut connection = PgConnection::connect(&disturbed).await.unwrap();
+        let batches: Vec<(String, i64)> =
+            sqlx::query_as("SELECT agreement, count(*) FROM probity.state GROUP BY agreement")
+                .fetch_all(&mut connection)
+                .await
+                .unwrap();
+        assert!(batches.iter().all(|(_, states)| *states == 2 * WINDOWS as i64), "no whole batches: {batches:?}");
+    }
+    let found = stored(&disturbed, STATES).await;
+    assert!(serving.0.try_wait().unwrap().is_none(), "Probity went down with its database");
+    drop(serving);
+    assert_eq!(found.len(), wanted.len());
+    assert_eq!(found, wanted);
+    let lines: Vec<String> = log.into_iter().collect();
+    assert!(lines.iter().any(|line| line.contains("ERROR") && line.contains("store")), "{}", lines.join("\n"));
 }

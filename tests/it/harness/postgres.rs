@@ -30,6 +30,8 @@ pub struct Server {
     url: String,
     /// None for a server that is not ours. Its standard input is held open: the end of it is the sign to stop.
     keeper: Option<(Child, ChildStdin)>,
+    /// Of a server that is ours: its programs, its folder, and whether it syncs.
+    home: Option<(PathBuf, PathBuf, bool)>,
 }
 
 impl Drop for Server {
@@ -49,7 +51,7 @@ impl Server {
         let folder = std::env::temp_dir().join(format!("probity-pg-{}", uuid::Uuid::new_v4().simple()));
         std::fs::create_dir(&folder).expect("a folder for Postgres in the temporary folder");
         let mut command = Command::new("sh");
-        command.args(["-c", KEEPER, "sh"]).arg(programs).arg(&folder).arg(if durable { "on" } else { "off" });
+        command.args(["-c", KEEPER, "sh"]).arg(&programs).arg(&folder).arg(if durable { "on" } else { "off" });
         if let Some((uid, gid)) = user {
             std::os::unix::fs::chown(&folder, Some(uid), Some(gid)).expect("give the folder to the user of Postgres");
             command.uid(uid).gid(gid);
@@ -67,7 +69,40 @@ impl Server {
         assert_eq!(line, "ready\n", "Postgres did not start; its messages stand above");
         let url = format!("postgres://postgres@localhost/postgres?host={}", folder.display());
         let stdin = keeper.stdin.take().expect("stdin is piped");
-        Server { url, keeper: Some((keeper, stdin)) }
+        Server { url, keeper: Some((keeper, stdin)), home: Some((programs, folder, durable)) }
+    }
+
+    /// Kills the server and every process of it, as a machine that stops would.
+    pub fn kill_9(&self) {
+        let (_, folder, _) = self.home.as_ref().expect("a server of one's own");
+        let pid = std::fs::read_to_string(folder.join("data/postmaster.pid")).expect("the server runs");
+        let pid = pid.lines().next().expect("its process id stands first").to_owned();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let all = std::iter::once(pid.as_str()).chain(children.split_whitespace());
+        Command::new("kill").arg("-9").args(all).stderr(Stdio::null()).status().expect("kill runs");
+    }
+
+    /// Starts the server again on what [`Server::kill_9`] left, and waits until it answers.
+    pub fn start_again(&self) {
+        let (programs, folder, durable) = self.home.as_ref().expect("a server of one's own");
+        let switch = if *durable { "on" } else { "off" };
+        let options = format!(
+            "-c listen_addresses='' -k '{}' -c fsync={switch} -c full_page_writes={switch} -c max_connections=200",
+            folder.display()
+        );
+        let mut command = Command::new(programs.join("pg_ctl"));
+        command.arg("-D").arg(folder.join("data")).args(["-w", "-o", &options, "start"]);
+        command.arg("-l").arg(folder.join("server.log")).current_dir("/").process_group(0);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        if let Some((uid, gid)) = unprivileged_user() {
+            command.uid(uid).gid(gid);
+        }
+        // A process that was killed may still hold the shared memory for a moment.
+        let started = std::time::Instant::now();
+        while !command.status().expect("pg_ctl runs").success() {
+            let log = || std::fs::read_to_string(folder.join("server.log")).unwrap_or_default();
+            assert!(started.elapsed().as_secs() < 30, "Postgres did not start again: {}", log());
+        }
     }
 
     /// Creates an empty database; answers its address.
@@ -90,7 +125,7 @@ pub async fn database() -> String {
 #[expect(clippy::disallowed_methods, reason = "tests have no config")]
 fn shared_server() -> Server {
     match std::env::var("PROBITY_TEST_POSTGRES_URL") {
-        Ok(url) => Server { url, keeper: None },
+        Ok(url) => Server { url, keeper: None, home: None },
         Err(_) => Server::start(false),
     }
 }

@@ -182,7 +182,9 @@ async fn grafanas_role_reads_the_views_and_nothing_else() {
     two_revisions(&*fixture.store).await;
     let mut connection = postgres_connection(&fixture.url).await;
     sqlx::query("SET ROLE grafana_ro").execute(&mut connection).await.unwrap();
-    for (view, wanted) in [("verdicts", 1), ("samples", 1), ("corrections", 0), ("budgets", 0), ("burn_rates", 0)] {
+    for (view, wanted) in
+        [("verdicts", 1), ("samples", 1), ("corrections", 0), ("budgets", 0), ("burn_rates", 0), ("\"Points\"", 0)]
+    {
         let sql = format!("SELECT count(*) FROM probity.{view}");
         let rows: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut connection).await.unwrap();
         assert_eq!(rows, wanted, "{view}");
@@ -196,6 +198,8 @@ async fn grafanas_role_reads_the_views_and_nothing_else() {
         "SELECT * FROM probity.waiver",
         "SELECT * FROM probity.provenance",
         "SELECT * FROM probity.migration",
+        "SELECT * FROM probity.delivery",
+        "SELECT * FROM probity.state_20260101",
         "UPDATE probity.verdicts SET verdict = 'fulfilled'",
         "DELETE FROM probity.samples",
         "INSERT INTO probity.claim (schedule, due_at, claimed_at) VALUES ('x', now(), now())",

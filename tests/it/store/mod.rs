@@ -4,6 +4,8 @@ mod databases;
 #[macro_use]
 mod promises;
 mod documents;
+mod keeping;
+mod partitions;
 mod people;
 pub mod samples;
 mod turns;

@@ -42,7 +42,7 @@ BEGIN
     IF day < '1970-01-01' OR day >= '2100-01-01' THEN
         RETURN;
     END IF;
-    PERFORM pg_advisory_xact_lock(1347571792, 0);
+    PERFORM pg_advisory_xact_lock(1347572816, 0);
     IF EXISTS (SELECT FROM probity.partitions(parent) AS p WHERE day >= p.first_day AND day < p.end_day) THEN
         RETURN;
     END IF;
@@ -83,7 +83,7 @@ DECLARE
     days text[];
     day text;
 BEGIN
-    PERFORM pg_advisory_xact_lock(1347571792, 0);
+    PERFORM pg_advisory_xact_lock(1347572816, 0);
     SELECT array_agg(p.name) INTO days FROM probity.partitions(parent) AS p
     WHERE starts_with(p.name, made) AND p.name <> made;
     IF days IS NULL THEN
@@ -279,3 +279,20 @@ SELECT
     recorded_at AS "updatedAt"
 FROM probity.state
 WHERE kind = 'guarantee' AND verdict IN ('fulfilled', 'violated') AND NOT provisional;
+
+-- States that somebody else is to be told of, in the order of `id`; those of one commit share a group, and stay until all
+-- of it was told. `sent` of them, from the front, were told. Who tells them holds them until `leased_until`; when nobody
+-- came to an end, it says that somebody tried.
+CREATE TABLE probity.delivery (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    "group" uuid NOT NULL,
+    states json NOT NULL,
+    count bigint NOT NULL,
+    sent bigint NOT NULL DEFAULT 0,
+    last boolean NOT NULL,
+    done boolean NOT NULL DEFAULT false,
+    recorded_at timestamptz NOT NULL,
+    leased_until timestamptz
+);
+CREATE INDEX delivery_open ON probity.delivery (id) WHERE NOT done;
+CREATE INDEX delivery_by_group ON probity.delivery ("group");
