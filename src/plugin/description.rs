@@ -75,8 +75,26 @@ impl From<&bindings::Description> for Description {
     }
 }
 
-/// Properties every node has, whatever its type: a config cannot define them anew.
-const OWN_PROPERTIES: &[&str] = &["id", "type", "z", "x", "y", "wires", "d", "g", "l"];
+/// Properties every node has, whatever its type, and those the editor keeps beside them (`internalProperties` of its
+/// registry, as are all single letters): a config cannot define them anew.
+const OWN_PROPERTIES: &[&str] = &[
+    "changed",
+    "dirty",
+    "id",
+    "inputLabels",
+    "moved",
+    "outputLabels",
+    "selected",
+    "type",
+    "users",
+    "valid",
+    "validationErrors",
+    "wires",
+];
+
+fn is_own(property: &str) -> bool {
+    OWN_PROPERTIES.contains(&property) || matches!(property.as_bytes(), [letter] if letter.is_ascii_lowercase())
+}
 
 /// Most a plugin may describe, so that a loop in `describe` does not fill memory.
 pub const NODE_TYPES_MAX: usize = 256;
@@ -161,7 +179,7 @@ fn one(
     let schema = config_schema::check(&description.config, &format!("{at}.config"));
     problems.extend(schema.into_iter().map(|d| Diagnostic { message: format!("{node_type}: {}", d.message), ..d }));
     for property in config_schema::properties(&description.config) {
-        if OWN_PROPERTIES.contains(&property.as_str()) {
+        if is_own(&property) {
             let message = format!("{node_type}: every node has \"{property}\" already");
             let path = format!("{at}.config.properties.{property}");
             problems.push(Diagnostic::error("taken-property", path, message).hint("give the property another name"));

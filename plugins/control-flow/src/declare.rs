@@ -52,7 +52,7 @@ pub struct Declare {
     #[config(name = "otherActivity", label = "Activity B", default = "")]
     other: String,
     /// For existence, absence and exactly.
-    #[config(label = "n", default = 1, min = 0)]
+    #[config(name = "count", label = "n", default = 1, min = 0)]
     n: u32,
     /// The attribute of an event that holds its activity.
     #[config(name = "activityKey", label = "Attribute", default = "concept:name")]

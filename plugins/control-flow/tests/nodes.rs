@@ -202,10 +202,10 @@ fn declare_counts_up_to_n() {
         ("absence", 2, false),
         ("exactly", 2, true),
     ] {
-        let config = declare(template, json!({ "n": n, "otherActivity": "" }));
+        let config = declare(template, json!({ "count": n, "otherActivity": "" }));
         assert_eq!(one::<Declare>(config, json!({ "payload": events("ABA") }))["result"], result, "{template} {n}");
     }
-    let none = error::<Declare>(declare("existence", json!({ "n": 0 })), json!({ "payload": events("A") }));
+    let none = error::<Declare>(declare("existence", json!({ "count": 0 })), json!({ "payload": events("A") }));
     assert!(none.message().starts_with("n is 0: existence(0, A) says nothing"), "{none}");
 }
 
