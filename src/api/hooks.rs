@@ -12,7 +12,7 @@ use serde_json::json;
 use super::body::{self, Parsed};
 use super::error::ApiError;
 use super::serve::{Incoming, Peer};
-use super::{Api, editor, express, guard, sockets};
+use super::{Api, editor, express, guard, pages, sockets};
 use crate::model::flow::{NodeIndex, Stopped};
 use crate::model::run::Trigger;
 use crate::model::{Msg, Object, RunId, Value};
@@ -40,9 +40,9 @@ pub(super) async fn answer<B: Incoming>(api: &Arc<Api>, peer: &Peer, call: Reque
     let Some(Match { route, params }) = found else {
         body::leave_unread(body, &head.headers, api).await;
         // Flows come first: a page of theirs at `/` is what their callers expect there.
-        let root = api.admin.as_ref().map_or("/", |admin| &admin.root);
-        return editor::answer(root, &head.method, &head.uri, &head.headers)
-            .unwrap_or_else(|| express::cannot(&head.method, path));
+        let file =
+            api.admin.as_ref().and_then(|admin| editor::answer(&admin.root, &head.method, &head.uri, &head.headers));
+        return file.unwrap_or_else(|| no_route(&head.method, path));
     };
     if let Err(refusal) = guard::admit_to_flow(api, peer, &head.headers).await {
         body::leave_unread(body, &head.headers, api).await;
@@ -223,6 +223,13 @@ fn does_not_run(deployed: &Deployed, node: NodeIndex, stopped: &Stopped) -> Resp
         }),
     };
     (StatusCode::NOT_IMPLEMENTED, axum::Json(body)).into_response()
+}
+
+fn no_route(method: &Method, path: &str) -> Response {
+    if path == "/" && matches!(*method, Method::GET | Method::HEAD) {
+        return pages::front();
+    }
+    express::cannot(method, path)
 }
 
 #[cfg(test)]

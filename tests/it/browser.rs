@@ -1,135 +1,12 @@
 //! The pages in a real Chromium at phone width: from an agreement to a verdict, its evidence and the run's trace.
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use probity::plugin::limits::Limits;
 use serde_json::{Value, json};
 
-use crate::harness::server::{Server, Setup, client, tab, text};
+use crate::harness::browser::Browser;
+use crate::harness::server::{Server, Setup, tab};
 use crate::orders;
 use crate::plugins::rig::{self, Rig};
-
-/// A browser session, by plain WebDriver calls.
-struct Browser {
-    session: String,
-    client: reqwest::Client,
-    profile: PathBuf,
-    _driver: Driver,
-}
-
-/// Ends the driver (and with it the browser) however the test ends.
-struct Driver(Child);
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
-impl Browser {
-    async fn start(dark: bool) -> Browser {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("chromedriver is installed (Debian: chromium-driver)");
-        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let driver = Driver(driver);
-        let port = lines
-            .find_map(|l| Some(l.split_once("started successfully on port ")?.1.trim_end_matches('.').to_string()))
-            .expect("chromedriver says its port");
-        // Read on: a full pipe would stop the driver.
-        std::thread::spawn(move || lines.for_each(drop));
-        let profile = std::env::temp_dir().join(format!("probity-browser-{}", uuid::Uuid::new_v4().simple()));
-        std::fs::create_dir(&profile).unwrap();
-        let mut arguments: Vec<String> = [
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--disable-dev-shm-usage",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--hide-scrollbars",
-            "--window-size=390,844",
-        ]
-        .map(String::from)
-        .into();
-        arguments.push(format!("--user-data-dir={}", profile.display()));
-        if dark {
-            arguments.push("--blink-settings=preferredColorScheme=0".into());
-        }
-        let options = json!({
-            "args": arguments,
-            // The window cannot be as narrow as a phone; the device can.
-            "mobileEmulation": { "deviceMetrics": { "width": 390, "height": 844, "pixelRatio": 2.0, "touch": false } },
-        });
-        let wanted =
-            json!({ "capabilities": { "alwaysMatch": { "browserName": "chrome", "goog:chromeOptions": options } } });
-        let client = client();
-        let base = format!("http://127.0.0.1:{port}/session");
-        let answer = call(&client, &base, Some(wanted)).await;
-        let session = format!("{base}/{}", answer["sessionId"].as_str().unwrap());
-        Browser { session, client, profile, _driver: driver }
-    }
-
-    async fn post(&self, command: &str, body: Value) -> Value {
-        call(&self.client, &format!("{}/{command}", self.session), Some(body)).await
-    }
-
-    async fn open(&self, address: &str) {
-        self.post("url", json!({ "url": address })).await;
-    }
-
-    /// Clicks the first element that fits a CSS selector.
-    async fn click(&self, selector: &str) {
-        let element = self.post("element", json!({ "using": "css selector", "value": selector })).await;
-        let id = element.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_string();
-        self.post(&format!("element/{id}/click"), json!({})).await;
-    }
-
-    async fn run(&self, script: &str) -> Value {
-        self.post("execute/sync", json!({ "script": script, "args": [] })).await
-    }
-
-    /// Keeps a picture of the page for people to look at, and holds it to the width of a phone.
-    async fn look(&self, name: &str) {
-        let width = self.run("return document.documentElement.scrollWidth").await;
-        assert!(width.as_f64().unwrap() <= 390.0, "{name} is {width} pixels wide");
-        let picture = call(&self.client, &format!("{}/screenshot", self.session), None).await;
-        let picture = STANDARD.decode(picture.as_str().unwrap()).unwrap();
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join(format!("{name}.png")), picture).unwrap();
-    }
-
-    async fn title(&self) -> String {
-        self.run("return document.querySelector('h1').innerText").await.as_str().unwrap().to_string()
-    }
-
-    async fn end(self) {
-        self.client.delete(&self.session).send().await.unwrap();
-        std::fs::remove_dir_all(&self.profile).ok();
-    }
-}
-
-async fn call(client: &reqwest::Client, address: &str, body: Option<Value>) -> Value {
-    let request = match &body {
-        Some(body) => client.post(address).body(text(body)),
-        None => client.get(address),
-    };
-    let answer = request.send().await.unwrap().text().await.unwrap();
-    let answer: Value = serde_json::from_str(&answer).unwrap();
-    assert!(answer["value"].get("error").is_none(), "{address}: {answer}");
-    answer["value"].clone()
-}
 
 async fn server() -> Server {
     let mut flows = tab("approvals", "get", "/approved", "echo");
@@ -142,7 +19,7 @@ async fn server() -> Server {
 
 #[tokio::test]
 async fn from_an_agreement_to_the_evidence_and_the_trace_on_a_phone() {
-    let (server, browser) = (server().await, Browser::start(false).await);
+    let (server, browser) = (server().await, Browser::phone(false).await);
     browser.open(&server.url("/probity/")).await;
     browser.look("agreements").await;
     browser.click("main h2 a").await;
@@ -165,7 +42,7 @@ async fn from_an_agreement_to_the_evidence_and_the_trace_on_a_phone() {
 
 #[tokio::test]
 async fn every_page_fits_a_phone_loads_nothing_foreign_and_names_its_bars() {
-    let (server, browser) = (server().await, Browser::start(true).await);
+    let (server, browser) = (server().await, Browser::phone(true).await);
     for (name, path) in [
         ("dark-agreements", "/probity/"),
         ("dark-verdicts", "/probity/verdicts?verdict=violated&limit=5"),
@@ -205,7 +82,7 @@ async fn plugins_show_their_grants_their_cost_and_what_stopped_them() {
         rig.send(&flow, node, rig::msg("x")).await;
     }
     let server = Server::start(Setup { plugins: Some(rig.plugins.clone()), ..Setup::default() }).await;
-    let browser = Browser::start(false).await;
+    let browser = Browser::phone(false).await;
     browser.open(&server.url("/probity/plugins")).await;
     browser.look("plugins").await;
     let text = "return [...document.querySelectorAll('article')].map(e => e.innerText)";
