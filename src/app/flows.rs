@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::Value as Json;
 
@@ -12,7 +15,7 @@ use crate::api::Comms;
 use crate::api::admin::{Admin, Forms, Palette};
 use crate::api::editor::{self, EditorForms};
 use crate::config::Config;
-use crate::deploy::{Flows, Parts, Place};
+use crate::deploy::{Flows, Notices, Parts, Place};
 use crate::model::flow::{FlowFile, Plan};
 use crate::runtime::Engine;
 use crate::runtime::credential_file::CredentialFile;
@@ -59,6 +62,7 @@ pub async fn start(
         report,
         stopped_mark: Some(config.data_dir.join("flows.stopped")),
     };
+    let offer_all = offer_all(engine, following, &comms, &palette);
     Arc::new(Admin {
         root: setting(&["httpAdminRoot"])
             .and_then(|root| root.as_str().map(str::to_owned))
@@ -69,15 +73,44 @@ pub async fn start(
         forms: editor::is_there().then(|| -> Box<dyn Forms> {
             Box::new(EditorForms { engine: engine.clone(), plugins: following.plugins().clone() })
         }),
-        offer_all: {
-            let following = following.clone();
-            Box::new(move || {
-                let following = following.clone();
-                Box::pin(async move { following.offer_all().await })
-            })
-        },
+        offer_all,
         library_dir: config.data_dir.join("lib"),
         runtime_state: setting(&["runtimeState", "enabled"]) == Some(Json::Bool(true)),
+    })
+}
+
+/// A palette waits this long for plugins that are not loaded yet; later ones are added to it when they are.
+const PALETTE_WAITS: Duration = Duration::from_secs(2);
+
+/// What an editor's first look at the palette sets off.
+fn offer_all(
+    engine: &Arc<Engine>,
+    following: &Arc<Following>,
+    comms: &Arc<Comms>,
+    palette: &Arc<Palette>,
+) -> Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync> {
+    let (engine, following) = (engine.clone(), following.clone());
+    let (comms, palette) = (comms.clone(), palette.clone());
+    Box::new(move || {
+        let (engine, following) = (engine.clone(), following.clone());
+        let (comms, palette) = (comms.clone(), palette.clone());
+        Box::pin(async move {
+            let clock = engine.services.clock.clone();
+            let before = palette.modules(&engine.catalogue());
+            let shown = Arc::new(AtomicBool::new(false));
+            let loading = tokio::spawn({
+                let shown = shown.clone();
+                async move {
+                    if following.offer_all().await && shown.load(Ordering::Acquire) {
+                        comms.notify("node/added", palette.added_since(&before, &engine.catalogue()), false);
+                    }
+                }
+            });
+            tokio::select! {
+                _ = loading => {}
+                () = clock.sleep(PALETTE_WAITS) => shown.store(true, Ordering::Release),
+            }
+        })
     })
 }
 

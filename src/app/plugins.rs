@@ -284,16 +284,18 @@ impl Following {
         &self.plugins
     }
 
-    /// Loads every installed plugin, once: without an editor only those are loaded whose nodes flows have.
-    pub async fn offer_all(&self) {
+    /// Loads every installed plugin, once: without an editor only those are loaded whose nodes flows have. True for the
+    /// call that did it.
+    pub async fn offer_all(&self) -> bool {
         if self.offered.load(Ordering::Acquire) {
-            return;
+            return false;
         }
-        // Whoever comes meanwhile waits for the same.
         let mut followed = self.state.lock().await;
-        if !self.offered.swap(true, Ordering::AcqRel) {
+        let first = !self.offered.swap(true, Ordering::AcqRel);
+        if first {
             self.follow_with(&mut followed, &FlowFile::default()).await;
         }
+        first
     }
 
     /// Brings the loaded plugins to what these flows need; true when node types came or went.

@@ -125,6 +125,14 @@ impl Palette {
         [core].into_iter().chain(others).collect()
     }
 
+    /// The sets that are there now and were not before, as the editor is told of them.
+    pub fn added_since(&self, before: &[Module], catalogue: &Catalogue) -> Json {
+        let known: BTreeSet<&str> = before.iter().flat_map(|m| &m.sets).map(|set| set.id.as_str()).collect();
+        let modules = self.modules(catalogue);
+        let sets = modules.iter().flat_map(|module| module.sets.iter().map(move |set| (module, set)));
+        sets.filter(|(_, set)| !known.contains(set.id.as_str())).map(|(module, set)| set.to_json(module)).collect()
+    }
+
     /// Whether a node type is switched off.
     pub fn is_disabled(&self, catalogue: &Catalogue, node_type: &str) -> bool {
         !self.disabled.load().is_empty()
