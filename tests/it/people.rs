@@ -2,6 +2,7 @@
 //! existing installation.
 
 mod commands;
+mod installation;
 mod logins;
 mod origins;
 mod recorded;
