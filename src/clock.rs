@@ -1,10 +1,12 @@
 //! Floor 3: the only place that reads or waits for time. Tests move [`Clock::manual`] by hand.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 /// Where time comes from. Cheap to clone; clones of a manual clock share its hand.
 #[derive(Clone, Debug)]
@@ -17,13 +19,21 @@ pub enum Clock {
 #[derive(Debug)]
 pub struct ManualClock {
     now: watch::Sender<Timestamp>,
+    /// Who waits until when; the number tells those apart that wait for the same instant, first to last.
+    sleepers: Mutex<BTreeMap<(Timestamp, u64), oneshot::Sender<()>>>,
+    numbers: AtomicU64,
     /// Serialises moves, so that two movers cannot step back.
     moving: Mutex<()>,
 }
 
 impl Clock {
     pub fn manual(start: Timestamp) -> Clock {
-        Clock::Manual(Arc::new(ManualClock { now: watch::channel(start).0, moving: Mutex::new(()) }))
+        Clock::Manual(Arc::new(ManualClock {
+            now: watch::channel(start).0,
+            sleepers: Mutex::default(),
+            numbers: AtomicU64::new(0),
+            moving: Mutex::new(()),
+        }))
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place that asks the system")]
@@ -76,6 +86,7 @@ impl Clock {
             let _moving = clock.moving.lock().unwrap_or_else(|p| p.into_inner());
             let by = jiff::SignedDuration::try_from(by).unwrap_or(jiff::SignedDuration::MAX);
             clock.now.send_modify(|now| *now = now.saturating_add(by).unwrap_or(Timestamp::MAX));
+            clock.wake();
         }
     }
 
@@ -84,15 +95,34 @@ impl Clock {
         if let Clock::Manual(clock) = self {
             let _moving = clock.moving.lock().unwrap_or_else(|p| p.into_inner());
             clock.now.send_modify(|now| *now = to.max(*now));
+            clock.wake();
         }
     }
 }
 
 impl ManualClock {
     async fn reached(&self, due: Timestamp) {
-        let mut hand = self.now.subscribe();
-        // An error means the sender is gone, which cannot be while `self` is borrowed.
-        let _ = hand.wait_for(|now| *now >= due).await.is_ok();
+        let (wake, woken) = oneshot::channel();
+        {
+            let mut sleepers = self.sleepers.lock().unwrap_or_else(|p| p.into_inner());
+            if *self.now.borrow() >= due {
+                return;
+            }
+            let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+            sleepers.insert((due, number), wake);
+        }
+        // An error means the clock is gone, which cannot be while `self` is borrowed.
+        let _ = woken.await.is_ok();
+    }
+
+    /// Wakes those whose time has come, the earliest first and of one instant the first to wait: what they do next is
+    /// done in this order, as with timers of a system that are due one after another.
+    fn wake(&self) {
+        let mut sleepers = self.sleepers.lock().unwrap_or_else(|p| p.into_inner());
+        let now = *self.now.borrow();
+        while let Some(first) = sleepers.first_entry().filter(|first| first.key().0 <= now) {
+            let _ = first.remove().send(()).is_ok();
+        }
     }
 }
 
@@ -112,6 +142,29 @@ mod tests {
         assert!(!sleeper.is_finished());
         clock.advance(Duration::from_secs(1));
         sleeper.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn sleepers_wake_in_the_order_their_times_come() {
+        let clock = Clock::manual("2026-01-01T00:00:00Z".parse().unwrap());
+        let order: Arc<Mutex<Vec<u64>>> = Arc::default();
+        let sleepers: Vec<_> = [3, 1, 2, 1]
+            .into_iter()
+            .enumerate()
+            .map(|(i, seconds)| {
+                let (clock, order) = (clock.clone(), order.clone());
+                tokio::spawn(async move {
+                    clock.sleep(Duration::from_secs(seconds)).await;
+                    order.lock().unwrap().push(seconds * 10 + i as u64);
+                })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        clock.advance(Duration::from_secs(5));
+        for sleeper in sleepers {
+            sleeper.await.unwrap();
+        }
+        assert_eq!(*order.lock().unwrap(), [11, 13, 22, 30]);
     }
 
     #[tokio::test]

@@ -29,6 +29,7 @@ pub(super) struct Scope<'a> {
     pub(super) members: HashMap<&'a str, NodeIndex>,
     pub(super) catches: Vec<NodeIndex>,
     pub(super) statuses: Vec<NodeIndex>,
+    pub(super) completes: Vec<NodeIndex>,
     parents: Arc<Vec<ArcStr>>,
     env: Arc<Env>,
     groups: HashMap<&'a str, Arc<Env>>,
@@ -105,6 +106,7 @@ impl<'a> Expansion<'a> {
                 members: HashMap::new(),
                 catches: Vec::new(),
                 statuses: Vec::new(),
+                completes: Vec::new(),
                 parents: Arc::default(),
                 env,
                 groups: HashMap::new(),
@@ -161,6 +163,7 @@ impl<'a> Expansion<'a> {
         match def.node_type.as_str() {
             "catch" => self.scopes[scope].catches.push(at),
             "status" => self.scopes[scope].statuses.push(at),
+            "complete" => self.scopes[scope].completes.push(at),
             _ => {}
         }
         self.scopes[scope].members.insert(&def.id, at);
@@ -199,6 +202,7 @@ impl<'a> Expansion<'a> {
             members: HashMap::new(),
             catches: Vec::new(),
             statuses: Vec::new(),
+            completes: Vec::new(),
             parents: Arc::new(parents.collect()),
             env,
             groups: HashMap::new(),
@@ -261,6 +265,7 @@ impl<'a> Expansion<'a> {
             wires: Vec::new(),
             catch: Vec::new(),
             status: Vec::new(),
+            complete: Vec::new(),
             links: Vec::new(),
             entry: def.entry,
         }
@@ -364,6 +369,7 @@ impl<'a> Expansion<'a> {
                 wires: Vec::new(),
                 catch: Vec::new(),
                 status: Vec::new(),
+                complete: Vec::new(),
                 links: Vec::new(),
                 entry: def.entry,
             });

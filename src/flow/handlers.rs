@@ -1,6 +1,7 @@
-//! Who hears a node's errors and statuses: `catch` and `status` nodes, resolved once.
+//! Who hears of a node: `catch` nodes of its errors, `status` nodes of its statuses, `complete` nodes when it is done
+//! with a message; resolved once.
 //!
-//! Follows `handleError` and `handleStatus` of Node-RED's `runtime/lib/flows/Flow.js` and `Subflow.js`. Which
+//! Follows `handleError`, `handleStatus` and `handleComplete` of Node-RED's `runtime/lib/flows/Flow.js` and `Subflow.js`. Which
 //! catch nodes receive an error depends on the definitions only, so the answer is a list per node.
 
 use std::collections::HashMap;
@@ -98,7 +99,7 @@ fn receivers(candidates: Vec<&Listener<'_>>) -> Vec<CatchTarget> {
 /// What `catch` and `status` of a plan node hold.
 type Heard = (Vec<CatchTarget>, Vec<NodeIndex>);
 
-/// Fills `catch` and `status` of every plan node and config node.
+/// Fills `catch`, `status` and `complete` of every plan node and config node.
 pub(super) fn connect(expansion: &mut Expansion<'_>) {
     let of = |nodes: &[NodeIndex]| -> Vec<Listener<'_>> {
         nodes.iter().map(|n| listener(*n, expansion.origins[*n as usize].def)).collect()
@@ -125,6 +126,23 @@ pub(super) fn connect(expansion: &mut Expansion<'_>) {
     }
     for (node, (catch, status)) in expansion.configs.iter_mut().zip(configs) {
         (node.catch, node.status) = (catch, status);
+    }
+    connect_completes(expansion);
+}
+
+/// A complete node hears exactly the nodes of its scope that its own wires do not lead to.
+fn connect_completes(expansion: &mut Expansion<'_>) {
+    for scope in 0..expansion.scopes.len() {
+        for at in expansion.scopes[scope].completes.clone() {
+            let mut listener = listener(at, expansion.origins[at as usize].def);
+            without_own_targets(expansion, &mut listener);
+            let Listens::Nodes(ids) = listener.listens else { continue };
+            for id in ids {
+                if let Some(heard) = expansion.scopes[scope].members.get(id.as_str()) {
+                    expansion.nodes[*heard as usize].complete.push(at);
+                }
+            }
+        }
     }
 }
 

@@ -158,6 +158,8 @@ pub struct PlanNode {
     pub catch: Vec<CatchTarget>,
     /// Status nodes that hear this node, in order.
     pub status: Vec<NodeIndex>,
+    /// Complete nodes that are told when this node is done with a message, in order.
+    pub complete: Vec<NodeIndex>,
     /// For a `link call`: its static target, or every `link in` a dynamic call may reach. A dynamic target is
     /// looked up by id, then by name where `same_flow`, then by name anywhere; a name must fit exactly one.
     pub links: Vec<LinkTarget>,

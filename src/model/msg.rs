@@ -46,6 +46,11 @@ impl Msg {
         Arc::make_mut(&mut self.0)
     }
 
+    /// True for a message a node sends to itself: it holds one handle and nothing else.
+    pub fn is_signal(&self) -> bool {
+        self.0.len() == 1 && self.0.iter().all(|(_, value)| matches!(value, Value::Handle(_)))
+    }
+
     /// The message itself as a value (`msg` as a whole).
     pub fn to_value(&self) -> Value {
         Value::Object(self.0.clone())

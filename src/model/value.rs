@@ -310,6 +310,28 @@ pub fn str_to_number(s: &str) -> f64 {
     }
 }
 
+/// JavaScript's `parseFloat`: the longest decimal number a text begins with, `Infinity`, else NaN.
+pub fn parse_float(s: &str) -> f64 {
+    let s = s.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+    let unsigned = s.strip_prefix(['+', '-']).unwrap_or(s);
+    if unsigned.starts_with("Infinity") {
+        return if s.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY };
+    }
+    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let whole = digits(unsigned);
+    let fraction = unsigned[whole..].strip_prefix('.').map_or(0, |rest| 1 + digits(rest));
+    if whole == 0 && fraction <= 1 {
+        return f64::NAN;
+    }
+    let mut end = whole + fraction;
+    if let Some(exponent) = unsigned[end..].strip_prefix(['e', 'E']) {
+        let sign = usize::from(exponent.starts_with(['+', '-']));
+        let n = digits(&exponent[sign..]);
+        end += if n > 0 { 1 + sign + n } else { 0 };
+    }
+    s[..s.len() - unsigned.len() + end].parse().unwrap_or(f64::NAN)
+}
+
 /// `2026-11-21T22:45:14.000Z`, or `Invalid Date`.
 pub fn date_to_iso(ms: f64) -> String {
     if !ms.is_finite() {
@@ -430,6 +452,23 @@ mod tests {
     fn json_round_trip_keeps_order_and_integers() {
         let text = r#"{"b":1,"a":[1.5,null,true,"x"],"c":{"d":-3}}"#;
         assert_eq!(Value::from_json(text).unwrap().to_json(), text);
+    }
+
+    #[test]
+    fn parse_float_reads_what_a_text_begins_with() {
+        for (text, expected) in [
+            (" 12.5px", 12.5),
+            ("-.5e3x", -500.0),
+            ("1e+", 1.0),
+            ("+3.", 3.0),
+            ("1.2.3", 1.2),
+            ("-Infinity!", f64::NEG_INFINITY),
+        ] {
+            assert_eq!(parse_float(text), expected, "{text}");
+        }
+        for text in ["", ".", "e5", "-", "x1", "infinity"] {
+            assert!(parse_float(text).is_nan(), "{text}");
+        }
     }
 
     #[test]

@@ -17,11 +17,12 @@ static SPEC: NodeSpec = NodeSpec {
     capabilities: &[],
 };
 
-pub const TYPE: NodeType = NodeType { spec: &SPEC, build: |_| Ok(Arc::new(Comment)) };
+pub const TYPE: NodeType = NodeType { spec: &SPEC, build: |_| Ok(Arc::new(Silent)) };
 
-struct Comment;
+/// Takes messages and does nothing with them.
+pub(super) struct Silent;
 
-impl Node for Comment {
+impl Node for Silent {
     fn on_msg(&self, _msg: Msg, _cx: &mut Cx<'_>) -> Step {
         Step::Done
     }

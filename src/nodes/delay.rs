@@ -13,6 +13,7 @@ use arcstr::literal;
 use jiff::Timestamp;
 
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
+use crate::model::value::parse_float;
 use crate::model::{Diagnostic, Msg, Object, Value};
 use crate::runtime::{Cx, Node, NodeConfig, NodeType, Status, Step, Then};
 use line::{Joined, Line, Place, Returned, Turn};
@@ -300,7 +301,7 @@ impl Delay {
 
     /// Takes over `msg.rate`, if that may be; true when it changed.
     fn take_rate(&self, msg: &Msg) -> bool {
-        let given = msg.get("rate").map(Value::to_number).filter(|r| *r > 0.0 && self.allow_rate);
+        let given = msg.get("rate").map(|r| parse_float(&r.to_js_string())).filter(|r| *r > 0.0 && self.allow_rate);
         let mut state = self.state();
         given.is_some_and(|rate| std::mem::replace(&mut state.rate, rate) != rate)
     }
@@ -445,7 +446,11 @@ impl Node for Delay {
         }
         match &self.pause {
             Pause::Fixed { ms, by_msg } => {
-                let given = msg.get("delay").filter(|_| *by_msg).map(Value::to_number).filter(|n| !n.is_nan());
+                let given = msg
+                    .get("delay")
+                    .filter(|_| *by_msg)
+                    .map(|d| parse_float(&d.to_js_string()))
+                    .filter(|n| !n.is_nan());
                 let ms = given.map_or(*ms, |n| n.max(0.0));
                 self.hold_back(msg, ms, cx)
             }

@@ -108,7 +108,19 @@ impl Jsonata {
 
     /// Evaluates with variables, for example `("I", index)` for `$I`.
     pub fn eval_with(&self, msg: &Msg, place: Place<'_>, variables: &[(&str, Value)]) -> Result<Value, NodeError> {
-        let input = self.input(msg.object())?;
+        self.run(self.input(msg.object())?, place, variables)
+    }
+
+    /// Evaluates on any value, as `sort` does on the elements of an array, with variables.
+    pub fn eval_on(&self, value: &Value, place: Place<'_>, variables: &[(&str, Value)]) -> Result<Value, NodeError> {
+        let mut input = to_jsonata(value, 0)?;
+        if self.legacy {
+            input = JValue::object(IndexMap::from([("msg".to_string(), input)]));
+        }
+        self.run(input, place, variables)
+    }
+
+    fn run(&self, input: JValue, place: Place<'_>, variables: &[(&str, Value)]) -> Result<Value, NodeError> {
         if variables.is_empty() && self.calls.none() {
             let result = self.program().evaluate_with_options(&input, options()).map_err(node_error)?;
             return from_jsonata(&result, 0);

@@ -1,5 +1,7 @@
 //! The jsonpath node (ours): selects values with an RFC 9535 query.
 
+mod well_typed;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -54,6 +56,8 @@ fn build(cfg: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
     let property = msg_path(cfg, "property", &property_text).map_err(|d| problems.push(d)).ok();
     let target = msg_path(cfg, "target", &or("target", &property_text)).map_err(|d| problems.push(d)).ok();
     let query = parse_json_path(&cfg.text("query"))
+        .map_err(|e| e.to_string())
+        .and_then(|query| well_typed::check(&query).map(|()| query))
         .map_err(|e| {
             let what = format!("invalid JSONPath query: {e}");
             problems.push(cfg.problem("invalid-jsonpath", "query", what).expected("an RFC 9535 query such as $.a[0]"));

@@ -1,9 +1,12 @@
 //! Floor 7: the builtin nodes, one file each. Adding one is its file and its line in `TYPES`.
 
+pub mod batch;
 pub mod catch;
 pub mod change;
 mod combining;
 pub mod comment;
+pub mod complete;
+pub mod csv;
 pub mod debug;
 pub mod delay;
 pub mod evaluate;
@@ -11,6 +14,7 @@ mod exec;
 mod file;
 mod file_in;
 pub mod function;
+pub mod html;
 mod http_headers;
 pub mod http_in;
 mod http_proxy;
@@ -28,12 +32,15 @@ pub mod moment;
 mod mongodb;
 mod mqtt;
 pub mod mustache;
+pub mod range;
+pub mod rbe;
 mod refused;
 #[cfg(test)]
 mod rig;
 mod rows;
 pub mod schedule;
 pub mod sequence_groups;
+pub mod sort;
 pub mod split;
 mod sql;
 pub mod status;
@@ -45,9 +52,13 @@ pub mod template;
 pub mod testbed;
 mod text_encoding;
 mod tls_config;
+pub mod trigger;
 pub mod typed;
 mod udp;
+pub mod unknown;
 mod websocket;
+pub mod xml;
+pub mod yaml;
 
 use crate::runtime::{Catalogue, NodeType};
 
@@ -60,16 +71,21 @@ const TYPES: &[NodeType] = &[
     link::OUT,
     link::CALL,
     catch::TYPE,
+    complete::TYPE,
     status::TYPE,
     comment::TYPE,
     junction::TYPE,
+    unknown::TYPE,
     subflow::TYPE,
     subflow::STATUS_TYPE,
     // function
     change::TYPE,
     switch::TYPE,
     template::TYPE,
+    range::TYPE,
+    rbe::TYPE,
     delay::TYPE,
+    trigger::TYPE,
     exec::TYPE,
     // network
     http_in::TYPE,
@@ -92,11 +108,17 @@ const TYPES: &[NodeType] = &[
     // sequence
     split::TYPE,
     join::TYPE,
+    sort::TYPE,
+    batch::TYPE,
     // storage
     file::TYPE,
     file_in::TYPE,
     // parser
+    csv::TYPE,
+    html::TYPE,
     json::TYPE,
+    xml::TYPE,
+    yaml::TYPE,
     jsonpath::TYPE,
     // compliance
     schedule::TYPE,

@@ -31,6 +31,7 @@ pub(super) fn node(id: &str, node_type: &str, config: &str, wires: &[&[u32]]) ->
         wires: wires.iter().map(|w| w.to_vec()).collect(),
         catch: Vec::new(),
         status: Vec::new(),
+        complete: Vec::new(),
         links: Vec::new(),
         entry: 0,
     }

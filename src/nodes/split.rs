@@ -5,6 +5,7 @@
 
 mod text;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use arcstr::{ArcStr, literal};
@@ -65,6 +66,8 @@ struct Rest {
     text: String,
     bytes: Vec<u8>,
     next: usize,
+    /// Messages of which nothing has been sent yet, where complete nodes want to hear of them.
+    heard: Vec<Msg>,
 }
 
 fn build(config: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
@@ -143,6 +146,8 @@ struct Sequence<'a> {
     base: Object,
     /// Entries of `parts` that all parts share, in order.
     parts: Object,
+    /// The part sent last, where complete nodes want to hear of it.
+    last: RefCell<Option<Msg>>,
 }
 
 impl<'a> Sequence<'a> {
@@ -163,7 +168,7 @@ impl<'a> Sequence<'a> {
         if split.property.is_single() {
             base.insert(split.property.text().clone(), Value::Undefined);
         }
-        Sequence { split, base, parts }
+        Sequence { split, base, parts, last: RefCell::default() }
     }
 
     fn shared(&mut self, key: ArcStr, value: impl Into<Value>) {
@@ -183,13 +188,37 @@ impl<'a> Sequence<'a> {
         object.insert(literal!("_msgid"), id::hex16());
         object.insert(literal!("parts"), parts);
         let property = &self.split.property;
-        if property.is_single() {
+        let msg = if property.is_single() {
             object.insert(property.text().clone(), value);
-            return cx.emit(0, self.named(object, key));
+            self.named(object, key)
+        } else {
+            let mut msg = self.named(object, key);
+            msg.set_path(property, value);
+            msg
+        };
+        if cx.is_heard() {
+            self.last.replace(Some(msg.clone()));
         }
-        let mut msg = self.named(object, key);
-        msg.set_path(property, value);
         cx.emit(0, msg);
+    }
+
+    /// The message that was split, as complete nodes are told of it when no part stands for it.
+    fn whole(&self, value: Value) -> Msg {
+        let mut object = self.base.clone();
+        object.insert(literal!("_msgid"), id::hex16());
+        object.insert(literal!("parts"), self.parts.clone());
+        let mut msg = Msg::from(object);
+        msg.set_path(&self.split.property, value);
+        msg
+    }
+
+    /// Tells complete nodes of the part sent last, which stands for the message, as in Node-RED.
+    fn done(&self, cx: &mut Cx<'_>, value: impl FnOnce() -> Value) {
+        if cx.is_heard() {
+            cx.keep();
+            let last = self.last.take();
+            cx.done(&last.unwrap_or_else(|| self.whole(value())));
+        }
     }
 
     fn named(&self, object: Object, key: Option<&ArcStr>) -> Msg {
@@ -202,7 +231,7 @@ impl<'a> Sequence<'a> {
 }
 
 impl Split {
-    fn array(&self, msg: Msg, items: &[Value], cx: &mut Cx<'_>) {
+    fn array(&self, msg: Msg, items: &Arc<Vec<Value>>, cx: &mut Cx<'_>) {
         let mut sequence = Sequence::new(self, msg, literal!("array"));
         sequence.shared(literal!("count"), items.len().div_ceil(self.array_len));
         sequence.shared(literal!("len"), self.array_len);
@@ -215,19 +244,24 @@ impl Split {
                 sequence.emit(cx, i, None, Value::array(chunk.to_vec()));
             }
         }
+        sequence.last.take();
+        sequence.done(cx, || Value::Array(items.clone()));
     }
 
-    fn object(&self, msg: Msg, object: &Object, cx: &mut Cx<'_>) {
+    fn object(&self, msg: Msg, object: &Arc<Object>, cx: &mut Cx<'_>) {
         let mut sequence = Sequence::new(self, msg, literal!("object"));
         sequence.shared(literal!("count"), object.len());
         for (i, (key, value)) in object.iter().enumerate() {
             sequence.emit(cx, i, Some(key), value.clone());
         }
+        sequence.done(cx, || Value::Object(object.clone()));
     }
 
-    fn string(&self, msg: Msg, text: &str, cx: &mut Cx<'_>) {
+    fn string(&self, msg: Msg, text: &ArcStr, cx: &mut Cx<'_>) {
+        let given = Value::String(text.clone());
         let mut sequence = Sequence::new(self, msg, literal!("string"));
-        let whole = |rest: &mut Rest| if self.stream { std::mem::take(&mut rest.text) + text } else { text.into() };
+        let whole =
+            |rest: &mut Rest| if self.stream { std::mem::take(&mut rest.text) + text } else { text.to_string() };
         match &self.cut {
             Cut::Every(len) => {
                 sequence.shared(literal!("ch"), "");
@@ -237,6 +271,7 @@ impl Split {
                 self.sequence(
                     &mut sequence,
                     pieces,
+                    &given,
                     cx,
                     |piece| text::units(piece) == *len,
                     |rest, last| rest.text = last,
@@ -246,12 +281,13 @@ impl Split {
                 sequence.shared(literal!("ch"), ch.clone());
                 let whole = self.rest.with(cx, whole);
                 let pieces = text::at(&whole, &String::from_utf8_lossy(separator));
-                self.sequence(&mut sequence, pieces, cx, |_| false, |rest, last| rest.text = last)
+                self.sequence(&mut sequence, pieces, &given, cx, |_| false, |rest, last| rest.text = last)
             }
         }
     }
 
-    fn bytes(&self, msg: Msg, bytes: &[u8], cx: &mut Cx<'_>) {
+    fn bytes(&self, msg: Msg, bytes: &Arc<Vec<u8>>, cx: &mut Cx<'_>) {
+        let given = Value::Bytes(bytes.clone());
         let mut sequence = Sequence::new(self, msg, literal!("buffer"));
         let whole = self.rest.with(cx, |rest| {
             let mut whole = if self.stream { std::mem::take(&mut rest.bytes) } else { Vec::new() };
@@ -263,7 +299,7 @@ impl Split {
             Cut::Every(len) => {
                 sequence.shared(literal!("len"), *len);
                 let pieces: Vec<Vec<u8>> = whole.chunks(*len).map(<[u8]>::to_vec).collect();
-                self.sequence(&mut sequence, pieces, cx, |piece| piece.len() == *len, keep)
+                self.sequence(&mut sequence, pieces, &given, cx, |piece| piece.len() == *len, keep)
             }
             Cut::At { separator, ch } => {
                 sequence.shared(literal!("ch"), ch.clone());
@@ -272,7 +308,7 @@ impl Split {
                 if !self.stream && pieces.len() > 1 && pieces.last().is_some_and(Vec::is_empty) {
                     pieces.pop();
                 }
-                self.sequence(&mut sequence, pieces, cx, |_| false, keep)
+                self.sequence(&mut sequence, pieces, &given, cx, |_| false, keep)
             }
         }
     }
@@ -282,6 +318,7 @@ impl Split {
         &self,
         sequence: &mut Sequence<'_>,
         mut pieces: Vec<P>,
+        given: &Value,
         cx: &mut Cx<'_>,
         is_complete: impl Fn(&P) -> bool,
         keep: impl FnOnce(&mut Rest, P),
@@ -291,7 +328,7 @@ impl Split {
             for (i, piece) in pieces.into_iter().enumerate() {
                 sequence.emit(cx, i, None, piece.into_value());
             }
-            return;
+            return sequence.done(cx, || given.clone());
         }
         let last = pieces.pop_if(|last| !is_complete(last));
         let first = self.rest.with(cx, |rest| {
@@ -305,6 +342,26 @@ impl Split {
         for (i, piece) in pieces.into_iter().enumerate() {
             sequence.emit(cx, first + i, None, piece.into_value());
         }
+        if cx.is_heard() {
+            self.done_in_stream(sequence, given, cx);
+        }
+    }
+
+    /// A message is done once something has been sent after it came.
+    fn done_in_stream(&self, sequence: &Sequence<'_>, given: &Value, cx: &mut Cx<'_>) {
+        if sequence.last.borrow().is_none() {
+            cx.keep();
+            let max = cx.services().limits.node_messages_max;
+            let whole = sequence.whole(given.clone());
+            return self.rest.with(cx, |rest| {
+                if rest.heard.len() < max {
+                    rest.heard.push(whole);
+                }
+            });
+        }
+        let heard = self.rest.with(cx, |rest| std::mem::take(&mut rest.heard));
+        heard.iter().for_each(|msg| cx.done(msg));
+        sequence.done(cx, || given.clone());
     }
 }
 

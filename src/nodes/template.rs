@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::mustache::{Outside, Template, View};
 use super::typed::{TypedTarget, env_text};
+use super::yaml::load as load_yaml;
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::{Diagnostic, Msg, Value};
 use crate::runtime::{Cx, Node, NodeConfig, NodeError, NodeType, Step};
@@ -140,10 +141,7 @@ fn parse_output(output: Output, text: String) -> Result<Value, NodeError> {
         Output::Json => {
             Value::from_json(&text).map_err(|e| NodeError::new(format!("the rendered template is no JSON: {e}")))
         }
-        Output::Yaml if text.trim().is_empty() => Ok(Value::Undefined),
-        Output::Yaml => {
-            serde_saphyr::from_str(&text).map_err(|e| NodeError::new(format!("the rendered template is no YAML: {e}")))
-        }
+        Output::Yaml => load_yaml(&text).map_err(|e| NodeError::new(format!("the rendered template is no YAML: {e}"))),
     }
 }
 

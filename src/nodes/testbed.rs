@@ -49,6 +49,7 @@ pub fn plan_node(node_type: &str, config: &str) -> PlanNode {
         wires: Vec::new(),
         catch: Vec::new(),
         status: Vec::new(),
+        complete: Vec::new(),
         links: Vec::new(),
         entry: 0,
     }

@@ -93,6 +93,11 @@ impl Cx<'_> {
     /// Sends along the wires of another node (what a link call is given back).
     pub fn emit_from(&mut self, from: NodeIndex, port: usize, mut msg: Msg) {
         msg.ensure_id();
+        if let Some(completing) = &mut self.core.completing
+            && completing.get("_msgid") == msg.get("_msgid")
+        {
+            *completing = msg.clone();
+        }
         let deployed = self.deployed;
         let source = &deployed.plan.nodes[from as usize];
         let wires = source.wires.get(port).map_or(&[][..], |w| w.as_slice());
@@ -219,6 +224,25 @@ impl Cx<'_> {
     /// Reports an error about a message and goes on (`node.error(e, msg)`): catch nodes get the message.
     pub fn error(&mut self, msg: Msg, error: impl Into<NodeError>) {
         self.core.raise(self.deployed, self.node, self.hops, error.into(), msg);
+    }
+
+    /// True when complete nodes listen to this node.
+    pub fn is_heard(&self) -> bool {
+        !self.node().complete.is_empty()
+    }
+
+    /// This node is not done with the message at hand: it keeps it, and [`Cx::done`] will say when it is.
+    pub fn keep(&mut self) {
+        self.core.completing = None;
+    }
+
+    /// Tells complete nodes that this node is done with a message it kept.
+    pub fn done(&mut self, msg: &Msg) {
+        if self.is_heard() {
+            let at_hand = self.core.completing.replace(msg.clone());
+            self.core.completed(self.deployed, self.node, self.hops);
+            self.core.completing = at_hand;
+        }
     }
 
     /// Attaches evidence to the run: kept in its history whatever else is left out of it.
@@ -401,6 +425,29 @@ impl RunCore {
         msg.ensure_id();
         for target in &failed.catch {
             self.enqueue(deployed, node, Delivery { node: target.node, hops: hops + 1, msg: msg.clone() });
+        }
+    }
+
+    /// Tells complete nodes that a node is done with a message.
+    pub(super) fn completed(&mut self, deployed: &Arc<Deployed>, node: NodeIndex, hops: u32) {
+        let Some(mut msg) = self.completing.take() else { return };
+        msg.ensure_id();
+        if hops >= deployed.services.limits.hops_max {
+            self.fail(
+                deployed,
+                node,
+                format!("a message made {hops} hops (hops_max); is there a loop without an end?"),
+            );
+            return;
+        }
+        let done = &deployed.plan.nodes[node as usize];
+        let mut source = Object::new();
+        source.insert("id", done.id.clone());
+        source.insert("type", done.node_type.clone());
+        source.insert("name", done.name.clone());
+        msg.set("complete", [("source", source)].into_iter().collect::<Object>());
+        for target in &done.complete {
+            self.enqueue(deployed, node, Delivery { node: *target, hops: hops + 1, msg: msg.clone() });
         }
     }
 

@@ -323,6 +323,7 @@ impl Deployed {
             started: Instant::now(),
             started_at,
             queue: Default::default(),
+            completing: None,
             states: Vec::new(),
             at_end: Default::default(),
             steps: Vec::new(),

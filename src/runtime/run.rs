@@ -43,6 +43,8 @@ pub(super) struct RunCore {
     pub(super) started: Instant,
     pub(super) started_at: Timestamp,
     pub(super) queue: VecDeque<Delivery>,
+    /// The message that the node now called works on, as it last sent it on; kept when complete nodes want to hear of it.
+    pub(super) completing: Option<Msg>,
     pub(super) states: Vec<(NodeIndex, Box<dyn Any + Send>)>,
     pub(super) at_end: BTreeSet<NodeIndex>,
     pub(super) steps: Vec<StepRecord>,
@@ -166,17 +168,21 @@ impl EndedRun {
 struct Waiting {
     node: NodeIndex,
     hops: u32,
+    completing: Option<Msg>,
     future: Wait,
 }
 
+/// A future that is ready: whom to call back, with what, and the message it was about.
+type Ready = (NodeIndex, u32, Option<Msg>, Result<Then, String>);
+
 impl Future for Waiting {
-    type Output = (NodeIndex, u32, Result<Then, String>);
+    type Output = Ready;
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
         let (node, hops) = (self.node, self.hops);
         match std::panic::catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(task))) {
             Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(then)) => Poll::Ready((node, hops, Ok(then))),
-            Err(panic) => Poll::Ready((node, hops, Err(panic_text(&*panic)))),
+            Ok(Poll::Ready(then)) => Poll::Ready((node, hops, self.completing.take(), Ok(then))),
+            Err(panic) => Poll::Ready((node, hops, None, Err(panic_text(&*panic)))),
         }
     }
 }
@@ -241,9 +247,14 @@ async fn work(deployed: &Arc<Deployed>, core: &mut RunCore) -> Option<&'static s
     let mut too_long = None;
     loop {
         while let Some(delivery) = core.queue.pop_front() {
-            let Delivery { node, hops, msg } = delivery;
+            let Delivery { node, hops, mut msg } = delivery;
             // Should it have to wait when no wait is free, its catch nodes get the message.
             let spare = (waits.len() >= deployed.services.limits.waits_max).then(|| msg.clone());
+            let heard = !deployed.plan.nodes[node as usize].complete.is_empty();
+            core.completing = (heard && !msg.is_signal()).then(|| {
+                msg.ensure_id();
+                msg.clone()
+            });
             let step = call(deployed, core, node, hops, |node, cx| node.on_msg(msg, cx));
             settle(deployed, core, &mut waits, (node, hops), step, spare).await;
             since_yield += 1;
@@ -288,8 +299,9 @@ async fn resume(
     deployed: &Arc<Deployed>,
     core: &mut RunCore,
     waits: &mut FuturesUnordered<Waiting>,
-    (node, hops, then): (NodeIndex, u32, Result<Then, String>),
+    (node, hops, completing, then): Ready,
 ) {
+    core.completing = completing;
     let step = match then {
         Ok(then) => call(deployed, core, node, hops, |_, cx| then(cx)),
         Err(panic) => Step::fail(Msg::new(), panic),
@@ -308,16 +320,23 @@ async fn settle(
 ) {
     loop {
         match step {
-            Step::Done => return,
+            Step::Done => {
+                core.completed(deployed, node, hops);
+                return;
+            }
             Step::Fail(failure) => {
+                core.completing = None;
                 core.raise(deployed, node, hops, failure.error, failure.msg);
                 return;
             }
             Step::Wait(future) => {
-                let mut waiting = Waiting { node, hops, future };
+                let mut waiting = Waiting { node, hops, completing: core.completing.take(), future };
                 step = match first_poll(&mut waiting).await {
-                    Poll::Ready((_, _, Ok(then))) => call(deployed, core, node, hops, |_, cx| then(cx)),
-                    Poll::Ready((_, _, Err(panic))) => Step::fail(Msg::new(), panic),
+                    Poll::Ready((_, _, completing, Ok(then))) => {
+                        core.completing = completing;
+                        call(deployed, core, node, hops, |_, cx| then(cx))
+                    }
+                    Poll::Ready((_, _, _, Err(panic))) => Step::fail(Msg::new(), panic),
                     Poll::Pending if waits.len() >= deployed.services.limits.waits_max => {
                         let max = deployed.services.limits.waits_max;
                         let msg = spare.take().unwrap_or_default();
@@ -346,7 +365,7 @@ pub fn gives_way(now: bool) {
 }
 
 /// What a future has come to once it is ready or really waits.
-async fn first_poll(waiting: &mut Waiting) -> Poll<(NodeIndex, u32, Result<Then, String>)> {
+async fn first_poll(waiting: &mut Waiting) -> Poll<Ready> {
     std::future::poll_fn(|task| {
         GAVE_WAY.set(false);
         match Pin::new(&mut *waiting).poll(task) {

@@ -151,6 +151,7 @@ fn node(id: &str, node_type: &str, wires: &[&[u32]]) -> PlanNode {
         wires: wires.iter().map(|w| w.to_vec()).collect(),
         catch: Vec::new(),
         status: Vec::new(),
+        complete: Vec::new(),
         links: Vec::new(),
         entry: 0,
     }

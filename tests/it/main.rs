@@ -19,6 +19,8 @@ mod fuzz;
 mod governify;
 mod harness;
 mod io;
+mod jsonata;
+mod jsonpath;
 mod mustache;
 mod nodes;
 mod orders;

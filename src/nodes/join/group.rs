@@ -44,6 +44,8 @@ pub(super) struct Group {
     object: Arc<Object>,
     /// The first message with the properties of the later ones.
     msg: Msg,
+    /// Messages of the group as they came, where complete nodes want to hear of them.
+    pub(super) heard: Vec<Msg>,
     /// Dropping the sender ends the wait.
     pub(super) timer: Option<(u64, oneshot::Sender<()>)>,
 }
@@ -60,6 +62,7 @@ impl Group {
             items: Vec::new(),
             object: Arc::default(),
             msg: Msg::from_object(Object::new()),
+            heard: Vec::new(),
             timer: None,
         }
     }

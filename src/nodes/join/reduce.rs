@@ -62,6 +62,7 @@ impl Reduce {
         let count = parts.get("count").map(Value::to_number);
         let max = cx.services().limits.node_messages_max;
         let last = msg.clone();
+        cx.keep();
         let whole = groups.with(cx, |groups| {
             let pending = groups.pending.entry(id.clone()).or_default();
             pending.count = pending.count.or(count);
@@ -82,13 +83,20 @@ impl Reduce {
         match whole {
             Ok(None) => Step::Done,
             Err(problem) => Step::fail(last, problem),
-            Ok(Some(whole)) => match self.reduce(whole, cx) {
-                Ok(msg) => {
-                    cx.emit(0, msg);
-                    Step::Done
-                }
-                Err(error) => Step::fail(last, error),
-            },
+            Ok(Some(whole)) => {
+                whole.msgs.iter().for_each(|msg| cx.done(msg));
+                self.send(whole, last, cx)
+            }
+        }
+    }
+
+    fn send(&self, whole: Pending, last: Msg, cx: &mut Cx<'_>) -> Step {
+        match self.reduce(whole, cx) {
+            Ok(msg) => {
+                cx.emit(0, msg);
+                Step::Done
+            }
+            Err(error) => Step::fail(last, error),
         }
     }
 

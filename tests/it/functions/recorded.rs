@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::{FunctionLimits, catalogue, functions, root};
-use crate::nodes::{Outcome, replay_in};
+use crate::nodes::case::Case;
+use crate::nodes::{Outcome, in_process, outcome};
 use probity::model::Value;
 
 /// Cases that pass; fewer are a regression.
@@ -20,11 +21,14 @@ fn recorded_cases_with_function_nodes_replay() {
     let (mut passed, mut surprises) = (0, Vec::new());
     for case in cases.as_array().unwrap() {
         let title = case.get("title").to_js_string();
-        match replay_in(case, catalogue(&functions)) {
-            Outcome::Passed if known.contains_key(title.as_str()) => surprises.push(format!("{title}\n  passes now")),
-            Outcome::Passed => passed += 1,
-            Outcome::Differs(_) if known.contains_key(title.as_str()) => {}
-            Outcome::Differs(how) => surprises.push(format!("{title}\n  {how}")),
+        let played = outcome(&Case::new(case.clone()), |case| in_process::play_with(case, catalogue(&functions)));
+        let is_known = known.contains_key(title.as_str());
+        match played {
+            Outcome::Ran(Ok(())) if is_known => surprises.push(format!("{title}\n  passes now")),
+            Outcome::Ran(Ok(())) => passed += 1,
+            Outcome::Ran(Err(_)) if is_known => {}
+            Outcome::Ran(Err(how)) => surprises.push(format!("{title}\n  {how}")),
+            Outcome::Lacks(node_type) => surprises.push(format!("{title}\n  there is no node type {node_type}")),
         }
     }
     assert!(surprises.is_empty(), "{} surprises, {passed} passed:\n{}", surprises.len(), surprises.join("\n"));

@@ -1,7 +1,8 @@
-//! What tests share: services they start.
+//! What tests share: services they start, tables they write.
 
 pub mod browser;
 pub mod mongo;
 pub mod mosquitto;
 pub mod postgres;
 pub mod server;
+pub mod table;
