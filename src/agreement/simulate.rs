@@ -150,8 +150,8 @@ fn place(state: &State) -> Place<'_> {
     (state.window.from, state.window.to, &state.of, &state.scope)
 }
 
-/// Sets a candidate's verdicts beside the stored ones of `[from, to)`. Waivers are left aside on both sides: what is
-/// compared is what the evidence comes to. `answers` are those the verdicts were made from.
+/// Sets a candidate's verdicts beside the stored ones of `[from, to)`, each under the waivers that were applied to it.
+/// `answers` are those the verdicts were made from.
 pub fn compare(
     current: &Agreement,
     candidate: &Agreement,
@@ -161,9 +161,9 @@ pub fn compare(
     answers: &[Result<Vec<Sample>, String>],
 ) -> Simulation {
     let before: BTreeMap<Place<'_>, &State> =
-        stored.iter().map(|s| &s.state).filter(|s| s.unwaived().is_some()).map(|s| (place(s), s)).collect();
+        stored.iter().map(|s| &s.state).filter(|s| s.verdict.is_some()).map(|s| (place(s), s)).collect();
     let after: BTreeMap<Place<'_>, &State> =
-        judged.iter().filter(|s| s.unwaived().is_some()).map(|s| (place(s), s)).collect();
+        judged.iter().filter(|s| s.verdict.is_some()).map(|s| (place(s), s)).collect();
     let mut simulation = Simulation {
         agreement: current.id.clone(),
         current: current.hash.clone(),
@@ -183,7 +183,7 @@ pub fn compare(
     };
     for (place, new) in &after {
         match before.get(place) {
-            Some(old) if old.unwaived() == new.unwaived() => simulation.same += 1,
+            Some(old) if old.verdict == new.verdict => simulation.same += 1,
             Some(old) => simulation.flips.push(flip(candidate, Some(old), Some(new))),
             None => simulation.added.push(flip(candidate, None, Some(new))),
         }
@@ -208,7 +208,7 @@ pub fn compare(
 
 fn counts<'s>(states: impl Iterator<Item = &'s State>) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    for verdict in states.filter_map(State::unwaived) {
+    for verdict in states.filter_map(|state| state.verdict) {
         *counts.entry(verdict.as_str().to_owned()).or_default() += 1;
     }
     counts
@@ -217,9 +217,7 @@ fn counts<'s>(states: impl Iterator<Item = &'s State>) -> BTreeMap<String, usize
 fn sums<'s>(before: impl Iterator<Item = &'s State>, after: impl Iterator<Item = &'s State>) -> Vec<Sum> {
     let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
     for state in before {
-        // A waived state owes nothing; without the waiver it would.
-        let penalties = state.waiver.as_ref().map_or(&state.penalties, |waiver| &waiver.penalties);
-        for (over, amount) in penalties {
+        for (over, amount) in &state.penalties {
             let sum = sums.entry(over).or_default();
             match amount {
                 Some(amount) => sum.before += amount,
@@ -228,8 +226,7 @@ fn sums<'s>(before: impl Iterator<Item = &'s State>, after: impl Iterator<Item =
         }
     }
     for state in after {
-        let penalties = state.waiver.as_ref().map_or(&state.penalties, |waiver| &waiver.penalties);
-        for (over, amount) in penalties {
+        for (over, amount) in &state.penalties {
             let sum = sums.entry(over).or_default();
             match amount {
                 Some(amount) => sum.after += amount,

@@ -40,6 +40,7 @@ mod runs;
 mod schedules;
 mod schemas;
 mod sockets;
+mod simulate;
 mod sources;
 mod stalled;
 mod states;
@@ -211,6 +212,7 @@ pub fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
         states::ENDPOINTS,
         verdicts::ENDPOINTS,
         explain::ENDPOINTS,
+        simulate::ENDPOINTS,
         corrections::ENDPOINTS,
         waivers::ENDPOINTS,
         bill::ENDPOINTS,

@@ -187,8 +187,26 @@ fn explained() -> Vec<(&'static str, Value)> {
         "recorded_at": instant(), "run": uuid(), "values": array(refer("ValueChange")),
         "agreement_changed": { "type": "boolean" },
     });
+    let flip = json!({
+        "guarantee": text(), "scope": map(text()), "window": refer("Window"), "before": refer_or_null("VerdictWord"),
+        "after": refer_or_null("VerdictWord"), "reason_before": or_null("string"), "reason_after": or_null("string"),
+        "values": map(or_null("number")), "decided_by": array(text()),
+    });
+    let sum = json!({
+        "over": text(), "before": { "type": "number" }, "after": { "type": "number" }, "unsaid_before": count(),
+        "unsaid_after": count(),
+    });
+    let simulation = json!({
+        "agreement": text(), "current": text(), "candidate": text(), "from": instant(), "to": instant(), "same": count(),
+        "flips": array(refer("Flip")), "added": array(refer("Flip")), "removed": array(refer("Flip")),
+        "first": refer_or_null("Flip"), "smallest": refer_or_null("Flip"), "before": map(count()), "after": map(count()),
+        "penalties": array(object(sum)), "not_stored": map(count()),
+    });
     let piece = json!({ "source": text(), "collected_at": instant(), "sha256": text(), "data": {} });
     vec![
+        ("Simulation", object(simulation)),
+        ("Flip", object(flip)),
+        ("AgreementDocument", json!({ "type": "object", "description": "as /probity/v1/schemas/agreement.json says" })),
         ("Explanation", object(explanation)),
         ("ObjectiveExplained", object(objective)),
         ("Decider", object(decider)),

@@ -132,12 +132,16 @@ pub fn sources(config: &Config, net: &Arc<Net>) -> Result<Vec<Box<dyn Source>>> 
     Ok(sources)
 }
 
-/// The configured agreements, read once.
+/// The agreements that a server with this configuration has, read once: those put by its API, then the configured ones.
 ///
 /// # Errors
 /// Sources that are not there or do not answer.
 pub async fn load_agreements(config: &Config, net: &Arc<Net>) -> Result<Arc<Agreements>> {
-    Ok(registry::read_once(Clock::System, sources(config, net)?).await?)
+    let mut all = sources(config, net)?;
+    if let Some(store) = super::store_there_is(config).await? {
+        all.insert(0, Box::new(registry::StoredSource::once(store)));
+    }
+    Ok(registry::read_once(Clock::System, all).await?)
 }
 
 /// The agreements in the binary, as a source that never changes.

@@ -72,6 +72,21 @@ pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
     Ok(crate::store::open(&config.database_url(), &options).await?)
 }
 
+/// The configured store, if there is one with a schema already: looking must not make a database.
+///
+/// # Errors
+/// A database that is there and cannot be used.
+pub async fn store_there_is(config: &Config) -> Result<Option<Arc<dyn Store>>> {
+    let url = config.database_url();
+    let file = url.strip_prefix("sqlite:").map(|path| path.trim_start_matches("//"));
+    if url == "memory:" || file.is_some_and(|path| !Path::new(path).exists()) {
+        return Ok(None);
+    }
+    let store = open_store(config).await?;
+    // Before the first start of a server nothing was put.
+    Ok(store.documents_revision().await.is_ok().then_some(store))
+}
+
 /// An engine with the builtin nodes and those of plugins, and no flows yet.
 pub fn engine(config: &Config, with: Surroundings, plugins: &Plugins) -> Arc<Engine> {
     let mut services = Services::new(with.clock, limits(config), with.net);

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::agreement::load;
 use super::{Settings, explain, not_so, print, runtime, sarif, usage};
 use crate::agreement::simulate::{Flip, Simulation};
+use crate::clock::Clock;
 use crate::evaluate::simulate::{SimulateError, simulate as simulated};
 use crate::model::Diagnostic;
 use crate::model::agreement::Agreement;
@@ -91,7 +92,7 @@ pub(super) fn simulate(args: &SimulateArgs) -> ExitCode {
                 return usage(&problem);
             }
         };
-        match simulated(store.as_ref(), &current, &candidate, from, to).await {
+        match simulated(store.as_ref(), &current, &candidate, from, to, Clock::System.now()).await {
             Ok(simulation) => {
                 print(&show(args, &simulation));
                 if simulation.changes_something() { ExitCode::from(1) } else { ExitCode::SUCCESS }

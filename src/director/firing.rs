@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::{Director, DirectorError, SCHEDULE_PREFIX, Task};
 use crate::evaluate::Windows;
+use crate::model::RunId;
 use crate::model::run::Trigger;
 use crate::store::ClaimKey;
 
@@ -132,6 +133,10 @@ impl Director {
             None => vec![Windows::LastClosed { at: due, count: 1 }],
             Some(periods) => super::points::windows(periods).map_err(failed)?,
         };
+        if let (true, Some(claim)) = (windows.is_empty(), &claim) {
+            // Nothing is stored with which it would be done.
+            self.store.complete_claim(claim, RunId::fresh()).await?;
+        }
         let last = windows.len().saturating_sub(1);
         let mut verdicts = 0;
         for (i, windows) in windows.into_iter().enumerate() {

@@ -8,6 +8,7 @@ use crate::agreement::simulate::{Simulation, answers, compare};
 use crate::model::RunId;
 use crate::model::agreement::Agreement;
 use crate::model::state::{State, StateKind, StoredState};
+use crate::model::waiver::{self, Waiver};
 use crate::store::{PageRequest, StateQuery, Store, StoreError};
 
 /// Why nothing could be simulated.
@@ -22,7 +23,8 @@ pub enum SimulateError {
 }
 
 /// Judges what is stored of `current` under `candidate`: every window of the candidate that overlaps `[from, to)`; without
-/// bounds, those of everything stored. Nothing is asked of any collector, and nothing is written. Reads all of the
+/// bounds, those of everything stored. On both sides the waivers hold that are in force at `at`: those of the document and
+/// the stored ones. Nothing is asked of any collector, and nothing is written. Reads all of the
 /// range's states into memory.
 ///
 /// # Errors
@@ -33,6 +35,7 @@ pub async fn simulate(
     candidate: &Agreement,
     from: Option<Timestamp>,
     to: Option<Timestamp>,
+    at: Timestamp,
 ) -> Result<Simulation, SimulateError> {
     let mut stored = read(store, &current.id, from, to).await?;
     // Budgets and burn rates follow from verdicts, and reach further.
@@ -42,12 +45,17 @@ pub async fn simulate(
     let first = bounds().map(|w| w.from).min().ok_or_else(nothing)?;
     let last = bounds().map(|w| w.to).max().ok_or_else(nothing)?;
     let (from, to) = (from.unwrap_or(first), to.unwrap_or(last));
-    let (metrics, verdicts): (Vec<_>, Vec<_>) = stored.into_iter().partition(|s| s.state.kind == StateKind::Metric);
+    let (metrics, mut verdicts): (Vec<_>, Vec<_>) = stored.into_iter().partition(|s| s.state.kind == StateKind::Metric);
     let plan = queries::plan(candidate, None, from, to).map_err(|e| SimulateError::TooManyWindows(e.to_string()))?;
     let answers = answers(current, candidate, &plan, &metrics);
     // Whether a window was still open is no part of the comparison.
     let states = judge::judge(candidate, &plan, &answers, RunId::fresh(), to);
-    let judged: Vec<State> = states.into_iter().filter(|s| s.kind == StateKind::Guarantee).collect();
+    let mut judged: Vec<State> = states.into_iter().filter(|s| s.kind == StateKind::Guarantee).collect();
+    let kept = store.waivers(Some(&current.id)).await?;
+    let with = |own: &[Waiver]| -> Vec<Waiver> { own.iter().chain(&kept).cloned().collect() };
+    let (now, then) = (with(&current.waivers), with(&candidate.waivers));
+    verdicts.iter_mut().for_each(|stored| waiver::apply(&mut stored.state, &now, at));
+    judged.iter_mut().for_each(|state| waiver::apply(state, &then, at));
     Ok(compare(current, candidate, (from, to), &verdicts, &judged, &answers))
 }
 

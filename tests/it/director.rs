@@ -297,3 +297,78 @@ async fn our_tasks_are_registered_changed_and_removed_and_call_back_signed() {
     assert!(client.step().await.is_err(), "nobody is there");
     following.abort();
 }
+
+/// What a Director does with a script: fetched as text before every run, loaded as a CommonJS module, `main(config)`.
+const DIRECTOR: &str = r#"
+const [url, config] = process.argv.slice(1);
+require('http').get(url, { headers: { 'user-agent': 'request' } }, (answer) => {
+  let text = '';
+  answer.on('data', (piece) => { text += piece; });
+  answer.on('end', () => {
+    const Module = require('module');
+    const script = new Module(url);
+    script._compile(text, url);
+    Promise.resolve(script.exports.main(JSON.parse(config))).then(
+      (done) => console.log(JSON.stringify({ done })),
+      (failed) => console.log(JSON.stringify({ failed: { status: failed.status, code: failed.code } })));
+  });
+});
+"#;
+
+/// The script that a Director fetches, run by Node.js as a Director runs it. `PROBITY_TEST_NODE` names another binary;
+/// without one the test is skipped and says so, unless `PROBITY_TEST_REQUIRE_NODE` is set.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::disallowed_methods, reason = "tests have no config")]
+async fn our_script_runs_in_a_director() {
+    let node = std::env::var("PROBITY_TEST_NODE").unwrap_or_else(|_| "node".into());
+    if std::process::Command::new(&node).arg("--version").output().is_err() {
+        assert!(std::env::var("PROBITY_TEST_REQUIRE_NODE").is_err(), "PROBITY_TEST_REQUIRE_NODE is set, and there is no {node}");
+        eprintln!("SKIPPED: there is no {node}; install Node.js, or name it in PROBITY_TEST_NODE");
+        return;
+    }
+    let rig = Rig::new("2026-03-01T10:30:00Z").await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let router = rig.router.clone();
+    let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let run = async |config: Value| -> Value {
+        let (node, script) = (node.clone(), format!("{base}{SCRIPT_PATH}"));
+        let output = tokio::task::spawn_blocking(move || {
+            std::process::Command::new(node).args(["-e", DIRECTOR, "--", &script, &config.to_string()]).output().unwrap()
+        });
+        let output = output.await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {said}"))
+    };
+    let callback = format!("{base}{CALLBACK_PATH}");
+    let signature = Signer::new(SECRET).sign("sla");
+    let config = json!({"agreementId": "sla", "callback": callback, "signature": signature});
+    assert_eq!(run(config.clone()).await, json!({"done": {"status": 202}}));
+    until("the last hour of two teams is judged", async || verdicts(&rig.store).await.len() == 2).await;
+    let mut forged = config.clone();
+    forged["signature"] = json!(Signer::new("another secret of sixteen").sign("sla"));
+    assert_eq!(run(forged).await, json!({"failed": {"status": 401}}));
+    serving.abort();
+    assert!(serving.await.unwrap_err().is_cancelled());
+    // Nobody fetches it any more; what calls back into nothing fails and does not hang.
+    assert_eq!(verdicts(&rig.store).await.len(), 2);
+}
+
+/// A task with an empty list of periods has nothing to judge, and its due time is done with.
+#[tokio::test]
+async fn a_task_without_periods_is_done_with() {
+    let rig = Rig::new("2026-03-01T10:30:00Z").await;
+    let task = task("empty", json!({"agreementId": "sla", "periods": []}));
+    let put = rig.call("POST", "/api/v1/tasks", &[], &task).await;
+    assert_eq!(put.0, 200, "{}", put.2);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn(rig.director.clone().run(async { drop(stopped.await) }));
+    until("its due time is claimed and done", async || {
+        let claimed = rig.store.last_claim("task/empty").await.unwrap().is_some();
+        claimed && rig.store.open_claims().await.unwrap().is_empty()
+    })
+    .await;
+    assert_eq!(rig.asked.load(Ordering::SeqCst), 0);
+    drop(stop);
+    running.await.unwrap();
+}

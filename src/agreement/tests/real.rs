@@ -26,6 +26,37 @@ fn a_template_is_refused_once_and_clearly() {
     assert_eq!(errors, ["template"], "{problems:#?}");
 }
 
+/// Every published agreement loads, or each of its problems says where it is.
+#[test]
+fn the_published_agreements_load_or_say_where_they_are_wrong() {
+    let folder = root().join("../shared/data/agreements");
+    let Ok(entries) = std::fs::read_dir(&folder) else {
+        eprintln!("SKIPPED, as the agreements are not here: {}", folder.display());
+        return;
+    };
+    let (mut loaded, mut refused) = (0, Vec::new());
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if ["manifest.json", "histogram.json"].contains(&name.as_str()) || path.is_dir() {
+            continue;
+        }
+        let bundle = crate::agreement::bundle::load_all(&std::fs::read_to_string(&path).unwrap(), &name);
+        let errors: Vec<_> = bundle.problems.iter().filter(|p| p.severity == Severity::Error).collect();
+        if errors.is_empty() {
+            assert!(bundle.agreements.len() + bundle.templates.len() > 0, "{name}");
+            loaded += bundle.agreements.len() + bundle.templates.len();
+        } else {
+            for error in errors {
+                assert!(error.line.is_some() && error.path.len() > 1 && !error.message.is_empty(), "{name}: {error}");
+            }
+            refused.push(name);
+        }
+    }
+    assert!(loaded > 20, "{loaded} documents");
+    // Its objective holds `/\\`, which is no operator of any generation.
+    assert!(matches!(refused.as_slice(), [one] if one.ends_with("agreement-inconsistent.yaml")), "{refused:?}");
+}
+
 /// Objectives as the published corpus of Governify agreements has them, by shape.
 #[test]
 fn objectives_of_the_corpus_parse() {

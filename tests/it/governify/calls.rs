@@ -70,7 +70,7 @@ fn configured(url: &str) -> impl FnOnce(&mut Config) {
     }
 }
 
-async fn stored(behind: &Behind) -> Vec<(String, Verdict)> {
+pub(super) async fn stored(behind: &Behind) -> Vec<(String, Verdict)> {
     let query = StateQuery { kind: Some(StateKind::Guarantee), ..StateQuery::default() };
     let page = behind.store.states(&query, &PageRequest { limit: 1000, after: None }).await.unwrap();
     let mut found: Vec<_> = page.items.into_iter().map(|s| (s.state.of, s.state.verdict.unwrap())).collect();

@@ -3,8 +3,10 @@
 mod calls;
 mod command;
 mod compare;
+mod passing;
 mod protocol;
 mod replay;
+mod streams;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -128,3 +128,47 @@ async fn agreements_of_a_registry_are_followed() {
     assert!(!why.contains("secret") && !why.contains("s3cret"), "{why}");
     following.abort();
 }
+
+/// A start while a document is broken, and one while the Registry is away: what was last good goes on, and is said.
+#[tokio::test]
+async fn what_was_last_good_outlives_the_process() {
+    let fake = Arc::new(Fake::default());
+    *fake.agreements.lock().unwrap() = vec![stored("a", "1"), stored("bb", "1")];
+    let (address, server) = serve(fake.clone()).await;
+    let clock = Clock::manual(at("2026-03-01T10:30:00Z"));
+    let store = crate::store::Fixture::sqlite().await;
+    let start = async || {
+        let set = Agreements::new(clock.clone(), Some(store.store.clone()));
+        let source = registry::remote(&format!("http://{address}"), &Arc::new(Net::default()), TIMES).unwrap();
+        let following = tokio::spawn(registry::follow(&set, vec![source]).run());
+        set.started(Duration::from_secs(60)).await;
+        (set, following)
+    };
+    let versions = |set: &Agreements| -> Vec<(String, String)> {
+        set.snapshot().agreements.iter().map(|a| (a.id.clone(), a.version.clone())).collect()
+    };
+    let both = [("a".to_owned(), "1".to_owned()), ("bb".to_owned(), "1".to_owned())];
+    let (set, following) = start().await;
+    assert_eq!(versions(&set), both);
+    until("they are kept", async || store.store.good(&format!("http://{address}")).await.unwrap().len() == 2).await;
+    following.abort();
+    // The next process finds one broken.
+    fake.agreements.lock().unwrap()[0]["terms"]["guarantees"][0]["of"][0]["objective"] = json!("RATE >=");
+    let (set, following) = start().await;
+    assert_eq!(versions(&set), both);
+    let codes: Vec<String> = set.snapshot().diagnostics.iter().map(|d| d.code.to_string()).collect();
+    assert!(codes.iter().any(|code| code == "last-good-version"), "{codes:?}");
+    assert_eq!(set.snapshot().sources[0].broken, 1);
+    following.abort();
+    // The one after that finds nobody.
+    server.abort();
+    assert!(server.await.unwrap_err().is_cancelled());
+    let (set, following) = start().await;
+    let report = set.snapshot().sources[0].clone();
+    assert_eq!((report.state, report.read_at), (SourceState::Away, Some(at("2026-03-01T10:30:00Z"))));
+    assert_eq!(versions(&set), both);
+    assert!(set.get("a").unwrap().source.contains("as it was at 2026-03-01T10:30:00Z"));
+    following.abort();
+    // Nothing of another source, and nothing without a store.
+    assert!(store.store.good("http://elsewhere").await.unwrap().is_empty());
+}
