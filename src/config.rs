@@ -160,6 +160,10 @@ pub struct Director {
     pub secret: String,
     pub interval_ms: u64,
     pub script_hosts: Vec<String>,
+    pub scripts: Vec<String>,
+    pub calls: Vec<String>,
+    pub compute_ms_max: u64,
+    pub run_ms_max: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -488,6 +492,15 @@ fn peer_problems(config: &Config) -> Vec<String> {
         let usable = |url: &url::Url| matches!(url.scheme(), "http" | "https") && url.has_host();
         if !text.is_empty() && !url::Url::parse(text).is_ok_and(|url| usable(&url)) {
             problems.push(format!("{key}: expected an address such as http://director:5800"));
+        }
+    }
+    for script in &director.scripts {
+        let usable = |url: &url::Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+        if !url::Url::parse(script).is_ok_and(|url| usable(&url)) {
+            problems.push(format!(
+                "director.scripts: \"{}\" is no address such as http://assets:5200/scripts/",
+                crate::registry::address_shown(script)
+            ));
         }
     }
     let written = &config.registry.write_states;

@@ -9,8 +9,9 @@ use url::Url;
 use crate::api::director_v1::{self, DirectorV1};
 use crate::config::Config;
 use crate::director::client::{Client, ClientOptions, Signer};
-use crate::director::{Director, Points};
+use crate::director::{Director, Points, Scripts};
 use crate::evaluate::Evaluator;
+use crate::plugin::Plugins;
 use crate::registry::Agreements;
 use crate::runtime::Engine;
 
@@ -24,7 +25,7 @@ pub(super) struct Directing {
 }
 
 impl Directing {
-    pub(super) fn new(config: &Config, evaluator: &Arc<Evaluator>) -> Directing {
+    pub(super) fn new(config: &Config, evaluator: &Arc<Evaluator>, plugins: &Arc<Plugins>) -> Directing {
         let listen = config.listen_director.map(super::base_url);
         let callback = match config.director.callback_url.as_str() {
             "" => listen.clone(),
@@ -36,8 +37,20 @@ impl Directing {
         let mut hosts: Vec<String> = [&listen, &callback].into_iter().flatten().filter_map(authority).collect();
         hosts.extend(config.director.script_hosts.iter().cloned());
         hosts.dedup();
+        let director = Director::new(evaluator.clone(), hosts);
+        let plugins = plugins.clone();
+        let scripts = Scripts {
+            sandbox: Box::new(move || plugins.functions()),
+            net: evaluator.engine.services.net.clone(),
+            allow: config.director.scripts.iter().filter_map(|url| Url::parse(url).ok()).collect(),
+            calls: config.director.calls.clone(),
+            compute_ms_max: config.director.compute_ms_max,
+            run_ms_max: config.director.run_ms_max,
+        };
+        // Nothing else has set it.
+        drop(director.scripts.set(scripts));
         Directing {
-            director: Director::new(evaluator.clone(), hosts),
+            director,
             points: Points::new(evaluator.clone()),
             signer: Signer::new(&config.director.secret),
             callback,

@@ -139,7 +139,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     };
     let api = Api::new(parts);
     let delivering = deliverer.map(|deliverer| tokio::spawn(deliverer.run()));
-    let director = super::director::Directing::new(&config, &evaluator);
+    let director = super::director::Directing::new(&config, &evaluator, &plugins);
     let mut serving_apart = tokio::task::JoinSet::new();
     for (address, serves, listener) in listeners_apart {
         let registry = super::registry_api(&config, &evaluator, &agreements);

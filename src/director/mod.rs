@@ -1,14 +1,15 @@
 //! Floor 9: tasks as a Governify Director keeps them, run by our clock. A task whose script is ours runs an evaluation;
-//! no script of others is ever run.
+//! scripts of others run in the sandbox, and only those that the operator allows.
 
 pub mod client;
 
 mod firing;
 mod points;
+mod scripts;
 mod task;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -16,6 +17,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub use points::Points;
+pub use scripts::Scripts;
 pub use task::{SCRIPT_PATH, Task};
 
 use crate::clock::Clock;
@@ -33,7 +35,7 @@ pub enum DirectorError {
     /// The call asks for what cannot be; the words are those of the Director.
     #[error("{0}")]
     Refused(&'static str),
-    /// The task's script is not ours: what it does is not known, and it is not run.
+    /// The task's script is neither ours nor allowed: it is not run.
     #[error("{0}")]
     NotOurs(String),
     #[error("{0}")]
@@ -59,6 +61,8 @@ pub struct Director {
     under_way: Mutex<HashSet<String>>,
     /// Why a task is not run, by id, so that it is said once.
     said: Mutex<HashMap<String, String>>,
+    /// Scripts of others that may be run; none when not set.
+    pub scripts: OnceLock<Scripts>,
     /// One change at a time.
     changing: tokio::sync::Mutex<()>,
 }
@@ -76,6 +80,7 @@ impl Director {
             changed: Notify::new(),
             under_way: Mutex::default(),
             said: Mutex::default(),
+            scripts: OnceLock::new(),
             changing: tokio::sync::Mutex::new(()),
         })
     }

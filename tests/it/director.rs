@@ -322,7 +322,10 @@ require('http').get(url, { headers: { 'user-agent': 'request' } }, (answer) => {
 async fn our_script_runs_in_a_director() {
     let node = std::env::var("PROBITY_TEST_NODE").unwrap_or_else(|_| "node".into());
     if std::process::Command::new(&node).arg("--version").output().is_err() {
-        assert!(std::env::var("PROBITY_TEST_REQUIRE_NODE").is_err(), "PROBITY_TEST_REQUIRE_NODE is set, and there is no {node}");
+        assert!(
+            std::env::var("PROBITY_TEST_REQUIRE_NODE").is_err(),
+            "PROBITY_TEST_REQUIRE_NODE is set, and there is no {node}"
+        );
         eprintln!("SKIPPED: there is no {node}; install Node.js, or name it in PROBITY_TEST_NODE");
         return;
     }
@@ -334,7 +337,10 @@ async fn our_script_runs_in_a_director() {
     let run = async |config: Value| -> Value {
         let (node, script) = (node.clone(), format!("{base}{SCRIPT_PATH}"));
         let output = tokio::task::spawn_blocking(move || {
-            std::process::Command::new(node).args(["-e", DIRECTOR, "--", &script, &config.to_string()]).output().unwrap()
+            std::process::Command::new(node)
+                .args(["-e", DIRECTOR, "--", &script, &config.to_string()])
+                .output()
+                .unwrap()
         });
         let output = output.await.unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -371,4 +377,77 @@ async fn a_task_without_periods_is_done_with() {
     assert_eq!(rig.asked.load(Ordering::SeqCst), 0);
     drop(stop);
     running.await.unwrap();
+}
+
+/// Scripts of others: fetched from where the operator says and nowhere else, run in the sandbox, calling whom he says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scripts_of_others_run_in_the_sandbox_when_they_are_allowed() {
+    let Some(functions) = crate::functions::functions(Default::default()) else { return };
+    let rig = Rig::new("2026-03-01T10:30:00Z").await;
+    let called = Arc::new(AtomicU64::new(0));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let authority = listener.local_addr().unwrap().to_string();
+    let base = format!("http://{authority}");
+    let script = "module.exports.main = async (config) => {\n\
+                  const answer = await require('axios').post(config.url, { id: config.agreementId });\n\
+                  return { status: answer.status, said: answer.data.said };\n};";
+    let text = move |script: &'static str| axum::routing::get(async move || script);
+    let router = {
+        let called = called.clone();
+        let said = async move || {
+            called.fetch_add(1, Ordering::SeqCst);
+            axum::Json(json!({"said": "yes"}))
+        };
+        Router::new()
+            .route("/scripts/report.js", text(script))
+            .route("/scripts/broken.js", text("exports.main = () => {\n  nothing.here();\n};"))
+            .route("/other/report.js", text(script))
+            .route(
+                "/scripts/moved.js",
+                axum::routing::get(async || axum::response::Redirect::temporary("/other/report.js")),
+            )
+            .route("/said", axum::routing::post(said))
+    };
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let scripts = probity::director::Scripts {
+        sandbox: Box::new(move || Some(functions.clone())),
+        net: Arc::new(Net::default()),
+        allow: vec![format!("{base}/scripts/").parse().unwrap()],
+        calls: vec![authority.clone()],
+        compute_ms_max: 2_000,
+        run_ms_max: 20_000,
+    };
+    assert!(rig.director.scripts.set(scripts).is_ok());
+    let put = async |id: &str, script: &str, url: String| {
+        let mut task = task(id, json!({"agreementId": "sla", "url": url}));
+        task["script"] = json!(format!("{base}{script}"));
+        task["running"] = json!(false);
+        assert_eq!(rig.call("POST", "/api/v1/tasks", &[], &task).await.0, 200);
+        rig.call("POST", &format!("/api/v1/tasks/{id}/run"), &[], &Value::Null).await
+    };
+    let (status, _, done) = put("good", "/scripts/report.js", format!("{base}/said")).await;
+    assert_eq!((status, done), (200, json!({"status": 200, "said": "yes"})));
+    let (status, _, failed) = put("broken", "/scripts/broken.js", String::new()).await;
+    assert!(status == 500 && failed["message"].as_str().unwrap().contains("broken.js:2"), "{failed}");
+    let (status, _, failed) = put("moved", "/scripts/moved.js", String::new()).await;
+    assert!(status == 500 && failed["message"].as_str().unwrap().contains("307"), "{failed}");
+    let (status, _, failed) = put("stranger", "/other/report.js", format!("{base}/said")).await;
+    assert!(status == 501 && failed["message"].as_str().unwrap().contains("director.scripts"), "{failed}");
+    let (status, _, failed) = put("elsewhere", "/scripts/report.js", "http://127.0.0.2:9/".into()).await;
+    assert!(status == 500 && failed["message"].as_str().unwrap().contains("127.0.0.2"), "{failed}");
+    assert_eq!(called.load(Ordering::SeqCst), 1);
+    // By the clock each due time runs once, also one that fails, and its run is kept.
+    let mut due = task("due", json!({"url": format!("{base}/said")}));
+    due["script"] = json!(format!("{base}/scripts/report.js"));
+    assert_eq!(rig.call("POST", "/api/v1/tasks", &[], &due).await.0, 200);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn(rig.director.clone().run(async { drop(stopped.await) }));
+    until("it ran", async || called.load(Ordering::SeqCst) == 2 && rig.store.open_claims().await.unwrap().is_empty())
+        .await;
+    drop(stop);
+    running.await.unwrap();
+    let runs = rig.store.runs(&Default::default(), &PageRequest::default()).await.unwrap().items;
+    let states: Vec<&str> =
+        runs.iter().filter(|run| run.subject.starts_with("task/")).map(|run| run.state.as_str()).collect();
+    assert_eq!(states, ["done", "failed", "failed", "failed", "done"]);
 }

@@ -41,7 +41,7 @@ fn component() -> Option<bytes::Bytes> {
 }
 
 /// What makes function nodes with these limits; compiled code is kept below `target`, so that it is made once.
-fn functions(limits: FunctionLimits) -> Option<Arc<Functions>> {
+pub(crate) fn functions(limits: FunctionLimits) -> Option<Arc<Functions>> {
     let wasm = component()?;
     let options = Options {
         limits: PluginLimits::default(),

@@ -6,6 +6,7 @@ mod compare;
 mod passing;
 mod protocol;
 mod replay;
+mod status_backend;
 mod streams;
 
 use std::collections::HashMap;
