@@ -32,6 +32,7 @@ use super::{
     session::Session, without_password,
 };
 use crate::model::RunId;
+use crate::model::budget::Outcome;
 use crate::model::run::RunRecord;
 use crate::model::state::{Correction, Scope, State, StateKind, StoredState};
 use crate::model::waiver::Waiver;
@@ -309,6 +310,20 @@ impl Store for PostgresStore {
 
     async fn states(&self, query: &StateQuery, page: &PageRequest) -> Result<Page<StoredState>, StoreError> {
         self.within("list states", states::list(&self.pool, query, page)).await
+    }
+
+    async fn outcomes(
+        &self,
+        agreement: &str,
+        guarantee: &str,
+        after: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<Outcome>, StoreError> {
+        self.within(
+            "read the verdicts of a guarantee",
+            states::outcomes(&self.pool, agreement, guarantee, after, until),
+        )
+        .await
     }
 
     async fn revisions(

@@ -12,6 +12,7 @@ use super::copy::{self, Field};
 use super::instant::Instant;
 use super::{CHUNK_ROWS, LOCK_AGREEMENT};
 use crate::model::RunId;
+use crate::model::budget::Outcome;
 use crate::model::state::{Correction, State, StoredState, Window};
 use crate::store::batch::{self, Known, Row};
 use crate::store::cursor::{self, CorrectionPosition, StatePosition};
@@ -363,6 +364,41 @@ pub(super) async fn revisions(pool: &PgPool, to: Timestamp, key: Uuid) -> Result
     sql.push(" AND key = ").push_bind(key);
     sql.push(") AS state").push(WITH_PROVENANCE).push(" ORDER BY revision");
     let rows = sql.build().fetch_all(pool).await.map_err(during("read the revisions of a state"))?;
+    rows.iter().map(read).collect()
+}
+
+/// What was said for good of a guarantee's windows that end in a range; nothing else of them is read.
+pub(super) async fn outcomes(
+    pool: &PgPool,
+    agreement: &str,
+    guarantee: &str,
+    after: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<Outcome>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT scope::text AS scope, window_from, window_to, verdict, waiver ->> 'verdict' AS unwaived, \
+         metric_values::text AS metric_values FROM probity.state WHERE agreement = $1 AND kind = 'guarantee' \
+         AND of_id = $2 AND window_to > $3 AND window_to <= $4 AND NOT provisional",
+    )
+    .bind(stored::text(agreement))
+    .bind(stored::text(guarantee))
+    .bind(Instant(after))
+    .bind(Instant(until))
+    .fetch_all(pool)
+    .await
+    .map_err(during("read the verdicts of a guarantee"))?;
+    let read = |row: &PgRow| {
+        let verdict = stored::read_verdict(column(row, "verdict")?)?;
+        let unwaived = column::<Option<&str>, _>(row, "unwaived")?.map(stored::read_verdict).transpose()?;
+        Ok(Outcome {
+            scope: stored::read_json("scope", column(row, "scope")?)?,
+            from: column::<Instant, _>(row, "window_from")?.0,
+            to: column::<Instant, _>(row, "window_to")?.0,
+            verdict,
+            unwaived: unwaived.unwrap_or(verdict),
+            values: stored::read_json("metric values", column(row, "metric_values")?)?,
+        })
+    };
     rows.iter().map(read).collect()
 }
 

@@ -27,6 +27,7 @@ use super::{
     during, session::Session,
 };
 use crate::model::RunId;
+use crate::model::budget::Outcome;
 use crate::model::run::RunRecord;
 use crate::model::state::{Correction, Scope, State, StateKind, StoredState};
 use crate::model::waiver::Waiver;
@@ -288,6 +289,16 @@ impl Store for SqliteStore {
 
     async fn states(&self, query: &StateQuery, page: &PageRequest) -> Result<Page<StoredState>, StoreError> {
         states::list(&self.readers, query, page).await
+    }
+
+    async fn outcomes(
+        &self,
+        agreement: &str,
+        guarantee: &str,
+        after: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<Outcome>, StoreError> {
+        states::outcomes(&self.readers, agreement, guarantee, after, until).await
     }
 
     async fn revisions(

@@ -7,6 +7,7 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
+use crate::model::budget::Outcome;
 use crate::model::state::{Correction, State, StoredState, Window};
 use crate::store::batch::{self, Known, Row};
 use crate::store::cursor::{self, CorrectionPosition, StatePosition};
@@ -258,6 +259,41 @@ pub(super) async fn revisions(pool: &SqlitePool, key: Uuid) -> Result<Vec<Stored
     sql.push_bind(key).push(" UNION ALL SELECT ").push(COLUMNS).push(" FROM probity_state_revision WHERE key = ");
     sql.push_bind(key).push(") AS state").push(WITH_PROVENANCE).push(" ORDER BY revision");
     let rows = sql.build().fetch_all(pool).await.map_err(during("read the revisions of a state"))?;
+    rows.iter().map(read).collect()
+}
+
+/// What was said for good of a guarantee's windows that end in a range; nothing else of them is read.
+pub(super) async fn outcomes(
+    pool: &SqlitePool,
+    agreement: &str,
+    guarantee: &str,
+    after: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<Outcome>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT scope, window_from, window_to, verdict, waiver ->> 'verdict' AS unwaived, metric_values \
+         FROM probity_state WHERE agreement = ?1 AND kind = 'guarantee' AND of_id = ?2 AND window_to > ?3 \
+         AND window_to <= ?4 AND NOT provisional",
+    )
+    .bind(stored::text(agreement))
+    .bind(stored::text(guarantee))
+    .bind(after.as_microsecond())
+    .bind(until.as_microsecond())
+    .fetch_all(pool)
+    .await
+    .map_err(during("read the verdicts of a guarantee"))?;
+    let read = |row: &SqliteRow| {
+        let verdict = stored::read_verdict(column(row, "verdict")?)?;
+        let unwaived = column::<Option<&str>, _>(row, "unwaived")?.map(stored::read_verdict).transpose()?;
+        Ok(Outcome {
+            scope: stored::read_json("scope", column(row, "scope")?)?,
+            from: stored::read_instant("window", column(row, "window_from")?)?,
+            to: stored::read_instant("window", column(row, "window_to")?)?,
+            verdict,
+            unwaived: unwaived.unwrap_or(verdict),
+            values: stored::read_json("metric values", column(row, "metric_values")?)?,
+        })
+    };
     rows.iter().map(read).collect()
 }
 

@@ -6,6 +6,7 @@
 
 mod generated;
 mod less;
+mod path;
 mod promtool;
 mod surfaces;
 
