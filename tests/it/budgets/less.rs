@@ -41,18 +41,20 @@ async fn stored(store: &dyn Store) -> BTreeMap<Key, (State, u32)> {
     }
 }
 
-/// Evaluates each case, window by window in this order.
+/// Evaluates each case in a store of its own, window by window in this order.
 async fn judged(cases: &Arc<Vec<Case>>, order: impl Fn(usize) -> Vec<usize>) -> BTreeMap<Key, (State, u32)> {
-    let fixture = Fixture::memory().await;
+    let mut found = BTreeMap::new();
     let clock = Clock::manual(cases.iter().map(afterwards).max().unwrap());
-    let evaluator = evaluator(cases, &clock, &fixture.store);
     for (i, case) in cases.iter().enumerate() {
+        let fixture = Fixture::memory().await;
+        let evaluator = evaluator(cases, &clock, &fixture.store, i..i + 1);
         for window in order(case.windows) {
             let from = window as i64 * case.every;
             judge(&evaluator, &format!("c{i}"), from, from + case.every).await;
         }
+        found.extend(stored(&*fixture.store).await);
     }
-    stored(&*fixture.store).await
+    found
 }
 
 fn number() -> usize {

@@ -176,7 +176,7 @@ async fn every_surface_says_the_same() {
     let fixture = Fixture::postgres().await;
     let now = cases.iter().map(afterwards).max().unwrap();
     let clock = Clock::manual(now);
-    let evaluator = evaluator(&cases, &clock, &fixture.store);
+    let evaluator = evaluator(&cases, &clock, &fixture.store, 0..cases.len());
     for (i, case) in cases.iter().enumerate() {
         judge(&evaluator, &format!("c{i}"), 0, case.end().as_second()).await;
     }
