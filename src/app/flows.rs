@@ -18,10 +18,14 @@ use crate::config::Config;
 use crate::deploy::{Flows, Notices, Parts, Place};
 use crate::model::flow::{FlowFile, Plan};
 use crate::runtime::Engine;
+use crate::runtime::context::ContextStore;
 use crate::runtime::credential_file::CredentialFile;
 
 /// Texts and lists in debug output are cut off beyond this unless settings.js says otherwise, as in Node-RED.
 const DEBUG_LENGTH_MAX: usize = 1_000;
+
+/// Contexts in files are written this often (`flushInterval`).
+const FLUSH_EVERY: Duration = Duration::from_secs(30);
 
 /// Deploys the loaded flows and makes what the Admin API works on.
 pub async fn start(
@@ -112,6 +116,52 @@ fn offer_all(
             }
         })
     })
+}
+
+/// The context stores that settings.js names (`contextStorage`), by its modules `memory` and `localfilesystem`; one in
+/// memory without.
+pub fn context(config: &Config) -> ContextStore {
+    let given = config.editor.get("contextStorage").and_then(Json::as_object).filter(|given| !given.is_empty());
+    let Some(given) = given else { return ContextStore::default() };
+    // A name may stand for another store's definition.
+    let definition = |name: &str| match given.get(name) {
+        Some(Json::String(other)) => given.get(other).cloned(),
+        definition => definition.cloned(),
+    };
+    let default =
+        if given.contains_key("default") { "default" } else { given.keys().next().map_or("", String::as_str) };
+    let others = given.keys().filter(|name| *name != default && given[*name].is_object());
+    let stores = [default].into_iter().map(str::to_owned).chain(others.cloned()).map(|name| {
+        let definition = definition(&name).unwrap_or_default();
+        let module = definition.get("module").and_then(Json::as_str).unwrap_or("memory").to_owned();
+        let folder = definition.get("config").and_then(|config| config.get("dir")?.as_str()).map(PathBuf::from);
+        let folder = folder.unwrap_or_else(|| config.data_dir.clone()).join("context");
+        match module.as_str() {
+            "localfilesystem" => (name, Some(folder)),
+            "memory" => (name, None),
+            other => {
+                tracing::error!("contextStorage.{name}: there is no module \"{other}\"; it is kept in memory instead");
+                (name, None)
+            }
+        }
+    });
+    ContextStore::open(stores.collect())
+}
+
+/// Writes contexts that are kept in files, again and again, until `stop` resolves, and a last time then.
+pub async fn keep_contexts(engine: Arc<Engine>, stop: impl Future<Output = ()>) {
+    tokio::pin!(stop);
+    let mut stopping = false;
+    while !stopping {
+        tokio::select! {
+            () = &mut stop => stopping = true,
+            () = engine.services.clock.sleep(FLUSH_EVERY) => {}
+        }
+        let engine = engine.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || engine.services.context.flush()).await {
+            tracing::error!(%error, "contexts could not be written");
+        }
+    }
 }
 
 fn place(config: &Config, pretty: bool) -> Place {

@@ -97,6 +97,7 @@ pub fn engine(config: &Config, with: Surroundings, plugins: &Plugins) -> Arc<Eng
     services.nodes_allowed = config.nodes.allow.clone();
     // The configuration was refused if one of them could not be read.
     services.datasources = Arc::new(crate::config::datasources::open(&config.datasources).unwrap_or_default());
+    services.context = flows::context(config);
     let (base, flows) = (base_url(config.listen), flows_url(config));
     services.env = Arc::new(move |name| match name {
         "PROBITY_URL" => Some(base.clone()),

@@ -161,6 +161,10 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     let http_apart = tokio::spawn(async move { while serving_apart.join_next().await.is_some() {} });
     let schedule = tokio::spawn(scheduler.run(when_stopped()));
     let watched = tokio::spawn(following_plugins.watch(admin.flows.clone()));
+    let (contexts_stop, mut contexts_stopped) = watch::channel(false);
+    let contexts = tokio::spawn(flows::keep_contexts(engine.clone(), async move {
+        let _ = contexts_stopped.wait_for(|stop| *stop).await.is_ok();
+    }));
     let (history_stop, history_stopped) = watch::channel(false);
     let history = {
         let (engine, store) = (engine.clone(), store.clone());
@@ -197,6 +201,9 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     }
     history_stop.send_replace(true);
     bounded(&clock, grace, history).await;
+    // Runs are over: what they left is written a last time.
+    contexts_stop.send_replace(true);
+    bounded(&clock, grace, contexts).await;
     tracing::info!("stopped");
     Ok(())
 }

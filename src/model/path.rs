@@ -21,6 +21,8 @@ enum Segment {
 pub struct Path {
     segments: Vec<Segment>,
     text: ArcStr,
+    /// The context store it is in; `None`: the default one, or no context at all.
+    store: Option<ArcStr>,
 }
 
 /// Why a text is no property path; `at` counts bytes from 0.
@@ -47,7 +49,18 @@ impl Path {
     /// A path of one key, taken literally.
     pub fn key(key: impl Into<ArcStr>) -> Path {
         let key = key.into();
-        Path { segments: vec![Segment::Key(key.clone())], text: key }
+        Path { segments: vec![Segment::Key(key.clone())], text: key, store: None }
+    }
+
+    /// The same path in a context store of this name.
+    pub fn in_store(mut self, store: Option<&str>) -> Path {
+        self.store = store.filter(|name| !name.is_empty()).map(ArcStr::from);
+        self
+    }
+
+    /// The context store it is in; `None`: the default one.
+    pub fn store(&self) -> Option<&ArcStr> {
+        self.store.as_ref()
     }
 
     pub fn text(&self) -> &ArcStr {
@@ -69,7 +82,11 @@ impl Path {
 
     /// The path below its first key, `None` for a single key.
     pub fn tail(&self) -> Option<Path> {
-        (self.segments.len() > 1).then(|| Path { segments: self.segments[1..].to_vec(), text: self.text.clone() })
+        (self.segments.len() > 1).then(|| Path {
+            segments: self.segments[1..].to_vec(),
+            text: self.text.clone(),
+            store: self.store.clone(),
+        })
     }
 
     /// True when the path contains `[msg.x]` and so must be given the message.
@@ -295,7 +312,7 @@ fn parse(text: &str, depth: usize) -> Result<Path, PathError> {
             Some(_) => return Err(fail("expected . or [", i)),
         }
     }
-    Ok(Path { segments, text: text.into() })
+    Ok(Path { segments, text: text.into(), store: None })
 }
 
 /// Reads `[0]`, `["key"]`, `['key']` or `[msg.x]` at `start`; returns where it ends.

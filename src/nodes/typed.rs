@@ -195,16 +195,19 @@ pub fn msg_path(cfg: &NodeConfig<'_>, property: &str, text: &str) -> Result<Path
     })
 }
 
-/// A context key; `#:(store)::key` names a store. There is one store, in memory, which every name means: what
-/// Node-RED does with a store it does not know.
+/// A context key; `#:(store)::key` names a store. One that is not known means the default store, as in Node-RED.
 pub fn context_path(cfg: &NodeConfig<'_>, property: &str, text: &str) -> Result<Path, Diagnostic> {
-    Path::parse(without_store(text)).map_err(|e| {
+    let (store, key) = store_and_key(text);
+    Path::parse(key).map(|path| path.in_store(store)).map_err(|e| {
         cfg.problem("invalid-path", property, e.to_string()).expected("a context key such as orders.count")
     })
 }
 
-fn without_store(text: &str) -> &str {
-    text.strip_prefix("#:(").and_then(|rest| rest.split_once(")::")).map_or(text, |(_, key)| key)
+fn store_and_key(text: &str) -> (Option<&str>, &str) {
+    match text.strip_prefix("#:(").and_then(|rest| rest.split_once(")::")) {
+        Some((store, key)) => (Some(store), key),
+        None => (None, text),
+    }
 }
 
 fn bytes_of(value: &Value, text: &str) -> Result<Value, String> {

@@ -32,6 +32,8 @@ pub struct Engine {
     catalogue: ArcSwap<Catalogue>,
     current: ArcSwap<Deployed>,
     active: Arc<Active>,
+    /// Counts the plans that were swapped in.
+    deploys: watch::Sender<u64>,
 }
 
 /// A plan with its nodes, ready to run. Runs hold on to the one they started on.
@@ -153,7 +155,8 @@ impl Engine {
         let catalogue = Arc::new(catalogue);
         let empty = build(Plan::default(), &catalogue, &services, &active, &Kept::default());
         let catalogue = ArcSwap::new(catalogue);
-        Arc::new(Engine { services, catalogue, current: ArcSwap::from_pointee(empty), active })
+        let deploys = watch::Sender::new(0);
+        Arc::new(Engine { services, catalogue, current: ArcSwap::from_pointee(empty), active, deploys })
     }
 
     /// Builds the plan's nodes and swaps it in; new runs start on it, open ones end on the old one. Nodes with
@@ -196,6 +199,12 @@ impl Engine {
         let (stopped, goodbye) = old.stop_but(&deployed.lives());
         between(&stopped);
         deployed.start_after(goodbye, old.lives());
+        self.deploys.send_modify(|n| *n += 1);
+    }
+
+    /// Tells of every plan that is swapped in and started.
+    pub fn deploys(&self) -> watch::Receiver<u64> {
+        self.deploys.subscribe()
     }
 
     /// The node types known now.

@@ -137,7 +137,7 @@ macro_rules! types {
     };
 }
 
-fn node(id: &str, node_type: &str, wires: &[&[u32]]) -> PlanNode {
+pub(super) fn node(id: &str, node_type: &str, wires: &[&[u32]]) -> PlanNode {
     PlanNode {
         id: id.into(),
         node_type: node_type.into(),

@@ -94,22 +94,7 @@ impl Scheduler {
         for agreement in &evaluator.agreements.snapshot().agreements {
             schedules.push(Arc::new(of_agreement(agreement, since, &mut problems)));
         }
-        let deployed = evaluator.engine.current();
-        for (node, entry) in &deployed.schedules {
-            if let Entry::Schedule { cron, time_zone, catch_up } = entry {
-                schedules.push(Arc::new(Schedule {
-                    id: format!("flow/{}", deployed.plan.nodes[*node as usize].id),
-                    subject: Subject::Flow {
-                        deployed: deployed.clone(),
-                        node: *node,
-                        cron: cron.clone(),
-                        zone: time_zone.clone(),
-                    },
-                    catch_up: *catch_up,
-                    since,
-                }));
-            }
-        }
+        schedules.extend(of_flows(&evaluator.engine.current(), &[], since));
         let scheduler = Scheduler {
             since,
             evaluator,
@@ -139,6 +124,7 @@ impl Scheduler {
         tokio::pin!(stop);
         let clock = self.evaluator.engine.services.clock.clone();
         let mut changes = self.evaluator.agreements.subscribe();
+        let mut deploys = self.evaluator.engine.deploys();
         // What came between the first plan and now.
         changes.mark_changed();
         tokio::select! {
@@ -167,6 +153,11 @@ impl Scheduler {
                 _ = changes.changed() => {
                     let loaded = changes.borrow_and_update().clone();
                     tasks.spawn(self.clone().replan(&loaded));
+                    continue;
+                }
+                // The sender lives in the engine.
+                _ = deploys.changed() => {
+                    self.follow_flows();
                     continue;
                 }
                 () = clock.sleep_until(wake) => {}
@@ -237,6 +228,16 @@ impl Scheduler {
                 join_all(self.catch_up(Arc::new(fresh), now, false).await).await;
             }
         }
+    }
+
+    /// Brings the schedules to the flows that are deployed now.
+    fn follow_flows(&self) {
+        let old = self.schedules.load_full();
+        let now = self.evaluator.engine.services.clock.now();
+        let mut schedules: Vec<Arc<Schedule>> =
+            old.iter().filter(|s| !matches!(s.subject, Subject::Flow { .. })).cloned().collect();
+        schedules.extend(of_flows(&self.evaluator.engine.current(), &old, now));
+        self.schedules.store(Arc::new(schedules));
     }
 
     /// What must be done before the clock is followed for these schedules: open claims, then firings missed since the
@@ -524,6 +525,22 @@ impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.scheduler.under_way.lock().unwrap_or_else(|p| p.into_inner()).remove(&self.claim);
     }
+}
+
+/// The schedules of deployed flows. One that was there before, at the same times, goes on; others begin now.
+fn of_flows(deployed: &Arc<Deployed>, before: &[Arc<Schedule>], now: Timestamp) -> Vec<Arc<Schedule>> {
+    let schedules = deployed.schedules.iter().filter_map(|(node, entry)| {
+        let Entry::Schedule { cron, time_zone, catch_up } = entry else { return None };
+        let id = format!("flow/{}", deployed.plan.nodes[*node as usize].id);
+        let same = |s: &&Arc<Schedule>| {
+            s.id == id && matches!(&s.subject, Subject::Flow { cron: c, zone, .. } if c == cron && zone == time_zone)
+        };
+        let since = before.iter().find(same).map_or(now, |s| s.since);
+        let subject =
+            Subject::Flow { deployed: deployed.clone(), node: *node, cron: cron.clone(), zone: time_zone.clone() };
+        Some(Arc::new(Schedule { id, subject, catch_up: *catch_up, since }))
+    });
+    schedules.collect()
 }
 
 /// The message a schedule node is handed when it is due.

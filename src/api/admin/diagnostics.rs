@@ -26,6 +26,8 @@ fn report(ask: &Ask) -> Json {
     let modules: BTreeMap<String, String> = modules.into_iter().map(|m| (m.name, m.version)).collect();
     let state = ask.admin.flows.state();
     let unset = "UNSET";
+    let setting = |name: &str| ask.api.options.editor.get(name).cloned().unwrap_or_else(|| unset.into());
+    let context = &ask.api.engine.services.context;
     json!({
         "report": "diagnostics",
         "scope": "basic",
@@ -60,10 +62,10 @@ fn report(ask: &Ask) -> Json {
                 "available": true,
                 "apiMaxLength": format!("{}b", ask.api.options.body_bytes_max),
                 "disableEditor": false,
-                "contextStorage": ask.api.engine.services.context.stores().iter()
-                    .map(|store| (store.clone(), json!({ "module": "memory" }))).collect::<serde_json::Map<_, _>>(),
-                "debugMaxLength": ask.admin.comms.debug_length_max,
-                "editorTheme": { "projects": { "enabled": false } },
+                "contextStorage": context.stores().iter()
+                    .map(|store| (store.clone(), json!({ "module": if context.is_kept(store) { "localfilesystem" } else { "memory" } }))).collect::<serde_json::Map<_, _>>(),
+                "debugMaxLength": setting("debugMaxLength"),
+                "editorTheme": setting("editorTheme"),
                 "flowFile": ask.admin.flows.current().file.file,
                 "mqttReconnectTime": unset,
                 "serialReconnectTime": unset,

@@ -126,16 +126,24 @@ async fn put(ask: Ask) -> Response {
     if wanted.is_empty() {
         return no_set();
     }
+    let mut switched = false;
     for one in wanted.iter().filter(|one| one.enabled != on) {
         if let Err(refusal) = switch(&ask, one, on) {
             return *refusal;
         }
+        switched = true;
     }
     let changed = self::modules(&ask);
     let Some(module) = changed.iter().find(|m| m.name == module) else { return no_module() };
     match set.and_then(|set| module.sets.iter().find(|s| s.name == set)) {
         None => answer::json(&module.to_json()),
-        Some(set) => answer::json(&set.to_json(module)),
+        Some(set) => {
+            let mut json = set.to_json(module);
+            if on && switched {
+                json["loaded"] = true.into();
+            }
+            answer::json(&json)
+        }
     }
 }
 

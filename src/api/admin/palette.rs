@@ -169,7 +169,7 @@ fn is_core(node_type: &str) -> bool {
 impl Module {
     pub(super) fn to_json(&self) -> Json {
         let sets: Vec<Json> = self.sets.iter().map(|set| set.to_json(self)).collect();
-        json!({ "name": self.name, "version": self.version, "local": false, "user": false, "nodes": sets })
+        json!({ "name": self.name, "version": self.version, "nodes": sets, "plugins": [] })
     }
 }
 

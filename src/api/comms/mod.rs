@@ -156,7 +156,8 @@ fn place(at: Place<'_>) -> Map<String, Json> {
     let mut data = Map::new();
     data.insert("id".into(), node.id.as_str().into());
     data.insert("z".into(), node.context.as_str().into());
-    let defined = node.config.get("id").and_then(Value::as_str).filter(|id| *id != node.id);
+    // Inside a subflow instance: `<instance>-<id of the definition>`.
+    let defined = node.id.strip_prefix(node.context.as_str()).and_then(|rest| rest.strip_prefix('-'));
     data.extend(defined.map(|id| ("_alias".to_string(), id.into())));
     let path = at.env("NR_NODE_PATH").to_js_string();
     let path = path.rsplit_once('/').map_or("", |(path, _)| path);

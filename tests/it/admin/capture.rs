@@ -3,17 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
-use super::{Rig, recording};
+use super::{Rig, Wanted, recording};
 
 /// Calls that are answered otherwise, and why.
 const DIFFERENT: &[(&str, &str)] = &[
-    ("ctx global", "there is one context store, in memory; the recording had a second one configured, on disk"),
-    ("ctx global keysOnly", "as above"),
-    ("ctx flow", "as above"),
-    ("ctx node", "as above"),
-    ("ctx flow missing", "as above"),
+    ("settings", "says that nodes cannot be installed from the editor, which the recording leaves open"),
+    ("diagnostics", "the module of Probity's own nodes stands among the modules"),
 ];
 
 /// Calls answered by the editor's own files, which the tests of the editor make.
@@ -63,8 +60,7 @@ const OWN_WORDS: &[&str] = &[
     "flow add",
     "ssh keys",
     "auth token",
-    "ctx file key",
-    "ctx global bad store",
+    "library fn save",
 ];
 
 /// What is wrong with an answer.
@@ -101,7 +97,14 @@ async fn the_recorded_calls_are_answered_alike() {
     let calls = recording("admin-api-capture.json");
     let calls = calls.as_array().unwrap();
     let flows = serde_json::from_str::<Json>(calls[0]["resBody"].as_str().unwrap()).unwrap()["flows"].clone();
-    let rig = Rig::new(flows).await;
+    let mut wanted = Wanted::of(flows.clone());
+    wanted.stores = vec![("default".into(), None), ("file".into(), Some(wanted.folder.path().join("context")))];
+    let stores = json!({ "default": { "module": "memory" }, "file": { "module": "localfilesystem" } });
+    let theme = json!({ "projects": { "enabled": false }, "tours": true, "palette": { "catalogues": [] },
+                        "codeEditor": { "lib": "monaco", "options": {} } });
+    wanted.editor = json!({ "contextStorage": stores, "editorTheme": theme, "diagnostics": { "enabled": true, "ui": true },
+                            "runtimeState": { "enabled": true, "ui": true } });
+    let rig = Rig::start(wanted).await;
     let (mut alike, mut different, mut skipped) = (0, Vec::new(), 0);
     let (mut recorded_id, mut own_id) = (String::new(), String::new());
     for call in calls {
@@ -119,8 +122,21 @@ async fn the_recorded_calls_are_answered_alike() {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str().unwrap()))
             .collect();
-        let body = fix(call["reqBody"].as_str().unwrap_or_default());
-        let answer = rig.call(call["method"].as_str().unwrap(), &path, &headers, body).await;
+        let mut body = fix(call["reqBody"].as_str().unwrap_or_default());
+        // Long bodies are cut off in the recording; they were the flows as they are.
+        if body.len() == 3000 {
+            let revision = rig.admin.flows.current().revision.clone();
+            body = match name {
+                "deploy v1" => flows.to_string(),
+                "deploy v2 stale rev" => json!({ "flows": flows, "rev": "stale" }).to_string(),
+                "deploy v2 no rev" => json!({ "flows": flows }).to_string(),
+                _ => json!({ "flows": flows, "rev": revision }).to_string(),
+            };
+        }
+        let method = call["method"].as_str().unwrap();
+        // Clients of ours tidy paths up before they call.
+        let answer =
+            if path.contains("/..") { rig.raw(&path).await } else { rig.call(method, &path, &headers, body).await };
         let mut call = call.clone();
         if name == "flow add" {
             let id = |text: &str| serde_json::from_str::<Json>(text).unwrap()["id"].as_str().unwrap().to_string();

@@ -19,7 +19,7 @@ use probity::deploy::{Flows, Parts, Place};
 use probity::model::flow::FlowFile;
 use probity::model::node_spec::NodeSpec;
 use probity::model::{Diagnostic, Object, Path, Value};
-use probity::runtime::context::Level;
+use probity::runtime::context::{ContextStore, Level};
 use probity::runtime::{Catalogue, Cx, Engine, Limits, Node, NodeConfig, NodeType, Services, Status, Step};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
@@ -78,6 +78,10 @@ pub struct Wanted {
     /// Used again by a second server: what was saved is there.
     pub folder: Arc<TempDir>,
     pub node_root: String,
+    /// Context stores and their folders.
+    pub stores: Vec<(String, Option<PathBuf>)>,
+    /// What a settings.js says about the editor.
+    pub editor: Json,
 }
 
 impl Wanted {
@@ -89,6 +93,8 @@ impl Wanted {
             clock: Clock::System,
             folder: Arc::new(tempfile::tempdir().unwrap()),
             node_root: "/".into(),
+            stores: vec![("default".into(), None)],
+            editor: json!({}),
         }
     }
 }
@@ -128,6 +134,7 @@ impl Rig {
     pub async fn over(wanted: Wanted, file: PathBuf) -> Rig {
         let mut services = Services::new(wanted.clock.clone(), Limits::default(), Default::default());
         services.http_root = wanted.node_root.clone();
+        services.context = ContextStore::open(wanted.stores);
         let engine = Engine::new(Arc::new(services), catalogue());
         let comms = Comms::new(wanted.clock.clone(), wanted.debug_length_max);
         assert!(engine.services.feed.set(comms.clone()).is_ok());
@@ -165,6 +172,7 @@ impl Rig {
         });
         let mut setup = Setup { admin: Some((engine.clone(), admin.clone())), ..setup };
         setup.options.node_root = wanted.node_root;
+        setup.options.editor = wanted.editor.as_object().unwrap().clone();
         let server = Server::start(setup).await;
         Rig { server, admin, engine, file, clock: wanted.clock, _folder: wanted.folder }
     }
@@ -179,6 +187,19 @@ impl Rig {
         let answer = call.send().await.unwrap();
         let kind = answer.headers().get("content-type").map(|v| v.to_str().unwrap().to_string());
         Answer { status: answer.status().as_u16(), kind, text: answer.text().await.unwrap() }
+    }
+
+    /// GET of a path exactly as it is written.
+    pub async fn raw(&self, path: &str) -> Answer {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = TcpStream::connect(self.server.address).await.unwrap();
+        let call = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.server.address);
+        stream.write_all(call.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let kind = head.lines().find_map(|line| line.strip_prefix("content-type: ")).map(str::to_string);
+        Answer { status: head[9..12].parse().unwrap(), kind, text: body.to_string() }
     }
 
     pub async fn get(&self, path: &str) -> Answer {
