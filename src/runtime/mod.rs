@@ -1,5 +1,6 @@
 //! Floor 5: runs plans. Knows what a node may do and how a run goes; names no node type.
 
+mod building;
 pub mod catalogue;
 pub mod context;
 pub mod credential_file;
