@@ -90,6 +90,9 @@ pub(super) fn is_variable(name: &str) -> bool {
     name.starts_with(PREFIX)
 }
 
+/// Reads a variable's text as a key's value.
+type Read = fn(&str) -> Option<Value>;
+
 /// Puts variables over what the file says: `PROBITY_DATASOURCES_ORDERS_URL` is `url` under `[datasources.orders]`. A
 /// name that is not in the file is taken in small letters.
 pub(super) fn from_environment(merged: &mut Table, variables: &[(String, String)], problems: &mut Vec<String>) {
@@ -97,7 +100,7 @@ pub(super) fn from_environment(merged: &mut Table, variables: &[(String, String)
     for (variable, text) in variables.iter().filter(|(name, _)| is_variable(name)) {
         let rest = &variable[PREFIX.len()..];
         let text = text.trim();
-        let keys: [(&str, fn(&str) -> Option<Value>); 8] = [
+        let keys: [(&str, Read); 8] = [
             ("url_file", |text| Some(Value::String(text.into()))),
             ("url", |text| Some(Value::String(text.into()))),
             ("write", |text| text.parse().ok().map(Value::Boolean)),

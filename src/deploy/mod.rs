@@ -47,6 +47,9 @@ impl Notices for Unheard {
     fn notify(&self, _: &str, _: Json, _: bool) {}
 }
 
+/// Brings what these flows need.
+pub type Need = dyn for<'a> Fn(&'a FlowFile) -> Doing<'a, ()> + Send + Sync;
+
 /// What a server gives its flows.
 pub struct Parts {
     pub engine: Arc<Engine>,
@@ -54,7 +57,7 @@ pub struct Parts {
     /// The plan of a flow file for this engine.
     pub plan: Box<dyn Fn(&FlowFile) -> Plan + Send + Sync>,
     /// Called before a plan is made: loads the plugins whose nodes the flows have.
-    pub needed: Box<dyn for<'a> Fn(&'a FlowFile) -> Doing<'a, ()> + Send + Sync>,
+    pub needed: Box<Need>,
     pub credentials: Arc<CredentialFile>,
     pub notices: Arc<dyn Notices>,
     /// Tells the operator what is wrong.

@@ -120,7 +120,7 @@ fn wired(entry: &Entry) -> impl Iterator<Item = &str> {
 fn differs(old: &Entry, new: &Entry) -> bool {
     let group = is(old, "group");
     let counts =
-        |key: &str| !matches!(key, "x" | "y" | "wires") && !(group && matches!(key, "nodes" | "style" | "w" | "h"));
+        |key: &str| !(matches!(key, "x" | "y" | "wires") || group && matches!(key, "nodes" | "style" | "w" | "h"));
     let size = |entry: &Entry| entry.keys().filter(|key| counts(key)).count();
     size(old) != size(new) || new.iter().any(|(key, value)| counts(key) && old.get(key) != Some(value))
 }

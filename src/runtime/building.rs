@@ -51,7 +51,12 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    pub(super) fn of(old: &Deployed, new: &Plan, catalogue: &Arc<Catalogue>, keeps: &dyn Fn(&PlanNode) -> bool) -> Kept {
+    pub(super) fn of(
+        old: &Deployed,
+        new: &Plan,
+        catalogue: &Arc<Catalogue>,
+        keeps: &dyn Fn(&PlanNode) -> bool,
+    ) -> Kept {
         let mut kept = Kept::default();
         let fits = |before: &PlanNode, now: &PlanNode, configs: &HashMap<ArcStr, Arc<Instance>>| {
             keeps(now)

@@ -10,6 +10,7 @@ use crate::serve::{Folder, Server, probity};
 /// `tests/all` sets it: then a build without the editor is a failure.
 const REQUIRED: &str = "PROBITY_TEST_REQUIRE_EDITOR";
 
+#[expect(clippy::disallowed_methods, reason = "tests have no config")]
 fn is_built() -> bool {
     let built = probity::api::editor::is_there();
     if !built {
@@ -29,7 +30,7 @@ fn start(folder: &Folder, flows: &Value) -> Server {
 async fn open(server: &Server) -> Browser {
     let browser = Browser::desk().await;
     browser.open(&format!("{}/", server.base)).await;
-    browser.until("RED.nodes.getType('inject') && RED.nodes.node('start') && !document.querySelector('#red-ui-loading-progress')").await;
+    browser.until("RED.nodes.getType('inject') && RED.nodes.node('start') && document.getElementById('start')").await;
     browser
 }
 

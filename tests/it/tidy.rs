@@ -202,7 +202,8 @@ fn nothing_is_left_for_later_or_tied_to_one_machine() {
     let machine = [concat!("/wor", "k/"), concat!("/ro", "ot/"), concat!("/hom", "e/"), concat!(".libr", "ary/")];
     let mut problems = Vec::new();
     for path in files(&["."]) {
-        if path == "Cargo.lock" || path == "LICENSE" {
+        // What Node-RED said, word for word, is not ours to finish.
+        if path == "Cargo.lock" || path == "LICENSE" || path.starts_with("tests/cases/node-red/") {
             continue;
         }
         let Ok(text) = fs::read_to_string(root().join(&path)) else { continue };

@@ -250,7 +250,7 @@ pub(super) fn counted(counts: &Counts, outcome: Option<&Outcome>) -> Tally {
 fn events_of(outcome: &Outcome, events: &EventMetric, total: &str) -> Option<(u64, u64)> {
     let count = |metric: &str| {
         let value = outcome.values.get(metric).copied().flatten()?;
-        (value >= 0.0 && value <= COUNT_MAX && value.fract() == 0.0).then_some(value as u64)
+        ((0.0..=COUNT_MAX).contains(&value) && value.fract() == 0.0).then_some(value as u64)
     };
     let total = count(total)?;
     match events {

@@ -234,7 +234,7 @@ fn is_plain_safe(c: char, before: Option<char>, in_block: bool) -> bool {
     let visible = |c: char| is_printable(c) && !is_white(c);
     let fits = is_printable(c) && (in_block || !matches!(c, ',' | '[' | ']' | '{' | '}'));
     let after_colon = before == Some(':');
-    (fits && c != '#' && !(after_colon && !visible(c)))
+    (fits && c != '#' && (!after_colon || visible(c)))
         || (before.is_some_and(visible) && c == '#')
         || (after_colon && visible(c))
 }

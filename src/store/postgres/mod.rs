@@ -98,12 +98,20 @@ impl PostgresStore {
         commit: &Commit,
         turn: Option<i64>,
         rows: &[Row<'_>],
+        again: bool,
     ) -> Result<Option<Committed>, StoreError> {
         let failed = "store an evaluation";
         let mut days = partitions::days_of_states(rows);
         days.insert((Table::Run, partitions::day_of_run(commit.run.id.0)));
-        self.partitions.make(&self.pool, days, partitions::day(commit.recorded_at)).await?;
+        let today = partitions::day(commit.recorded_at);
+        if !again {
+            self.partitions.make(&self.pool, days.clone(), today).await?;
+        }
         let mut tx = self.pool.begin().await.map_err(during(failed))?;
+        if again {
+            // Others may be dropping these very days, again and again.
+            partitions::make_and_hold(&mut tx, &days, today).await.map_err(during(failed))?;
+        }
         states::find_by_key(&mut tx).await.map_err(during(failed))?;
         states::lock_agreements(&mut tx, rows).await.map_err(during(failed))?;
         let next = turns::raise(&mut tx, &commit.run.subject).await.map_err(during(failed))?;
@@ -144,7 +152,7 @@ impl PostgresStore {
         let rows = batch::rows(&commit.states);
         let mut attempt = 1;
         loop {
-            match self.try_commit(commit, turn, &rows).await {
+            match self.try_commit(commit, turn, &rows, attempt > 1).await {
                 Err(error) if attempt < self.commit_attempts_max && is_conflict(&error) => {
                     tracing::debug!(attempt, %error, "commit again: another transaction was in the way");
                     // It may be that a partition was dropped.

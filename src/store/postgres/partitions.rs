@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::Offset;
+use sqlx::PgConnection;
 use sqlx::postgres::PgPool;
 use uuid::Uuid;
 
@@ -61,17 +62,33 @@ impl Partitions {
         }
         // One transaction each: what they lock is free again before the next.
         for (table, day) in &missing {
-            sqlx::query("SELECT probity.add_day($1, $2::text::date, $3::text::date)")
-                .bind(table.name())
-                .bind(written(*day))
-                .bind(written(today))
-                .execute(pool)
-                .await
-                .map_err(during("make room for a day"))?;
+            add(*table, *day, today).execute(pool).await.map_err(during("make room for a day"))?;
         }
         self.known().extend(missing);
         Ok(())
     }
+}
+
+/// Makes these days in a transaction that then writes to them: nobody drops one of them before it has.
+pub(super) async fn make_and_hold(
+    tx: &mut PgConnection,
+    wanted: &BTreeSet<(Table, Date)>,
+    today: Date,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT pg_advisory_xact_lock($1, 0)").bind(LOCK_PARTITIONS).execute(&mut *tx).await?;
+    for (table, day) in wanted {
+        add(*table, *day, today).execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+fn add(
+    table: Table,
+    day: Date,
+    today: Date,
+) -> sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments> {
+    let add = sqlx::query("SELECT probity.add_day($1, $2::text::date, $3::text::date)");
+    add.bind(table.name()).bind(written(day)).bind(written(today))
 }
 
 /// A day as Postgres reads it; years it does not know count as the first it has.

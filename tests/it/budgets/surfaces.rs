@@ -28,6 +28,7 @@ const AT_ONCE: usize = 100;
 /// A figure of a surface: of what, where, when; verdict, exact value.
 type Said = BTreeMap<(String, String, String, String, i64), (String, Option<u64>)>;
 
+#[expect(clippy::too_many_arguments, reason = "a surface's columns, one by one")]
 fn put(
     said: &mut Said,
     kind: &str,

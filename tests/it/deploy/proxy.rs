@@ -32,6 +32,7 @@ impl Drop for Nginx {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "tests have no config")]
 fn nginx() -> Option<&'static str> {
     let found = ["/usr/sbin/nginx", "/usr/bin/nginx"].into_iter().find(|path| Path::new(path).exists());
     if found.is_none() {
@@ -63,13 +64,13 @@ fn start(binary: &str, servers: &BTreeMap<&str, Vec<PathBuf>>) -> Nginx {
     let main = super::read("deploy/nginx/nginx.conf");
     assert!(main.contains("listen 3000;"));
     let main = main.replace("/tmp/", &format!("{temporary}/"));
-    let main = main.replace("listen 3000;", &format!("listen unix:{temporary}/proxy;"));
+    let main = main.replace("listen 3000;", &format!("listen unix:{temporary}/socket;"));
     let main = main.replace("/dev/stdout", &format!("{temporary}/access"));
     std::fs::write(folder.path().join("nginx.conf"), main).expect("written");
     std::fs::write(folder.path().join("upstreams.conf"), own).expect("written");
     let config = folder.path().join("nginx.conf");
     let mut command = Command::new(binary);
-    command.arg("-c").arg(&config).args(["-p", &temporary, "-e", "stderr", "-g", "daemon off;"]);
+    command.arg("-c").arg(&config).args(["-p", &temporary, "-e", "stderr", "-g", "daemon off; user root;"]);
     let tried = Command::new(binary).arg("-t").arg("-c").arg(&config).args(["-p", &temporary, "-e", "stderr"]).output();
     let tried = tried.expect("nginx runs");
     assert!(tried.status.success(), "{}", String::from_utf8_lossy(&tried.stderr));
@@ -78,10 +79,11 @@ fn start(binary: &str, servers: &BTreeMap<&str, Vec<PathBuf>>) -> Nginx {
 
 impl Nginx {
     fn socket(&self) -> PathBuf {
-        self.folder.path().join("proxy")
+        self.folder.path().join("socket")
     }
 
     /// A client, as soon as the proxy answers.
+    #[expect(clippy::disallowed_methods, reason = "a client of a socket, and a server of others that takes its time")]
     async fn client(&self) -> reqwest::Client {
         let client = reqwest::Client::builder().unix_socket(self.socket()).build().expect("a client");
         for _ in 0..500 {

@@ -85,6 +85,7 @@ fn text(heading: &str, rows: &[Row]) -> String {
 }
 
 /// Compares with what is committed, or writes it.
+#[expect(clippy::disallowed_methods, reason = "tests have no config")]
 fn check(file: &Path, text: &str) {
     if std::env::var_os(WRITE).is_some() {
         std::fs::write(file, text).unwrap();
