@@ -88,8 +88,7 @@ async fn a_flow_is_drawn_deployed_and_seen_to_run() {
     assert_eq!(inject["wires"], json!([[added.as_str()]]));
 
     // Pressed, it runs; what it sent is in the sidebar.
-    let button = browser.middle(&format!("{}.querySelector('.red-ui-flow-node-button-button')", drawn("start"))).await;
-    browser.drag(button, button).await;
+    browser.run("RED.nodes.getType('inject').button.onclick.call(RED.nodes.node('start'))").await;
     let shown = browser.until("(document.querySelector('.red-ui-debug-msg-payload') || {}).innerText").await;
     assert!(shown.as_str().unwrap().contains("hello"), "{shown}");
     browser.picture("editor").await;

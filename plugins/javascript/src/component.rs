@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use crate::bindings::exports::probity::plugin::handler::{Description, Guest};
 use crate::bindings::probity::plugin as engine;
-use crate::host::{ContextLevel, Emission, Host, Level, Request, Response, Scope};
 use crate::function::{self, Function};
+use crate::host::{ContextLevel, Emission, Host, Level, Request, Response, Scope};
 use crate::interpreter::{Handler, Interpreter, Prepared};
 use crate::{Failure, Message, Value};
 

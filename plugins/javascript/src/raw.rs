@@ -316,9 +316,8 @@ pub fn is_date(value: &Value<'_>) -> bool {
 pub fn define_hidden(object: &Object<'_>, name: Name, value: Value<'_>) -> Result<()> {
     let ctx = object.ctx().as_raw().as_ptr();
     // SAFETY: the reference to `value` is duplicated for the call, which takes it.
-    let done = unsafe {
-        qjs::JS_DefinePropertyValue(ctx, object.as_raw(), name.0, qjs::JS_DupValue(ctx, value.as_raw()), 0)
-    };
+    let done =
+        unsafe { qjs::JS_DefinePropertyValue(ctx, object.as_raw(), name.0, qjs::JS_DupValue(ctx, value.as_raw()), 0) };
     if done < 0 { Err(Error::Exception) } else { Ok(()) }
 }
 

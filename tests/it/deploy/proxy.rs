@@ -85,6 +85,7 @@ impl Nginx {
     /// A client, as soon as the proxy answers.
     #[expect(clippy::disallowed_methods, reason = "a client of a socket, and a server of others that takes its time")]
     async fn client(&self) -> reqwest::Client {
+        crate::harness::server::with_crypto();
         let client = reqwest::Client::builder().unix_socket(self.socket()).build().expect("a client");
         for _ in 0..500 {
             if client.get("http://proxy/proxy-health").send().await.is_ok() {

@@ -265,13 +265,18 @@ pub async fn read(response: reqwest::Response) -> (u16, Json) {
     (status, serde_json::from_str(&text).unwrap_or_else(|e| panic!("{status}: {e}: {text}")))
 }
 
-/// An HTTP client that follows no redirects.
-#[expect(clippy::disallowed_methods, reason = "tests call their own server from outside")]
-pub fn client() -> reqwest::Client {
+/// What reqwest needs before it makes a client.
+pub fn with_crypto() {
     static CRYPTO: Once = Once::new();
     CRYPTO.call_once(|| {
         rustls::crypto::ring::default_provider().install_default().ok();
     });
+}
+
+/// An HTTP client that follows no redirects.
+#[expect(clippy::disallowed_methods, reason = "tests call their own server from outside")]
+pub fn client() -> reqwest::Client {
+    with_crypto();
     reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap()
 }
 
