@@ -5,6 +5,7 @@
 
 pub mod datasources;
 pub mod reach;
+pub mod secrets;
 pub mod settings_js;
 
 use std::collections::BTreeMap;

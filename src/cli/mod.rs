@@ -67,7 +67,7 @@ enum Command {
     /// Run the .test.yaml files beside flows and agreements.
     Test(test::TestArgs),
     /// Bring the database schema up to date.
-    Migrate(Settings),
+    Migrate(serve::MigrateArgs),
     /// Ask a running server whether it is ready (for container health checks).
     Health(health::HealthArgs),
     /// Say what is wrong with an installation, and what to do.
@@ -182,7 +182,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Compare(args) => compare::compare_verdicts(&args),
         Command::Check(args) => check::check(&args),
         Command::Test(args) => test::test(&args),
-        Command::Migrate(settings) => serve::migrate(&settings),
+        Command::Migrate(args) => serve::migrate(&args),
         Command::Health(args) => health::health(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Import(args) => import::import(&args),

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use clap::Args;
+
 use super::{Settings, print, runtime, usage};
 use crate::app;
 
@@ -17,8 +19,24 @@ pub(super) fn serve(settings: &Settings) -> ExitCode {
     }
 }
 
-pub(super) fn migrate(settings: &Settings) -> ExitCode {
-    let config = match settings.load() {
+/// `probity migrate`.
+#[derive(Args, Debug)]
+pub(super) struct MigrateArgs {
+    #[command(flatten)]
+    settings: Settings,
+    /// Environment variables that must hold secrets: refuses, before anything else, when one is unset, short or known
+    /// from examples.
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    secrets: Vec<String>,
+}
+
+pub(super) fn migrate(args: &MigrateArgs) -> ExitCode {
+    let weak: Vec<String> = args.secrets.iter().filter_map(|name| crate::config::secrets::problem(name)).collect();
+    if !weak.is_empty() {
+        let advice = "make each with: openssl rand -hex 24";
+        return super::usage(&format!("{}\n{advice}", weak.join("\n")));
+    }
+    let config = match args.settings.load() {
         Ok(config) => config,
         Err(code) => return code,
     };

@@ -1,5 +1,6 @@
 //! The stock editor in a real Chromium, on the program itself: load, drag and wire nodes, deploy, inject, debug, a form of
-//! ours, and what happens when somebody else deployed meanwhile. Skipped where the build has no editor, except in CI.
+//! ours, and what happens when somebody else deployed meanwhile. Skipped, visibly, where the build could not fetch the
+//! editor.
 
 use serde_json::{Value, json};
 
@@ -7,7 +8,7 @@ use crate::harness::browser::Browser;
 use crate::harness::server::client;
 use crate::serve::{Folder, Server, probity};
 
-/// `tests/all` sets it: then a build without the editor is a failure.
+/// Set it to make a build without the editor a failure.
 const REQUIRED: &str = "PROBITY_TEST_REQUIRE_EDITOR";
 
 #[expect(clippy::disallowed_methods, reason = "tests have no config")]

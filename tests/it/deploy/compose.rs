@@ -154,6 +154,40 @@ fn no_secret_stands_in_the_files() {
     }
 }
 
+/// As shipped nothing starts: all wait for `migrate`, which looks at every secret first.
+#[test]
+fn migrate_refuses_the_secrets_of_the_example() {
+    let config = read(config("prod", &[], &[]));
+    let migrate = &services(&config)["migrate"];
+    let command: Vec<&str> = migrate["command"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    let [_, "--secrets", names] = command[..] else { panic!("{command:?}") };
+    let named: BTreeSet<&str> = names.split(',').collect();
+    assert_eq!(named, SECRETS.iter().copied().collect());
+    let variables = migrate["environment"].as_object().expect("a map");
+    let variables = variables.iter().filter_map(|(name, value)| Some((name, value.as_str()?)));
+    let run = |more: &[(&str, &str)]| {
+        let mut command = crate::serve::probity();
+        command.args(&command_of(&config)).args(["--database-url", "memory:"]);
+        command.envs(
+            variables.clone().filter(|(name, _)| !name.starts_with("PROBITY_D") || *name == "PROBITY_DB_PASSWORD"),
+        );
+        let output = command.envs(more.iter().copied()).output().expect("probity runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = run(&[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(SECRETS.iter().all(|name| said.contains(&format!("{name} is one that everybody knows"))), "{said}");
+    assert!(!said.contains("change-me"), "{said}");
+    let good: Vec<(&str, &str)> = SECRETS.iter().map(|name| (*name, "0f1e2d3c4b5a69788796a5b4")).collect();
+    let (code, said) = run(&good);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+fn command_of(config: &Value) -> Vec<String> {
+    let command = services(config)["migrate"]["command"].as_array().expect("a list");
+    command.iter().filter_map(|word| word.as_str().map(str::to_string)).collect()
+}
+
 #[test]
 fn every_image_is_pinned_or_built() {
     each(|mode, name, service| {

@@ -1,0 +1,57 @@
+//! Secrets that a deployment's environment holds for others than Probity: are they any? Asked once, before anything of
+//! the deployment starts (`probity migrate --secrets`).
+
+use crate::api::password;
+
+/// Shorter ones can be guessed; characters.
+const LENGTH_MIN: usize = 16;
+/// A password that people type may be shorter; characters.
+const TYPED_LENGTH_MIN: usize = 8;
+
+/// What stands in examples, whatever its capitals.
+const EXAMPLES: &[&str] =
+    &["change-me", "changeme", "secret", "root", "statuspass", "grafanapass", "postgres", "example"];
+
+/// What is wrong with the secret in this variable; never its value.
+#[expect(clippy::disallowed_methods, reason = "this module reads the environment for `config`")]
+pub fn problem(variable: &str) -> Option<String> {
+    let value = std::env::var(variable).unwrap_or_default();
+    weakness(variable, value.trim()).map(|weakness| format!("{variable} {weakness}"))
+}
+
+fn weakness(variable: &str, value: &str) -> Option<String> {
+    let lower = value.to_lowercase();
+    let least = if variable == "PASS_STATUS" { TYPED_LENGTH_MIN } else { LENGTH_MIN };
+    if value.is_empty() {
+        Some("is not set".to_string())
+    } else if EXAMPLES.contains(&lower.as_str()) || password::SHIPPED.contains(&lower.as_str()) {
+        Some("is one that everybody knows from examples".to_string())
+    } else if value.chars().count() < least {
+        Some(format!("has fewer than {least} characters"))
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::weakness;
+
+    #[test]
+    fn what_everybody_knows_or_can_guess_is_none() {
+        for (variable, value, said) in [
+            ("JWT_SECRET", "", "is not set"),
+            ("JWT_SECRET", "secret", "everybody knows"),
+            ("DB_PASSWORD", "Change-Me", "everybody knows"),
+            ("PASS_STATUS", "admin123", "everybody knows"),
+            ("JWT_SECRET", "0123456789abcde", "fewer than 16"),
+            ("PASS_STATUS", "short12", "fewer than 8"),
+        ] {
+            let found = weakness(variable, value).unwrap_or_default();
+            assert!(found.contains(said), "{variable}={value}: {found}");
+            assert!(value.is_empty() || !found.contains(value), "the value is not said: {found}");
+        }
+        assert_eq!(weakness("JWT_SECRET", "0123456789abcdef"), None);
+        assert_eq!(weakness("PASS_STATUS", "a good 1"), None);
+    }
+}
