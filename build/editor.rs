@@ -1,6 +1,6 @@
 //! Embeds Node-RED's own editor: the files of two npm packages (Apache-2.0), pinned by version and hash, each file
 //! compressed as browsers take it. They are looked for in the target folder and fetched with curl or wget when they are
-//! not there. Without network, or with `PROBITY_EDITOR=off`, the build goes on without an editor and says so.
+//! not there. Without network, or with `NODE_RED_EDITOR=off`, the build goes on without an editor and says so.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
@@ -45,7 +45,7 @@ const PACKAGES: &[Package] = &[
 /// Writes `editor.index` (a line `path\toffset\tcompressed length\tlength` for each file, sorted by path) and
 /// `editor.blob` (the compressed files) into `out`; both are empty when there is no editor.
 pub fn embed(out: &Path) {
-    for name in ["PROBITY_EDITOR", "NPM_CONFIG_REGISTRY", "CARGO_NET_OFFLINE"] {
+    for name in ["NODE_RED_EDITOR", "NPM_CONFIG_REGISTRY", "CARGO_NET_OFFLINE"] {
         println!("cargo::rerun-if-env-changed={name}");
     }
     println!("cargo::rerun-if-changed=build/editor.rs");
@@ -61,13 +61,13 @@ pub fn embed(out: &Path) {
     std::fs::write(out.join("editor.index"), index).expect("cargo's folder can be written");
     std::fs::write(out.join("editor.blob"), blob).expect("cargo's folder can be written");
     let version = PACKAGES[0].version;
-    println!("cargo::rustc-env=PROBITY_EDITOR_VERSION={version}");
+    println!("cargo::rustc-env=NODE_RED_EDITOR_VERSION={version}");
 }
 
 /// The bytes of each package's archive, checked.
 fn archives(out: &Path) -> Result<Vec<Vec<u8>>, String> {
-    if var("PROBITY_EDITOR").as_deref() == Some("off") {
-        return Err("PROBITY_EDITOR=off".to_string());
+    if var("NODE_RED_EDITOR").as_deref() == Some("off") {
+        return Err("NODE_RED_EDITOR=off".to_string());
     }
     // target/debug/build/probity-…/out
     let target = out.ancestors().nth(4).ok_or("cargo's folders are not where they are expected")?;

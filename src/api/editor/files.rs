@@ -13,7 +13,7 @@ static INDEX: &str = include_str!(concat!(env!("OUT_DIR"), "/editor.index"));
 static BLOB: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/editor.blob"));
 
 /// Version of the npm packages.
-pub const VERSION: &str = env!("PROBITY_EDITOR_VERSION");
+pub const VERSION: &str = env!("NODE_RED_EDITOR_VERSION");
 
 /// One file.
 #[derive(Clone, Copy, Debug)]

@@ -52,7 +52,7 @@ fn rendered() -> Option<String> {
     let template = Template::parse(&files::find("editor-client/templates/index.mst")?.text()).ok()?;
     let mut context = context();
     // Files that the page names are asked for anew with each version of either side.
-    let version = Sha256::digest(concat!(env!("CARGO_PKG_VERSION"), " ", env!("PROBITY_EDITOR_VERSION")));
+    let version = Sha256::digest(concat!(env!("CARGO_PKG_VERSION"), " ", env!("NODE_RED_EDITOR_VERSION")));
     context["cacheBuster"] = json!(hex::encode(&version[..6]));
     let root = Value::from_json(&context.to_string()).ok()?;
     template.render(&View { root, outside: &|_| Value::Undefined, escape_json: false }).ok()
