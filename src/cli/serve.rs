@@ -27,11 +27,11 @@ pub(super) struct MigrateArgs {
     /// Environment variables that must hold secrets: refuses, before anything else, when one is unset, short or known
     /// from examples.
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
-    secrets: Vec<String>,
+    refuse_weak: Vec<String>,
 }
 
 pub(super) fn migrate(args: &MigrateArgs) -> ExitCode {
-    let weak: Vec<String> = args.secrets.iter().filter_map(|name| crate::config::secrets::problem(name)).collect();
+    let weak: Vec<String> = args.refuse_weak.iter().filter_map(|name| crate::config::secrets::problem(name)).collect();
     if !weak.is_empty() {
         let advice = "make each with: openssl rand -hex 24";
         return super::usage(&format!("{}\n{advice}", weak.join("\n")));

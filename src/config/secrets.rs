@@ -1,5 +1,5 @@
 //! Secrets that a deployment's environment holds for others than Probity: are they any? Asked once, before anything of
-//! the deployment starts (`probity migrate --secrets`).
+//! the deployment starts (`probity migrate --refuse-weak`).
 
 use crate::api::password;
 

@@ -160,7 +160,7 @@ fn migrate_refuses_the_secrets_of_the_example() {
     let config = read(config("prod", &[], &[]));
     let migrate = &services(&config)["migrate"];
     let command: Vec<&str> = migrate["command"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
-    let [_, "--secrets", names] = command[..] else { panic!("{command:?}") };
+    let [_, "--refuse-weak", names] = command[..] else { panic!("{command:?}") };
     let named: BTreeSet<&str> = names.split(',').collect();
     assert_eq!(named, SECRETS.iter().copied().collect());
     let variables = migrate["environment"].as_object().expect("a map");
