@@ -167,7 +167,7 @@ fn migrate_refuses_the_secrets_of_the_example() {
     let variables = variables.iter().filter_map(|(name, value)| Some((name, value.as_str()?)));
     let run = |more: &[(&str, &str)]| {
         let mut command = crate::serve::probity();
-        command.args(&command_of(&config)).args(["--database-url", "memory:"]);
+        command.args(command_of(&config)).args(["--database-url", "memory:"]);
         command.envs(
             variables.clone().filter(|(name, _)| !name.starts_with("PROBITY_D") || *name == "PROBITY_DB_PASSWORD"),
         );
