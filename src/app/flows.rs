@@ -78,7 +78,7 @@ pub async fn start(
             Box::new(EditorForms { engine: engine.clone(), plugins: following.plugins().clone() })
         }),
         offer_all,
-        library_dir: config.data_dir.join("lib"),
+        lib_dir: config.data_dir.join("lib"),
         runtime_state: setting(&["runtimeState", "enabled"]) == Some(Json::Bool(true)),
     })
 }

@@ -76,7 +76,7 @@ async fn get(ask: Ask) -> Response {
     if ask.param(0) == "examples" {
         return examples(&kind, &path);
     }
-    let root = ask.admin.library_dir.join(&kind);
+    let root = ask.admin.lib_dir.join(&kind);
     let read = tokio::task::spawn_blocking({
         let kind = kind.clone();
         move || read(&root, &kind, &path)
@@ -198,7 +198,7 @@ async fn post(ask: Ask) -> Response {
     if kind == "flows" && !path.ends_with(".json") {
         path.push_str(".json");
     }
-    let root = ask.admin.library_dir.join(kind);
+    let root = ask.admin.lib_dir.join(kind);
     let written = tokio::task::spawn_blocking(move || write(&root, &path, &text)).await;
     match written {
         Ok(Ok(())) => answer::nothing(),

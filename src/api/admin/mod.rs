@@ -51,7 +51,7 @@ pub struct Admin {
     /// Has every installed plugin loaded, so that a palette can offer its nodes.
     pub offer_all: Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>,
     /// Where the library of flows and functions is kept.
-    pub library_dir: PathBuf,
+    pub lib_dir: PathBuf,
     /// Whether flows can be stopped and started from the editor (`runtimeState.enabled`).
     pub runtime_state: bool,
 }

@@ -167,7 +167,7 @@ impl Rig {
             palette: Arc::new(Palette::load(Some(wanted.folder.path().join("disabled.json")))),
             forms: None,
             offer_all: Box::new(|| Box::pin(async {})),
-            library_dir: wanted.folder.path().join("lib"),
+            lib_dir: wanted.folder.path().join("lib"),
             runtime_state: wanted.runtime_state,
         });
         let mut setup = Setup { admin: Some((engine.clone(), admin.clone())), ..setup };
