@@ -7,7 +7,7 @@
 //! | 0 | `model` plain data |
 //! | 1 | `expr` objectives, `cron` firings, `regexp` JavaScript's regular expressions: pure |
 //! | 2 | `flow` Node-RED files to plans, `agreement` windows and verdicts: pure |
-//! | 3 | `clock`, `net`, `files` the folder of flows |
+//! | 3 | `clock`, `net`, `files` the folder of flows, `failpoint` where tests let a process die |
 //! | 4 | `store`, `datasource` databases that flows may ask |
 //! | 5 | `runtime` runs plans, `registry` where agreements come from |
 //! | 6 | `plugin` nodes from outside, sandboxed WASM |
@@ -29,6 +29,7 @@ pub mod agreement;
 pub mod flow;
 
 pub mod clock;
+pub mod failpoint;
 pub mod files;
 pub mod net;
 

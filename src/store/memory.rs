@@ -2,11 +2,14 @@
 //!
 //! It compares states themselves, not their hashes, and so checks the databases in the conformance suite.
 
+mod queue;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::batch::comes_late;
@@ -16,6 +19,7 @@ use super::{
     PutDocument, Retention, RunQuery, Settled, StateQuery, Store, StoreError, StoreOptions, StoredDocument, delivery,
     fingerprint, retention, session::Session, trigger_kind,
 };
+use crate::clock::Clock;
 use crate::model::RunId;
 use crate::model::run::RunRecord;
 use crate::model::state::{Correction, Scope, State, StateKind, StoredState};
@@ -25,6 +29,9 @@ use crate::model::waiver::Waiver;
 pub(super) struct MemoryStore {
     contents: Mutex<Contents>,
     deliver: Option<Vec<String>>,
+    /// What time it is for durable runs.
+    clock: Clock,
+    wakes: watch::Sender<u64>,
 }
 
 /// States to deliver, and who has them until when.
@@ -55,6 +62,7 @@ struct Contents {
     good: BTreeMap<String, Vec<GoodDocument>>,
     deliveries: Vec<Waiting>,
     deliveries_made: i64,
+    queue: queue::Runs,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -181,8 +189,14 @@ impl Contents {
 }
 
 impl MemoryStore {
-    pub(super) fn new(options: &StoreOptions) -> MemoryStore {
-        MemoryStore { contents: Mutex::default(), deliver: options.deliver.clone() }
+    pub(super) fn new(options: &StoreOptions, clock: Clock) -> MemoryStore {
+        let wakes = watch::channel(0).0;
+        MemoryStore { contents: Mutex::default(), deliver: options.deliver.clone(), clock, wakes }
+    }
+
+    /// Something can be leased.
+    fn wake(&self) {
+        self.wakes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     fn contents(&self) -> MutexGuard<'_, Contents> {
@@ -272,6 +286,7 @@ impl Store for MemoryStore {
         if let Some(day) = cutoffs.runs {
             expired += contents.expire_runs(retention::first_run(day), retention::start(day));
         }
+        contents.queue.forget_keys(self.clock.now());
         if !expired.is_empty() {
             contents.audit.push(retention::audit(now, "all that has expired".into(), &expired));
         }

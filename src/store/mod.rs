@@ -9,6 +9,7 @@ mod document;
 mod fingerprint;
 mod memory;
 mod postgres;
+pub mod queue;
 mod retention;
 mod session;
 mod sqlite;
@@ -117,7 +118,7 @@ impl Default for StoreOptions {
 pub async fn open(url: &str, options: &StoreOptions) -> Result<Arc<dyn Store>, StoreError> {
     let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
     match scheme {
-        "memory" => Ok(Arc::new(memory::MemoryStore::new(options))),
+        "memory" => Ok(open_memory(options, crate::clock::Clock::System)),
         "sqlite" => Ok(Arc::new(sqlite::SqliteStore::open(url, options).await?)),
         "postgres" | "postgresql" => Ok(Arc::new(postgres::PostgresStore::open(url, options).await?)),
         _ => Err(StoreError::Unusable {
@@ -130,6 +131,11 @@ pub async fn open(url: &str, options: &StoreOptions) -> Result<Arc<dyn Store>, S
             hint: "give sqlite:<path> or postgres://user:password@host:5432/database".into(),
         }),
     }
+}
+
+/// An empty store in memory whose durable runs go by this clock, as those of a database go by the database's.
+pub fn open_memory(options: &StoreOptions, clock: crate::clock::Clock) -> Arc<dyn Store> {
+    Arc::new(memory::MemoryStore::new(options, clock))
 }
 
 /// Parts of an address's query that may be printed.
@@ -271,7 +277,7 @@ impl Default for PageRequest {
 }
 
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: queue::Queue {
     /// What it is, for `/health/ready` and logs, without secrets: `sqlite data/probity.db`.
     fn describe(&self) -> String;
 

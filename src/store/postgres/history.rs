@@ -14,6 +14,9 @@ use crate::store::cursor::{self, AuditPosition, RunPosition};
 use crate::store::stored::{self, column, count};
 use crate::store::{AuditEntry, Page, PageRequest, RunQuery, StoreError, during, trigger_kind};
 
+/// A statement that values are bound to.
+type BoundQuery<'q> = sqlx::query::Query<'q, Postgres, sqlx::postgres::PgArguments>;
+
 /// What is read of a run, but for its trace.
 const SELECT_RUN: &str = "SELECT id, subject, trigger::text AS trigger, state, started_at, ended_at, version, hops, \
      error::text AS error, trace_dropped";
@@ -28,7 +31,7 @@ pub(super) async fn put_runs(tx: &mut PgConnection, runs: &[&RunRecord]) -> Resu
 
 /// Runs turned on their side.
 #[derive(Default)]
-struct RunColumns<'a> {
+pub(super) struct RunColumns<'a> {
     id: Vec<Uuid>,
     subject: Vec<Cow<'a, str>>,
     trigger_kind: Vec<&'static str>,
@@ -44,7 +47,7 @@ struct RunColumns<'a> {
 }
 
 impl<'a> RunColumns<'a> {
-    fn push(&mut self, run: &'a RunRecord) {
+    pub(super) fn push(&mut self, run: &'a RunRecord) {
         self.id.push(run.id.0);
         self.subject.push(stored::text(&run.subject));
         self.trigger_kind.push(trigger_kind(&run.trigger));
@@ -60,7 +63,7 @@ impl<'a> RunColumns<'a> {
     }
 
     async fn put(self, tx: &mut PgConnection) -> Result<(), sqlx::Error> {
-        sqlx::query(
+        let put = self.bind(sqlx::query(
             "INSERT INTO probity.run (id, subject, trigger_kind, trigger, state, started_at, ended_at, version, \
              hops, error, trace, trace_dropped) \
              SELECT id, subject, trigger_kind, trigger::json, state, started_at, ended_at, version, hops, \
@@ -73,22 +76,28 @@ impl<'a> RunColumns<'a> {
              trigger = excluded.trigger, state = excluded.state, started_at = excluded.started_at, \
              ended_at = excluded.ended_at, version = excluded.version, hops = excluded.hops, \
              error = excluded.error, trace = excluded.trace, trace_dropped = excluded.trace_dropped",
-        )
-        .bind(self.id)
-        .bind(self.subject)
-        .bind(self.trigger_kind)
-        .bind(self.trigger)
-        .bind(self.state)
-        .bind(self.started_at)
-        .bind(self.ended_at)
-        .bind(self.version)
-        .bind(self.hops)
-        .bind(self.error)
-        .bind(self.trace)
-        .bind(self.trace_dropped)
-        .execute(tx)
-        .await?;
+        ));
+        put.execute(tx).await?;
         Ok(())
+    }
+
+    /// As `$1` to `$12`, in the order of the fields.
+    pub(super) fn bind<'q>(self, sql: BoundQuery<'q>) -> BoundQuery<'q>
+    where
+        'a: 'q,
+    {
+        sql.bind(self.id)
+            .bind(self.subject)
+            .bind(self.trigger_kind)
+            .bind(self.trigger)
+            .bind(self.state)
+            .bind(self.started_at)
+            .bind(self.ended_at)
+            .bind(self.version)
+            .bind(self.hops)
+            .bind(self.error)
+            .bind(self.trace)
+            .bind(self.trace_dropped)
     }
 }
 

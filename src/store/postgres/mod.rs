@@ -10,6 +10,7 @@ mod history;
 mod instant;
 mod partitions;
 mod people;
+mod queue;
 mod states;
 mod turns;
 mod upkeep;
@@ -26,6 +27,7 @@ use sqlx::{Connection, PgConnection};
 use partitions::{Partitions, Table};
 
 use super::batch::{self, Row};
+use super::queue::{CommittedRun, Held};
 use super::{
     AuditEntry, ClaimKey, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, Page, PageRequest,
     PutDocument, Retention, RunQuery, Settled, StateQuery, Store, StoreError, StoreOptions, StoredDocument, during,
@@ -47,6 +49,7 @@ const CHUNK_ROWS: usize = 2000;
 #[derive(Debug)]
 pub(super) struct PostgresStore {
     pool: PgPool,
+    queue: queue::Lane,
     partitions: Partitions,
     /// Without the password.
     shown: String,
@@ -78,12 +81,14 @@ impl PostgresStore {
             .map_err(|error| unusable(error.to_string(), hint_for(&error)))?;
         // Saying goodbye is a courtesy; the connection is gone in any case.
         first.close().await.ok();
+        let queue = queue::Lane::new(&connect, options.connections_max, timeout);
         let pool = PgPoolOptions::new()
             .max_connections(options.connections_max.max(1))
             .acquire_timeout(timeout)
             .connect_lazy_with(connect);
         Ok(PostgresStore {
             pool,
+            queue,
             partitions: Partitions::default(),
             shown,
             call_timeout: Duration::from_millis(options.call_timeout_ms),
@@ -92,14 +97,15 @@ impl PostgresStore {
         })
     }
 
-    /// `None`: the agreement's turn is not the one given any more.
+    /// With a lease, the durable run that it is of ends with the commit.
     async fn try_commit(
         &self,
         commit: &Commit,
         turn: Option<i64>,
+        held: Option<Held>,
         rows: &[Row<'_>],
         again: bool,
-    ) -> Result<Option<Committed>, StoreError> {
+    ) -> Result<CommittedRun, StoreError> {
         let failed = "store an evaluation";
         let mut days = partitions::days_of_states(rows);
         days.insert((Table::Run, partitions::day_of_run(commit.run.id.0)));
@@ -114,10 +120,15 @@ impl PostgresStore {
         }
         states::find_by_key(&mut tx).await.map_err(during(failed))?;
         states::lock_agreements(&mut tx, rows).await.map_err(during(failed))?;
+        if let Some(held) = held
+            && !queue::remove(&mut tx, held).await.map_err(during(failed))?
+        {
+            return Ok(CommittedRun::Lost);
+        }
         let next = turns::raise(&mut tx, &commit.run.subject).await.map_err(during(failed))?;
         if turn.is_some_and(|turn| next != turn + 1) {
             // Dropped, the transaction is rolled back.
-            return Ok(None);
+            return Ok(CommittedRun::OtherTurn);
         }
         let known = states::known(&mut tx, rows).await.map_err(during(failed))?;
         let changes = batch::changes(rows, &known);
@@ -131,7 +142,7 @@ impl PostgresStore {
             claims::put_completed(&mut tx, claim, commit.run.id, commit.recorded_at).await.map_err(during(failed))?;
         }
         tx.commit().await.map_err(during(failed))?;
-        Ok(Some(changes.committed))
+        Ok(CommittedRun::Done(changes.committed))
     }
 
     /// Fails a call that takes longer than allowed. Its transaction, if any, is rolled back.
@@ -148,11 +159,16 @@ impl PostgresStore {
     }
 
     /// A commit, again while others are in its way.
-    async fn commit_in_turn(&self, commit: &Commit, turn: Option<i64>) -> Result<Option<Committed>, StoreError> {
+    async fn commit_in_turn(
+        &self,
+        commit: &Commit,
+        turn: Option<i64>,
+        held: Option<Held>,
+    ) -> Result<CommittedRun, StoreError> {
         let rows = batch::rows(&commit.states);
         let mut attempt = 1;
         loop {
-            match self.try_commit(commit, turn, &rows, attempt > 1).await {
+            match self.try_commit(commit, turn, held, &rows, attempt > 1).await {
                 Err(error) if attempt < self.commit_attempts_max && is_conflict(&error) => {
                     tracing::debug!(attempt, %error, "commit again: another transaction was in the way");
                     // It may be that a partition was dropped.
@@ -257,12 +273,12 @@ impl Store for PostgresStore {
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Committed, StoreError> {
-        let committed = self.within("store an evaluation", self.commit_in_turn(commit, None)).await?;
-        Ok(committed.expect("only a turn that is given can be another"))
+        let committed = self.within("store an evaluation", self.commit_in_turn(commit, None, None)).await?;
+        Ok(committed.done().expect("only a turn that is given can be another"))
     }
 
     async fn commit_at(&self, commit: &Commit, turn: i64) -> Result<Option<Committed>, StoreError> {
-        self.within("store an evaluation", self.commit_in_turn(commit, Some(turn))).await
+        Ok(self.within("store an evaluation", self.commit_in_turn(commit, Some(turn), None)).await?.done())
     }
 
     async fn put_aside(&self, agreement: &str, states: &[State], at: Timestamp) -> Result<(), StoreError> {
@@ -287,6 +303,7 @@ impl Store for PostgresStore {
 
     async fn upkeep(&self, now: Timestamp, keep: &Retention) -> Result<Expired, StoreError> {
         // However long it takes: counting and moving the rows of a large partition is work.
+        queue::expire_keys(&self.pool).await?;
         upkeep::upkeep(&self.pool, &self.partitions, now, keep).await
     }
 

@@ -7,6 +7,7 @@ mod documents;
 mod good;
 mod history;
 mod people;
+mod queue;
 mod states;
 mod turns;
 mod upkeep;
@@ -20,7 +21,9 @@ use jiff::Timestamp;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, Sqlite, SqliteConnection};
+use tokio::sync::watch;
 
+use super::queue::{CommittedRun, Held};
 use super::{
     AuditEntry, ClaimKey, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, Page, PageRequest,
     PutDocument, Retention, RunQuery, Settled, StateQuery, Store, StoreError, StoreOptions, StoredDocument, batch,
@@ -39,6 +42,7 @@ pub(super) struct SqliteStore {
     readers: SqlitePool,
     path: PathBuf,
     deliver: Option<Vec<String>>,
+    wakes: watch::Sender<u64>,
 }
 
 impl SqliteStore {
@@ -81,12 +85,18 @@ impl SqliteStore {
             })?;
         let readers = pool(options.connections_max.max(1), options)
             .connect_lazy_with(connect.create_if_missing(false).pragma("query_only", "ON"));
-        Ok(SqliteStore { writer, readers, path, deliver: options.deliver.clone() })
+        let (deliver, wakes) = (options.deliver.clone(), watch::channel(0).0);
+        Ok(SqliteStore { writer, readers, path, deliver, wakes })
     }
 
-    async fn try_commit(&self, commit: &Commit, turn: Option<i64>) -> Result<Option<Committed>, sqlx::Error> {
+    async fn try_commit(
+        &self,
+        commit: &Commit,
+        turn: Option<i64>,
+        held: Option<Held>,
+    ) -> Result<CommittedRun, sqlx::Error> {
         let mut writer = self.writer.acquire().await?;
-        let done = commit_on(&mut writer, commit, turn, self.deliver.as_deref()).await;
+        let done = commit_on(&mut writer, commit, turn, held, self.deliver.as_deref()).await;
         release(writer, done).await
     }
 
@@ -153,19 +163,26 @@ async fn migrate_on(writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     tx.commit().await
 }
 
-/// `None`: the agreement's turn is not the one given any more.
+/// With a lease, the durable run that it is of ends with the commit.
 async fn commit_on(
     writer: &mut SqliteConnection,
     commit: &Commit,
     turn: Option<i64>,
+    held: Option<Held>,
     deliver: Option<&[String]>,
-) -> Result<Option<Committed>, sqlx::Error> {
+) -> Result<CommittedRun, sqlx::Error> {
     let rows = batch::rows(&commit.states);
     let mut tx = begin(writer).await?;
+    if let Some(held) = held
+        && !queue::remove(&mut tx, held).await?
+    {
+        tx.rollback().await?;
+        return Ok(CommittedRun::Lost);
+    }
     let next = turns::raise(&mut tx, &commit.run.subject).await?;
     if turn.is_some_and(|turn| next != turn + 1) {
         tx.rollback().await?;
-        return Ok(None);
+        return Ok(CommittedRun::OtherTurn);
     }
     let known = states::known(&mut tx, &rows).await?;
     let changes = batch::changes(&rows, &known);
@@ -179,7 +196,7 @@ async fn commit_on(
         claims::put_completed(&mut tx, claim, commit.run.id, commit.recorded_at).await?;
     }
     tx.commit().await?;
-    Ok(Some(changes.committed))
+    Ok(CommittedRun::Done(changes.committed))
 }
 
 /// Connections to a file cost nothing to keep and cannot go stale.
@@ -215,12 +232,13 @@ impl Store for SqliteStore {
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Committed, StoreError> {
-        let committed = self.try_commit(commit, None).await.map_err(during("store an evaluation"))?;
-        Ok(committed.expect("only a turn that is given can be another"))
+        let committed = self.try_commit(commit, None, None).await.map_err(during("store an evaluation"))?;
+        Ok(committed.done().expect("only a turn that is given can be another"))
     }
 
     async fn commit_at(&self, commit: &Commit, turn: i64) -> Result<Option<Committed>, StoreError> {
-        self.try_commit(commit, Some(turn)).await.map_err(during("store an evaluation"))
+        let committed = self.try_commit(commit, Some(turn), None).await.map_err(during("store an evaluation"))?;
+        Ok(committed.done())
     }
 
     async fn put_aside(&self, agreement: &str, states: &[State], at: Timestamp) -> Result<(), StoreError> {
@@ -250,6 +268,7 @@ impl Store for SqliteStore {
     }
 
     async fn upkeep(&self, now: Timestamp, keep: &Retention) -> Result<Expired, StoreError> {
+        queue::expire_keys(self).await.map_err(during("forget keys of requests"))?;
         upkeep::upkeep(self, now, keep).await.map_err(during("remove what has expired"))
     }
 

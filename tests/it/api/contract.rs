@@ -11,7 +11,7 @@ use probity::model::state::{Correction, Scope, State, StateKind, StoredState};
 use probity::model::waiver::Waiver;
 use probity::store::{
     AuditEntry, ClaimKey, Commit, Committed, DocumentKind, GoodDocument, Page, PageRequest, PutDocument, RunQuery,
-    Session, StateQuery, Store, StoreError, StoredDocument,
+    Session, StateQuery, Store, StoreError, StoredDocument, queue,
 };
 use serde_json::{Value, json};
 
@@ -322,6 +322,64 @@ struct Broken;
 fn broken<T>() -> Result<T, StoreError> {
     let url = "postgres://user:pa55word@db/probity".to_string();
     Err(StoreError::Unusable { url, problem: "it is on fire".into(), hint: "put it out".into() })
+}
+
+#[async_trait]
+impl queue::Queue for Broken {
+    async fn accept_runs(&self, _: &str, _: &[queue::NewRun]) -> Result<Vec<queue::Accepted>, StoreError> {
+        broken()
+    }
+    async fn accept_tick(&self, _: &ClaimKey, _: &queue::NewRun) -> Result<queue::Accepted, StoreError> {
+        broken()
+    }
+    async fn lease_runs(&self, _: &str, _: &queue::LeaseWanted) -> Result<Vec<queue::QueuedRun>, StoreError> {
+        broken()
+    }
+    async fn extend_leases(&self, _: &[queue::Held], _: u64) -> Result<Vec<queue::Extended>, StoreError> {
+        broken()
+    }
+    async fn mark_points(&self, _: &[queue::Point]) -> Result<Vec<bool>, StoreError> {
+        broken()
+    }
+    async fn settle_runs(&self, _: &[queue::Settlement]) -> Result<Vec<bool>, StoreError> {
+        broken()
+    }
+    async fn commit_run(&self, _: queue::Held, _: &Commit, _: Option<i64>) -> Result<queue::CommittedRun, StoreError> {
+        broken()
+    }
+    async fn cancel_run(&self, _: RunId, _: &AuditEntry) -> Result<queue::Cancelled, StoreError> {
+        broken()
+    }
+    async fn decide_run(&self, _: RunId, _: queue::Decision, _: &AuditEntry) -> Result<bool, StoreError> {
+        broken()
+    }
+    async fn replay_run(&self, _: RunId, _: queue::Resume, _: &AuditEntry) -> Result<bool, StoreError> {
+        broken()
+    }
+    async fn pause_flow(&self, _: &str, _: &AuditEntry) -> Result<bool, StoreError> {
+        broken()
+    }
+    async fn resume_flow(&self, _: &str, _: &AuditEntry) -> Result<bool, StoreError> {
+        broken()
+    }
+    async fn paused_flows(&self) -> Result<Vec<queue::PausedFlow>, StoreError> {
+        broken()
+    }
+    async fn queued_run(&self, _: RunId) -> Result<Option<queue::QueuedRun>, StoreError> {
+        broken()
+    }
+    async fn queued_runs(&self, _: &queue::QueueQuery, _: &PageRequest) -> Result<Page<queue::QueuedRun>, StoreError> {
+        broken()
+    }
+    async fn queue_depth(&self, _: Option<&str>) -> Result<queue::QueueDepth, StoreError> {
+        broken()
+    }
+    fn wakes(&self) -> tokio::sync::watch::Receiver<u64> {
+        tokio::sync::watch::channel(0).1
+    }
+    async fn horizon(&self) -> Result<Option<queue::Horizon>, StoreError> {
+        broken()
+    }
 }
 
 #[async_trait]

@@ -7,6 +7,7 @@ mod documents;
 mod keeping;
 mod partitions;
 mod people;
+mod queue;
 pub mod samples;
 mod turns;
 
