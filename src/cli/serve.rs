@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{Settings, print, runtime, usage};
-use crate::app;
+use crate::{app, store};
 
 pub(super) fn serve(settings: &Settings) -> ExitCode {
     let config = match settings.load() {
@@ -28,6 +28,9 @@ pub(super) struct MigrateArgs {
     /// from examples.
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     refuse_weak: Vec<String>,
+    /// Only says which migrations would run; changes nothing. Exit code 1: the database is of a newer version.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 pub(super) fn migrate(args: &MigrateArgs) -> ExitCode {
@@ -41,6 +44,11 @@ pub(super) fn migrate(args: &MigrateArgs) -> ExitCode {
         Err(code) => return code,
     };
     super::log(&config, true);
+    if args.dry_run && config.database_url.is_empty() && !config.data_dir.join("probity.db").exists() {
+        // Looking must not make it.
+        print(&format!("there is no database in {} yet; the first start makes it\n", config.data_dir.display()));
+        return ExitCode::SUCCESS;
+    }
     runtime().block_on(async {
         if config.database_url.is_empty()
             && let Err(error) = app::make_data_dir(&config.data_dir)
@@ -51,6 +59,12 @@ pub(super) fn migrate(args: &MigrateArgs) -> ExitCode {
             Ok(store) => store,
             Err(error) => return super::usage(&format!("{error:#}")),
         };
+        if args.dry_run {
+            return match store.schema_distance().await {
+                Ok(distance) => told(&store.describe(), &distance),
+                Err(error) => super::not_so(error),
+            };
+        }
         match store.migrate().await {
             Ok(()) => {
                 print(&format!("{} is up to date\n", store.describe()));
@@ -59,6 +73,24 @@ pub(super) fn migrate(args: &MigrateArgs) -> ExitCode {
             Err(error) => super::not_so(error),
         }
     })
+}
+
+/// What a dry run found.
+fn told(database: &str, distance: &store::SchemaDistance) -> ExitCode {
+    if !distance.ahead.is_empty() {
+        let known: Vec<String> = distance.ahead.iter().map(|version| format!("{version:04}")).collect();
+        return super::not_so(format!(
+            "{database} was migrated by a newer version of Probity ({}); use that version, or restore a backup of before",
+            known.join(", ")
+        ));
+    }
+    if distance.pending.is_empty() {
+        print(&format!("{database} is up to date\n"));
+    } else {
+        let pending: String = distance.pending.iter().map(|migration| format!("  {migration}\n")).collect();
+        print(&format!("{} migrations would run on {database}:\n{pending}", distance.pending.len()));
+    }
+    ExitCode::SUCCESS
 }
 
 /// SIGTERM or SIGINT.

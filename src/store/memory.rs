@@ -16,8 +16,8 @@ use super::batch::comes_late;
 use super::cursor::{self, AuditPosition, CorrectionPosition, RunPosition, StatePosition};
 use super::{
     AuditEntry, ClaimKey, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, Page, PageRequest,
-    PutDocument, Retention, RunQuery, Settled, StateQuery, Store, StoreError, StoreOptions, StoredDocument, delivery,
-    fingerprint, retention, session::Session, trigger_kind,
+    PutDocument, Retention, RunQuery, SchemaDistance, Settled, StateQuery, Store, StoreError, StoreOptions,
+    StoredDocument, delivery, fingerprint, retention, session::Session, trigger_kind,
 };
 use crate::clock::Clock;
 use crate::model::RunId;
@@ -227,6 +227,10 @@ impl Store for MemoryStore {
 
     async fn migrate(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    async fn schema_distance(&self) -> Result<SchemaDistance, StoreError> {
+        Ok(SchemaDistance::default())
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -11,6 +11,7 @@ mod memory;
 mod postgres;
 pub mod queue;
 mod retention;
+mod schema;
 mod session;
 mod sqlite;
 mod stored;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use delivery::{Delivery, Settled};
 pub use document::{DocumentKind, GoodDocument, PutDocument, StoredDocument};
 pub use retention::{Expired, Retention};
+pub use schema::SchemaDistance;
 pub use session::Session;
 
 use crate::model::budget::Outcome;
@@ -283,6 +285,9 @@ pub trait Store: queue::Queue {
 
     /// Brings the schema up to date, under a lock; safe to call from several processes at once.
     async fn migrate(&self) -> Result<(), StoreError>;
+
+    /// How far the schema is from ours; changes nothing.
+    async fn schema_distance(&self) -> Result<SchemaDistance, StoreError>;
 
     /// Answers when the database does.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -30,8 +30,8 @@ use super::batch::{self, Row};
 use super::queue::{CommittedRun, Held};
 use super::{
     AuditEntry, ClaimKey, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, Page, PageRequest,
-    PutDocument, Retention, RunQuery, Settled, StateQuery, Store, StoreError, StoreOptions, StoredDocument, during,
-    session::Session, without_password,
+    PutDocument, Retention, RunQuery, SchemaDistance, Settled, StateQuery, Store, StoreError, StoreOptions,
+    StoredDocument, during, session::Session, without_password,
 };
 use crate::model::RunId;
 use crate::model::budget::Outcome;
@@ -224,13 +224,26 @@ impl PostgresStore {
         if missing {
             sqlx::query("CREATE SCHEMA probity").execute(&mut *tx).await.map_err(during(failed))?;
         }
-        let mut migrator = sqlx::migrate!("src/store/migrations/postgres");
-        migrator.dangerous_set_table_name("probity.migration");
-        migrator.set_locking(false);
-        migrator.run_direct(None, &mut *tx, false).await.map_err(during(failed))?;
+        migrator().run_direct(None, &mut *tx, false).await.map_err(during(failed))?;
         sqlx::raw_sql(include_str!("grafana_role.sql")).execute(&mut *tx).await.map_err(during(failed))?;
         tx.commit().await.map_err(during(failed))
     }
+}
+
+fn migrator() -> sqlx::migrate::Migrator {
+    let mut migrator = sqlx::migrate!("src/store/migrations/postgres");
+    migrator.dangerous_set_table_name("probity.migration");
+    migrator.set_locking(false);
+    migrator
+}
+
+/// Numbers of the migrations that were run.
+async fn migrated(pool: &PgPool) -> Result<Vec<i64>, sqlx::Error> {
+    let there = "SELECT to_regclass('probity.migration') IS NOT NULL";
+    if !sqlx::query_scalar::<_, bool>(there).fetch_one(pool).await? {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar("SELECT version FROM probity.migration ORDER BY version").fetch_all(pool).await
 }
 
 /// What to do about a refused connection.
@@ -264,6 +277,13 @@ impl Store for PostgresStore {
     async fn migrate(&self) -> Result<(), StoreError> {
         // However long it takes: a large database is carried over by some migrations.
         self.try_migrate().await
+    }
+
+    async fn schema_distance(&self) -> Result<SchemaDistance, StoreError> {
+        let what = "read which migrations were run";
+        let applied = async { migrated(&self.pool).await.map_err(during(what)) };
+        let applied = self.within(what, applied).await?;
+        Ok(SchemaDistance::between(&migrator(), &applied))
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -26,8 +26,8 @@ use tokio::sync::watch;
 use super::queue::{CommittedRun, Held};
 use super::{
     AuditEntry, ClaimKey, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, Page, PageRequest,
-    PutDocument, Retention, RunQuery, Settled, StateQuery, Store, StoreError, StoreOptions, StoredDocument, batch,
-    during, session::Session,
+    PutDocument, Retention, RunQuery, SchemaDistance, Settled, StateQuery, Store, StoreError, StoreOptions,
+    StoredDocument, batch, during, session::Session,
 };
 use crate::model::RunId;
 use crate::model::budget::Outcome;
@@ -157,10 +157,23 @@ async fn record_on(writer: &mut SqliteConnection, runs: &[RunRecord]) -> Result<
 
 async fn migrate_on(writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     let mut tx = begin(writer).await?;
+    migrator().run_direct(None, &mut *tx, false).await?;
+    tx.commit().await
+}
+
+fn migrator() -> sqlx::migrate::Migrator {
     let mut migrator = sqlx::migrate!("src/store/migrations/sqlite");
     migrator.dangerous_set_table_name("probity_migration");
-    migrator.run_direct(None, &mut *tx, false).await?;
-    tx.commit().await
+    migrator
+}
+
+/// Numbers of the migrations that were run.
+async fn migrated(readers: &SqlitePool) -> Result<Vec<i64>, sqlx::Error> {
+    let table = "SELECT count(*) FROM sqlite_master WHERE name = 'probity_migration'";
+    if sqlx::query_scalar::<_, i64>(table).fetch_one(readers).await? == 0 {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar("SELECT version FROM probity_migration ORDER BY version").fetch_all(readers).await
 }
 
 /// With a lease, the durable run that it is of ends with the commit.
@@ -224,6 +237,11 @@ impl Store for SqliteStore {
     /// dies leaves nothing half done.
     async fn migrate(&self) -> Result<(), StoreError> {
         self.try_migrate().await.map_err(during("bring the schema up to date"))
+    }
+
+    async fn schema_distance(&self) -> Result<SchemaDistance, StoreError> {
+        let applied = migrated(&self.readers).await.map_err(during("read which migrations were run"))?;
+        Ok(SchemaDistance::between(&migrator(), &applied))
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

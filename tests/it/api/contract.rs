@@ -11,7 +11,7 @@ use probity::model::state::{Correction, Scope, State, StateKind, StoredState};
 use probity::model::waiver::Waiver;
 use probity::store::{
     AuditEntry, ClaimKey, Commit, Committed, DocumentKind, GoodDocument, Page, PageRequest, PutDocument, RunQuery,
-    Session, StateQuery, Store, StoreError, StoredDocument, queue,
+    SchemaDistance, Session, StateQuery, Store, StoreError, StoredDocument, queue,
 };
 use serde_json::{Value, json};
 
@@ -388,6 +388,9 @@ impl Store for Broken {
         "postgres db/probity".into()
     }
     async fn migrate(&self) -> Result<(), StoreError> {
+        broken()
+    }
+    async fn schema_distance(&self) -> Result<SchemaDistance, StoreError> {
         broken()
     }
     async fn add_session(&self, _: &Session, _: Timestamp) -> Result<(), StoreError> {

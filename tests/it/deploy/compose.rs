@@ -17,7 +17,8 @@ const SECRETS: &[&str] = &[
     "MONGOPASS",
 ];
 const MODES: [&str; 2] = ["dev", "prod"];
-const PROFILES: [&[&str]; 4] = [&[], &["governify"], &["standalone"], &["governify", "standalone"]];
+const PROFILES: [&[&str]; 5] =
+    [&[], &["governify"], &["standalone"], &["governify", "standalone"], &["governify", "standalone", "backup"]];
 
 /// Runs `docker-compose config` on the base and a mode, with these variables beside those of `.env.example`.
 fn config(mode: &str, profiles: &[&str], variables: &[(&str, String)]) -> Output {
