@@ -19,8 +19,9 @@ recorded() { cat "$BACKUP_DIR/.$1" 2>/dev/null || echo 0; }
 
 # The latest time a run was due, not after the moment given.
 due() {
-    local day moment
-    for day in "$(date -d "@$1" +%F)" "$(date -d "@$1 - 1 day" +%F)" "$(date -d "@$1 - 2 days" +%F)"; do
+    local day moment back
+    for back in 0 86400 172800; do
+        printf -v day '%(%F)T' $(($1 - back))
         # A time that a change of clocks leaves out is an hour later.
         moment=$(date -d "$day $at" +%s 2>/dev/null || date -d "$day $at UTC" +%s)
         if [ "$moment" -le "$1" ]; then
@@ -77,7 +78,7 @@ while :; do
     [ "$next" -gt "$now" ] || next=$((now + 3600))
     # In pieces, so that a clock that is set right does not delay it by as much.
     pause=$((next - now))
-    [ "$pause" -le 600 ] || pause=600
+    [ "$pause" -le 3600 ] || pause=3600
     sleep "$pause" &
     wait $! || true
 done
