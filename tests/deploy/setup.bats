@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# shellcheck disable=SC2154 # `deploy` and `root` come from the file that is loaded
+# shellcheck disable=SC2016,SC2154 # texts for other programs; `deploy` and `root` come from the file that is loaded
 # setup.sh with a fake docker command: what it writes, what it never shows, and that a second run changes nothing.
 
 load fakes.bash
