@@ -94,7 +94,7 @@ databases() { value_of "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg
     evaluate 2026-01-03T00:00:00Z 2026-01-04T00:00:00Z
     export PGPASSWORD=2f1e2d3c4b5a69788796a5b4
     [ "$(value_of "SELECT count(*) FROM probity.verdicts" --username=grafana)" = 192 ]
-    run value_of "SET default_transaction_read_only = off; DELETE FROM probity.state" --username=grafana
+    run psql --no-psqlrc --quiet --username=grafana <<<'SET default_transaction_read_only = off; DELETE FROM probity.state'
     [[ $output == *"permission denied"* ]]
     echo "# logical backup: RPO ${seconds} s ($lost states written since the backup are lost), RTO $took ms, empty server to verified" >&3
 }
