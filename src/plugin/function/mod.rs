@@ -56,7 +56,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
-            compute_ms_default: 1_000,
+            compute_ms_default: 2_000,
             compute_ms_max: 10_000,
             memory_bytes_max: 64 << 20,
             output_bytes_max: 8 << 20,
