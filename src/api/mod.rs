@@ -21,6 +21,7 @@ mod cors;
 mod cross_origin;
 mod explain;
 mod express;
+mod flow_check;
 mod flows;
 mod grants;
 mod guard;
@@ -207,6 +208,7 @@ pub fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
     [
         runs::ENDPOINTS,
         flows::ENDPOINTS,
+        flow_check::ENDPOINTS,
         agreements::ENDPOINTS,
         sources::ENDPOINTS,
         states::ENDPOINTS,

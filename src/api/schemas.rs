@@ -365,6 +365,15 @@ fn running() -> Vec<(&'static str, Value)> {
             })),
         ),
         ("Flow", object(flow)),
+        ("FlowsDraft", object(json!({ "flows": array(json!({ "type": "object" })) }))),
+        ("FlowProblems", object(json!({ "problems": array(refer("FlowProblem")) }))),
+        (
+            "FlowProblem",
+            object(json!({
+                "node?": text(), "severity": words(&["error", "warning"]), "code": text(), "path": text(), "line?": count(),
+                "column?": count(), "message": text(), "expected?": text(), "hint?": text(),
+            })),
+        ),
         ("FlowEndpoint", object(json!({ "method": text(), "path": text(), "node": text() }))),
         ("NodeType", json!({ "type": "object", "required": ["node_type", "category", "summary", "properties"] })),
     ]

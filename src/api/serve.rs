@@ -168,6 +168,7 @@ async fn answer(api: &Arc<Api>, served: Served, peer: Peer, call: Call) -> Respo
     }
     let origin = call.headers().get(http::header::ORIGIN).cloned();
     let all = matches!(served, Served::All(_));
+    let call = if all { below_admin(api, call) } else { call };
     let people = if all { people::find(api, call.method(), call.uri().path()) } else { None };
     let (own, response) = match served {
         Served::All(_) if let Some(route) = people => (true, people::answer(api, route, &peer, call).await),
@@ -195,6 +196,18 @@ fn marked(api: &Api, origin: Option<http::HeaderValue>, flow: bool, mut response
     let more: &[String] = if flow { &api.options.node_cors_origins } else { &[] };
     cors::mark([&api.options.cors_origins, more], origin.as_ref(), &mut response);
     response
+}
+
+/// A call of the editor for our own API comes below `httpAdminRoot`, where its page lies: it knows no other address.
+fn below_admin(api: &Api, mut call: Call) -> Call {
+    let root = api.admin.as_ref().map_or("", |admin| admin.root.trim_end_matches('/'));
+    let rest = call.uri().path_and_query().and_then(|path| path.as_str().strip_prefix(root));
+    if let Some(rest) = rest.filter(|rest| !root.is_empty() && rest.starts_with("/probity/v1/"))
+        && let Ok(uri) = rest.parse()
+    {
+        *call.uri_mut() = uri;
+    }
+    call
 }
 
 /// Paths that are ours whatever flows define.

@@ -150,6 +150,27 @@ impl Flows {
         self.replace(posted, credentials, deployment).await
     }
 
+    /// Everything that is wrong with flows that somebody works on: what loading, planning and the nodes' own reading of
+    /// their configuration find, in the order of the entries. Changes nothing; the paths are those of the list given.
+    pub fn check(&self, mut posted: Vec<Json>) -> Vec<Diagnostic> {
+        let taken = self.take_credentials(&mut posted);
+        let (mut file, mut problems) = flow::load_value(posted, &self.parts.place.name());
+        taken.credentials.attach(&mut file);
+        let catalogue = self.parts.engine.catalogue();
+        problems.extend(flow::check(&file, &|node_type| catalogue.spec(node_type), &|_| Vec::new()));
+        let prepared = self.prepare(&file, &|_| false);
+        problems.extend(prepared.plan.diagnostics.iter().cloned());
+        for problem in &prepared.diagnostics {
+            if !problems.iter().any(|known| known.path == problem.path) {
+                problems.push(problem.clone());
+            }
+        }
+        let mut seen = HashSet::new();
+        problems.retain(|problem| seen.insert((problem.code.clone(), problem.path.clone(), problem.message.clone())));
+        problems.sort_by_key(|problem| entry_of(problem).unwrap_or(0));
+        problems
+    }
+
     /// Reads the flow file again and starts everything anew.
     pub async fn reload(&self) -> Result<String, Refused> {
         let _turn = self.turn.lock().await;
@@ -374,14 +395,18 @@ fn unknown_types(plan: &Plan) -> Vec<ArcStr> {
     types
 }
 
+/// The place of the entry that a problem is about: `$[12].rules[0]` → 12.
+pub fn entry_of(problem: &Diagnostic) -> Option<usize> {
+    problem.path.strip_prefix("$[")?.split(']').next()?.parse().ok()
+}
+
 /// Without what is wrong with the current flows already: a file that was tolerated at the start can be changed.
 fn new_problems(problems: Vec<Diagnostic>, file: &FlowFile, current: &FlowFile) -> Vec<Diagnostic> {
     if problems.is_empty() {
         return problems;
     }
     let about = |d: &Diagnostic, file: &FlowFile| {
-        let at = d.path.strip_prefix("$[").and_then(|rest| rest.split(']').next()?.parse::<usize>().ok());
-        let entry = at.and_then(|at| file.entries.get(at)?.get("id").cloned());
+        let entry = entry_of(d).and_then(|at| file.entries.get(at)?.get("id").cloned());
         (d.code.clone(), entry)
     };
     let entries = current.entries.iter().cloned().map(Json::Object).collect();

@@ -22,6 +22,10 @@ pub trait Handle: Any + Send + Sync {
     fn object(&self) -> Option<Arc<Object>> {
         None
     }
+    /// Whether it is left out where messages are shown: a means of the engine, which flows know nothing of.
+    fn is_hidden(&self) -> bool {
+        false
+    }
     fn as_any(&self) -> &dyn Any;
 }
 

@@ -89,6 +89,9 @@ impl Handle for Return {
     fn kind(&self) -> &'static str {
         "link call"
     }
+    fn is_hidden(&self) -> bool {
+        true
+    }
     fn as_any(&self) -> &dyn Any {
         self
     }

@@ -176,10 +176,7 @@ impl Cx<'_> {
         };
         let shown_id = shown.id.clone();
         if !node.status.is_empty() {
-            let mut source = Object::new();
-            source.insert("id", shown.id.clone());
-            source.insert("type", shown.node_type.clone());
-            source.insert("name", shown.name.clone());
+            let source = source_of(shown);
             let mut body = Object::new();
             if let Some(fill) = &status.fill {
                 body.insert("fill", fill.clone());
@@ -378,6 +375,17 @@ impl Cx<'_> {
     }
 }
 
+/// What `catch`, `status` and `complete` nodes are told of a node; a name only where its definition has one.
+fn source_of(node: &PlanNode) -> Object {
+    let mut source = Object::new();
+    source.insert("id", node.id.clone());
+    source.insert("type", node.node_type.clone());
+    if let Some(name) = node.config.get("name") {
+        source.insert("name", name.clone());
+    }
+    source
+}
+
 impl RunCore {
     /// Routes an error to the catch nodes that take it; without one the run fails (and goes on with the rest of
     /// its queue).
@@ -406,10 +414,7 @@ impl RunCore {
             );
             return;
         }
-        let mut source = Object::new();
-        source.insert("id", failed.id.clone());
-        source.insert("type", failed.node_type.clone());
-        source.insert("name", failed.name.clone());
+        let mut source = source_of(failed);
         source.insert("count", count);
         let mut body = Object::new();
         body.insert("message", ArcStr::from(error.message));
@@ -441,11 +446,7 @@ impl RunCore {
             return;
         }
         let done = &deployed.plan.nodes[node as usize];
-        let mut source = Object::new();
-        source.insert("id", done.id.clone());
-        source.insert("type", done.node_type.clone());
-        source.insert("name", done.name.clone());
-        msg.set("complete", [("source", source)].into_iter().collect::<Object>());
+        msg.set("complete", [("source", source_of(done))].into_iter().collect::<Object>());
         for target in &done.complete {
             self.enqueue(deployed, node, Delivery { node: *target, hops: hops + 1, msg: msg.clone() });
         }

@@ -1,10 +1,12 @@
 //! The engine: builds the nodes of a plan, swaps it in, opens runs and drains them at the end.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -276,6 +278,34 @@ impl Drop for OpenRun {
 /// A run about to be polled.
 pub type RunFuture = Pin<Box<dyn Future<Output = Arc<EndedRun>> + Send>>;
 
+thread_local! {
+    /// Whether this thread is polling a run.
+    static IN_A_RUN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A run's future that notes when it is polled.
+struct Noted<F>(Pin<Box<F>>);
+
+impl<F: Future> Future for Noted<F> {
+    type Output = F::Output;
+    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<F::Output> {
+        let before = IN_A_RUN.replace(true);
+        let polled = self.0.as_mut().poll(task);
+        IN_A_RUN.set(before);
+        polled
+    }
+}
+
+/// Lets a run go as far as it can at once, and the rest of it on a task of its own: what one source opens one after
+/// the other (messages of a topic, an inject pressed twice) keeps that order. What a node opens while its own run is
+/// polled is left to a task, so that no node is called within another.
+fn begin(mut run: RunFuture) {
+    if !IN_A_RUN.get() && run.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+        return;
+    }
+    tokio::spawn(run);
+}
+
 impl Deployed {
     /// Opens a run; it makes progress when the future is polled.
     pub fn open(self: &Arc<Self>, opening: Opening) -> Result<(RunId, RunFuture), Busy> {
@@ -305,7 +335,7 @@ impl Deployed {
             return Ok(());
         }
         self.services.history.opened(self.open_record(core.id, node, trigger, started_at));
-        tokio::spawn(self.run(core, open));
+        begin(self.run(core, open));
         Ok(())
     }
 
@@ -347,20 +377,20 @@ impl Deployed {
 
     fn run(self: &Arc<Self>, core: RunCore, open: OpenRun) -> RunFuture {
         let deployed = self.clone();
-        Box::pin(async move {
+        Box::pin(Noted(Box::pin(async move {
             let ended = drive(deployed.clone(), core).await;
             let ended = deployed.services.history.ended(ended);
             drop(open);
             ended
-        })
+        })))
     }
 
-    /// Opens a run on a task of its own.
+    /// Opens a run that nobody waits for: it goes as far as it can at once, then on a task of its own.
     pub fn spawn(self: &Arc<Self>, opening: Opening) -> Result<RunId, Busy> {
         let (node, trigger, started_at) = (opening.node, opening.trigger.clone(), self.services.clock.now());
         let (id, run) = self.open_at(opening, started_at)?;
         self.services.history.opened(self.open_record(id, node, trigger, started_at));
-        tokio::spawn(run);
+        begin(run);
         Ok(id)
     }
 

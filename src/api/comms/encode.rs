@@ -168,7 +168,8 @@ impl Writer {
 
     fn object(&mut self, object: &Object, depth: usize) {
         self.out.push('{');
-        for (i, (key, value)) in object.iter().enumerate() {
+        let shown = object.iter().filter(|(_, value)| !matches!(value, Value::Handle(handle) if handle.is_hidden()));
+        for (i, (key, value)) in shown.enumerate() {
             if i > 0 {
                 self.out.push(',');
             }

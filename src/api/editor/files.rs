@@ -117,9 +117,10 @@ fn takes_gzip(asked: &HeaderMap) -> bool {
 pub(super) fn media_type(name: &str) -> &'static str {
     match name.rsplit_once('.').map_or("", |(_, end)| end) {
         "html" => "text/html; charset=utf-8",
-        "js" => "application/javascript; charset=utf-8",
-        "css" => "text/css; charset=utf-8",
-        "json" | "map" => "application/json; charset=utf-8",
+        // As Express writes the types of files.
+        "js" => "application/javascript; charset=UTF-8",
+        "css" => "text/css; charset=UTF-8",
+        "json" | "map" => "application/json; charset=UTF-8",
         "svg" => "image/svg+xml",
         "png" => "image/png",
         "gif" => "image/gif",
@@ -159,7 +160,7 @@ mod tests {
         let file = find("editor-client/public/red/keymap.json").expect("the editor's keys");
         serde_json::from_slice::<serde_json::Value>(&file.bytes()).expect("JSON");
         let first = file.response(&HeaderMap::new());
-        assert_eq!(first.headers()[header::CONTENT_TYPE], "application/json; charset=utf-8");
+        assert_eq!(first.headers()[header::CONTENT_TYPE], "application/json; charset=UTF-8");
         let mut again = HeaderMap::new();
         again.insert(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone());
         assert_eq!(file.response(&again).status(), StatusCode::NOT_MODIFIED);

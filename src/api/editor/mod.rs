@@ -39,6 +39,7 @@ pub(super) fn answer(root: &str, method: &Method, uri: &Uri, headers: &HeaderMap
             let file = file.strip_prefix("view/")?;
             files::find(&format!("nodes/core/common/lib/debug/{file}"))
         }
+        Some(("red", name)) if let Some(own) = page::own(name) => return Some(own),
         Some(("resources", _)) => return Some(StatusCode::NOT_FOUND.into_response()),
         None if path == "theme" => return Some(page::theme()),
         Some(("theme", "")) => return Some(page::theme()),
@@ -90,6 +91,7 @@ mod tests {
         if is_there() {
             for path in [
                 "/red/red.min.js",
+                "/red/probity.js",
                 "/vendor/vendor.js",
                 "/favicon.ico",
                 "/theme",

@@ -48,12 +48,32 @@ pub(super) fn page() -> Response {
     }
 }
 
+/// What we add to the editor: problems on nodes, the panel of runs.
+const OWN: [(&str, &str, &str); 2] = [
+    ("probity.js", include_str!("page/probity.js"), "application/javascript; charset=UTF-8"),
+    ("probity.css", include_str!("page/probity.css"), "text/css; charset=UTF-8"),
+];
+
+/// A file of ours below `red/`; its address changes with what is in it.
+pub(super) fn own(name: &str) -> Option<Response> {
+    let (_, text, kind) = OWN.iter().find(|(own, ..)| *own == name)?;
+    let kept = HeaderValue::from_static("public, max-age=0");
+    Some(
+        ([(header::CONTENT_TYPE, HeaderValue::from_static(kind)), (header::CACHE_CONTROL, kept)], *text)
+            .into_response(),
+    )
+}
+
 fn rendered() -> Option<String> {
     let template = Template::parse(&files::find("editor-client/templates/index.mst")?.text()).ok()?;
     let mut context = context();
     // Files that the page names are asked for anew with each version of either side.
-    let version = Sha256::digest(concat!(env!("CARGO_PKG_VERSION"), " ", env!("NODE_RED_EDITOR_VERSION")));
-    context["cacheBuster"] = json!(hex::encode(&version[..6]));
+    let mut version = Sha256::new_with_prefix(concat!(env!("CARGO_PKG_VERSION"), " ", env!("NODE_RED_EDITOR_VERSION")));
+    OWN.iter().for_each(|(_, text, _)| version.update(text));
+    let version = hex::encode(&version.finalize()[..6]);
+    context["page"]["css"] = json!([format!("red/probity.css?v={version}")]);
+    context["page"]["scripts"] = json!([format!("red/probity.js?v={version}")]);
+    context["cacheBuster"] = json!(version);
     let root = Value::from_json(&context.to_string()).ok()?;
     template.render(&View { root, outside: &|_| Value::Undefined, escape_json: false }).ok()
 }
@@ -69,7 +89,9 @@ mod tests {
             return;
         }
         let page = rendered().expect("the template is there");
-        for named in ["<title>Probity</title>", "red/main.min.js?v=", "vendor/monaco/monaco-bootstrap.js?v="] {
+        for named in
+            ["<title>Probity</title>", "red/main.min.js?v=", "vendor/monaco/monaco-bootstrap.js?v=", "probity.js"]
+        {
             assert!(page.contains(named), "{named}: {page}");
         }
         assert!(!page.contains("{{"), "{page}");

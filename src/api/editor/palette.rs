@@ -45,7 +45,10 @@ impl Forms for EditorForms {
     fn html(&self, sets: &[Set], language: &str) -> String {
         let catalogue = self.engine.catalogue();
         let of = |set: &Set| set_html(&catalogue, &self.plugins, set, language);
-        sets.iter().map(of).fold(String::new(), |all, part| all + "\n" + &part)
+        match sets {
+            [one] => of(one),
+            sets => sets.iter().map(of).fold(String::new(), |all, part| all + "\n" + &part),
+        }
     }
 
     fn icons(&self) -> Json {

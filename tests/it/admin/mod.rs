@@ -2,6 +2,7 @@
 
 mod capture;
 mod comms;
+mod conformance;
 mod deploys;
 mod replay;
 mod status;
@@ -13,12 +14,15 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use probity::api::Comms;
-use probity::api::admin::{Admin, Palette};
+use probity::api::admin::{Admin, Forms, Palette};
+use probity::api::editor::{self, EditorForms};
 use probity::clock::Clock;
 use probity::deploy::{Flows, Parts, Place};
 use probity::model::flow::FlowFile;
 use probity::model::node_spec::NodeSpec;
 use probity::model::{Diagnostic, Object, Path, Value};
+use probity::plugin::function::Functions;
+use probity::plugin::{Options, Plugins};
 use probity::runtime::context::{ContextStore, Level};
 use probity::runtime::{Catalogue, Cx, Engine, Limits, Node, NodeConfig, NodeType, Services, Status, Step};
 use serde_json::{Value as Json, json};
@@ -82,6 +86,8 @@ pub struct Wanted {
     pub stores: Vec<(String, Option<PathBuf>)>,
     /// What a settings.js says about the editor.
     pub editor: Json,
+    /// Real function nodes instead of the double.
+    pub functions: Option<Arc<Functions>>,
 }
 
 impl Wanted {
@@ -95,6 +101,7 @@ impl Wanted {
             node_root: "/".into(),
             stores: vec![("default".into(), None)],
             editor: json!({}),
+            functions: None,
         }
     }
 }
@@ -109,12 +116,26 @@ pub struct Rig {
     _folder: Arc<TempDir>,
 }
 
-fn catalogue() -> Catalogue {
+fn catalogue(functions: Option<&Arc<Functions>>) -> Catalogue {
     let mut catalogue = probity::nodes::catalogue();
-    let double = NodeType { spec: &FUNCTION, build: recorded };
-    // The real one stays where there is one.
-    let _ = catalogue.add(double.into()).is_ok();
+    let function = match functions {
+        Some(functions) => probity::nodes::function::known(functions),
+        None => NodeType { spec: &FUNCTION, build: recorded }.into(),
+    };
+    assert!(catalogue.add(function).is_ok());
     catalogue
+}
+
+/// The editor's files, where the build has them.
+fn forms(engine: &Arc<Engine>) -> Option<Box<dyn Forms>> {
+    let options = Options {
+        limits: Default::default(),
+        cache_dirs: Vec::new(),
+        evaluate_typed: probity::nodes::typed::evaluate,
+        read_secret: Arc::new(|_| None),
+    };
+    let plugins = Plugins::new(options, Default::default(), Clock::System);
+    editor::is_there().then(|| -> Box<dyn Forms> { Box::new(EditorForms { engine: engine.clone(), plugins }) })
 }
 
 impl Rig {
@@ -135,7 +156,7 @@ impl Rig {
         let mut services = Services::new(wanted.clock.clone(), Limits::default(), Default::default());
         services.http_root = wanted.node_root.clone();
         services.context = ContextStore::open(wanted.stores);
-        let engine = Engine::new(Arc::new(services), catalogue());
+        let engine = Engine::new(Arc::new(services), catalogue(wanted.functions.as_ref()));
         let comms = Comms::new(wanted.clock.clone(), wanted.debug_length_max);
         assert!(engine.services.feed.set(comms.clone()).is_ok());
         let read = {
@@ -165,7 +186,7 @@ impl Rig {
             flows: Flows::start(parts, loaded).await,
             comms,
             palette: Arc::new(Palette::load(Some(wanted.folder.path().join("disabled.json")))),
-            forms: None,
+            forms: forms(&engine),
             offer_all: Box::new(|| Box::pin(async {})),
             lib_dir: wanted.folder.path().join("lib"),
             runtime_state: wanted.runtime_state,

@@ -29,7 +29,7 @@ fn root() -> PathBuf {
 
 /// The component, or a word about it that is not there.
 #[expect(clippy::disallowed_methods, reason = "a test's own switch")]
-fn component() -> Option<bytes::Bytes> {
+pub(crate) fn component() -> Option<bytes::Bytes> {
     let path = root().join("plugins/dist/javascript/javascript.wasm");
     if let Ok(wasm) = std::fs::read(&path) {
         return Some(wasm.into());

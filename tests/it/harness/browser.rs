@@ -122,6 +122,63 @@ impl Browser {
         value
     }
 
+    /// Moves the mouse to where an element is, as soon as nothing lies over it (a shade, a notice), and presses it
+    /// there so many times.
+    async fn press_times(&self, element: &str, times: usize) {
+        self.until(&reachable(element)).await;
+        let (x, y) = self.middle(element).await;
+        let mut actions = vec![json!({ "type": "pointerMove", "duration": 0, "x": x, "y": y })];
+        for _ in 0..times {
+            actions.push(json!({ "type": "pointerDown", "button": 0 }));
+            actions.push(json!({ "type": "pointerUp", "button": 0 }));
+        }
+        self.mouse(json!(actions)).await;
+    }
+
+    /// Presses the mouse on the element that a JavaScript expression gives.
+    pub async fn press(&self, element: &str) {
+        self.press_times(element, 1).await;
+    }
+
+    /// Presses the mouse twice, fast.
+    pub async fn press_twice(&self, element: &str) {
+        self.press_times(element, 2).await;
+    }
+
+    /// Presses the mouse at a place of the window.
+    pub async fn press_at(&self, (x, y): (i64, i64)) {
+        let actions = json!([
+            { "type": "pointerMove", "duration": 0, "x": x, "y": y },
+            { "type": "pointerDown", "button": 0 },
+            { "type": "pointerUp", "button": 0 },
+        ]);
+        self.mouse(actions).await;
+    }
+
+    async fn mouse(&self, actions: Value) {
+        let pointer =
+            json!({ "type": "pointer", "id": "mouse", "parameters": { "pointerType": "mouse" }, "actions": actions });
+        self.post("actions", json!({ "actions": [pointer] })).await;
+    }
+
+    /// Types a text on the keyboard.
+    pub async fn types(&self, text: &str) {
+        let key = |kind: &str, key: char| json!({ "type": kind, "value": key.to_string() });
+        self.keys(text.chars().flat_map(|c| [key("keyDown", c), key("keyUp", c)]).collect()).await;
+    }
+
+    /// Presses a key while Control is held.
+    pub async fn control(&self, key: char) {
+        let of = |kind: &str, key: char| json!({ "type": kind, "value": key.to_string() });
+        let control = '\u{e009}';
+        self.keys(vec![of("keyDown", control), of("keyDown", key), of("keyUp", key), of("keyUp", control)]).await;
+    }
+
+    async fn keys(&self, actions: Vec<Value>) {
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": actions });
+        self.post("actions", json!({ "actions": [keyboard] })).await;
+    }
+
     /// Drags from one place of the window to another.
     pub async fn drag(&self, from: (i64, i64), to: (i64, i64)) {
         let to_place = |(x, y): (i64, i64), ms: u64| json!({ "type": "pointerMove", "duration": ms, "x": x, "y": y });
@@ -135,9 +192,7 @@ impl Browser {
             to_place(to, 40),
             { "type": "pointerUp", "button": 0 },
         ]);
-        let pointer =
-            json!({ "type": "pointer", "id": "mouse", "parameters": { "pointerType": "mouse" }, "actions": actions });
-        self.post("actions", json!({ "actions": [pointer] })).await;
+        self.mouse(actions).await;
     }
 
     /// The middle of the element that a JavaScript expression gives.
@@ -174,6 +229,15 @@ impl Browser {
         self.client.delete(&self.session).send().await.unwrap();
         std::fs::remove_dir_all(&self.profile).ok();
     }
+}
+
+/// Whether an element is there, and a press on its middle would reach it.
+fn reachable(element: &str) -> String {
+    format!(
+        "(element => {{ if (!element) return false; const box = element.getBoundingClientRect(); \
+         const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2); \
+         return box.width > 0 && top && (element.contains(top) || top.contains(element)) }})({element})"
+    )
 }
 
 async fn call(client: &reqwest::Client, address: &str, body: Option<Value>) -> Value {

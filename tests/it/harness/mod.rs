@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod mongo;
 pub mod mosquitto;
+pub mod nginx;
 pub mod postgres;
 pub mod server;
 pub mod table;
