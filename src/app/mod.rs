@@ -5,6 +5,7 @@ mod content;
 pub mod credentials;
 pub mod delivery;
 mod director;
+mod durable;
 mod flows;
 pub mod plugins;
 mod serve;

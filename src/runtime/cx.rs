@@ -313,6 +313,11 @@ impl Cx<'_> {
         self.core.durable.is_some() && self.core.reply.is_none() && self.node().catch.is_empty()
     }
 
+    /// True in a durable run that nobody waits for an answer of.
+    pub fn is_unanswered(&self) -> bool {
+        self.core.durable.is_some() && self.core.reply.is_none()
+    }
+
     /// True in a durable run that was taken up again from its last durable point.
     pub fn is_resumed(&self) -> bool {
         self.core.durable.as_ref().is_some_and(|durable| durable.resumed)

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use super::engine::{Deployed, Start};
 use super::exchange::ReplyTo;
 use super::run::{Delivery, EndedRun, RunCore, Stop};
+use crate::failpoint::{self, FailPoint};
 use crate::model::flow::NodeIndex;
 use crate::model::run::{RunError, Trigger};
 use crate::model::{Msg, RunId, Value};
@@ -347,6 +348,7 @@ impl RunCore {
             durable.failed.push(way);
         }
         if effect {
+            failpoint::reach(FailPoint::EffectSent);
             durable.unmarked = true;
             // Until this is known, a crash leaves it in doubt; what others may repeat can wait for the next point.
             if once && let Err(stop) = Box::pin(self.catch_up(deployed)).await {

@@ -137,6 +137,17 @@ impl History {
         self.memory().open.remove(&id);
     }
 
+    /// Forgets an end that was not stored.
+    pub fn forget(&self, id: RunId) {
+        let Memory { ended, call_bytes, .. } = &mut *self.memory();
+        ended.retain(|run| {
+            if run.id == id {
+                *call_bytes -= run.call_bytes();
+            }
+            run.id != id
+        });
+    }
+
     fn count(&self, run: &EndedRun) {
         let count = match run.state {
             RunState::Done | RunState::Running => &self.done,

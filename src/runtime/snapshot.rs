@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::Cx;
 use super::durable::{Decision, Doubt, Way};
-use super::engine::Deployed;
+use super::engine::{Deployed, Start};
 use super::exchange::Request;
 use super::run::{Delivery, RunCore};
 use crate::model::flow::NodeIndex;
@@ -259,6 +259,29 @@ fn doubt(deployed: &Deployed, run: RunId, node: NodeIndex, n: u32) -> Doubt {
 /// Writes a message as snapshots hold it, for a run that has not begun.
 pub fn write_msg(msg: &Msg) -> String {
     serde_json::to_string(&KeptMsg(msg)).expect("keys are texts, and no value refuses to be written")
+}
+
+/// What stands before a message that is handed to its node.
+const DELIVERED: &str = "{\"~\":\"deliver\",\"of\":";
+
+/// Writes the first message of a run, and how it enters, for a run that has not begun.
+pub fn write_start(start: Start, msg: &Msg) -> String {
+    match start {
+        Start::Deliver => format!("{DELIVERED}{}}}", write_msg(msg)),
+        // Only the first port is ever emitted on from outside.
+        Start::Emit(_) => write_msg(msg),
+    }
+}
+
+/// Reads what [`write_start`] wrote; other JSON objects are messages that the node emits.
+///
+/// # Errors
+/// When the text is no message.
+pub fn read_start(text: &str) -> Result<(Start, Msg), String> {
+    match text.strip_prefix(DELIVERED).and_then(|text| text.strip_suffix('}')) {
+        Some(msg) => Ok((Start::Deliver, read_msg(msg)?)),
+        None => Ok((Start::Emit(0), read_msg(text)?)),
+    }
 }
 
 /// Reads what [`write_msg`] wrote.
