@@ -278,7 +278,8 @@ impl Means {
     /// What becomes of a run; `None`: somebody else has it.
     async fn outcome(&self, run: QueuedRun, local: Option<Local>, control: Arc<Control>) -> Option<Outcome> {
         let about = |message: String| RunError { node: run.node.clone(), node_type: String::new(), message };
-        if run.attempt > self.options.attempts_max {
+        // A person's decision is not lost to their number.
+        if run.attempt > self.options.attempts_max && run.decision.is_none() {
             // Each time nobody was left to say why.
             let attempts = run.attempt - 1;
             let before = run.error.as_ref().map_or(String::new(), |error| format!("; before that: {}", error.message));
