@@ -59,6 +59,7 @@ pub struct Config {
     #[serde(skip)]
     pub editor: serde_json::Map<String, serde_json::Value>,
     pub limits: Limits,
+    pub durable: Durable,
     pub net: reach::Net,
     pub files: reach::Files,
     pub nodes: reach::Nodes,
@@ -121,6 +122,24 @@ pub struct Limits {
     pub runs_kept_per_s_max: u32,
     pub runs_in_memory_max: usize,
     pub node_messages_max: usize,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Durable {
+    pub flows: String,
+    pub accept_ms_max: u64,
+    pub accept_batch_max: usize,
+    pub lease_ms: u64,
+    pub lease_batch_max: usize,
+    pub parallel_max: usize,
+    pub poll_ms_min: u64,
+    pub poll_ms_max: u64,
+    pub attempts_max: u32,
+    pub retry_ms_min: u64,
+    pub retry_ms_max: u64,
+    pub run_ms_max: u64,
+    pub key_ms: u64,
+    pub fail_points: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -470,6 +489,10 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
         ("collectors.parallel_max", config.collectors.parallel_max),
         ("net.requests_max", config.net.requests_max),
         ("http.connections_max", config.http.connections_max),
+        ("durable.accept_batch_max", config.durable.accept_batch_max),
+        ("durable.lease_batch_max", config.durable.lease_batch_max),
+        ("durable.parallel_max", config.durable.parallel_max),
+        ("durable.attempts_max", config.durable.attempts_max as usize),
     ] {
         if value == 0 {
             problems.push(format!("{key}: expected at least 1, found 0"));
@@ -479,6 +502,7 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
     problems.extend(peer_problems(config));
     problems.extend(datasources::open(&config.datasources).err().into_iter().flatten());
     problems.extend(delivery_problems(config));
+    problems.extend(durable_problems(config));
     if config.retention.every_ms == 0 {
         problems.push("retention.every_ms: expected at least 1, found 0".into());
     }
@@ -524,6 +548,27 @@ fn peer_problems(config: &Config) -> Vec<String> {
     }
     if director.interval_ms == 0 {
         problems.push("director.interval_ms: expected at least 1, found 0".into());
+    }
+    problems
+}
+
+/// What is wrong with how durable runs are run.
+fn durable_problems(config: &Config) -> Vec<String> {
+    let durable = &config.durable;
+    let mut problems = Vec::new();
+    if !["", "durable", "fast"].contains(&durable.flows.as_str()) {
+        problems.push(format!("durable.flows: expected \"durable\", \"fast\" or nothing, found \"{}\"", durable.flows));
+    }
+    if durable.lease_ms < 300 {
+        problems.push(format!("durable.lease_ms: expected at least 300 milliseconds, found {}", durable.lease_ms));
+    }
+    for (key, min, max) in [
+        ("durable.poll_ms", durable.poll_ms_min, durable.poll_ms_max),
+        ("durable.retry_ms", durable.retry_ms_min, durable.retry_ms_max),
+    ] {
+        if min == 0 || min > max {
+            problems.push(format!("{key}_min: expected 1 to {key}_max ({max}), found {min}"));
+        }
     }
     problems
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::body::{self, Parsed};
 use super::error::ApiError;
 use super::serve::{Incoming, Peer};
-use super::{Api, editor, express, guard, pages, sockets};
+use super::{Api, durable, editor, express, guard, pages, sockets};
 use crate::model::flow::{NodeIndex, Stopped};
 use crate::model::run::Trigger;
 use crate::model::{Msg, Object, RunId, Value};
@@ -52,12 +52,16 @@ pub(super) async fn answer<B: Incoming>(api: &Arc<Api>, peer: &Peer, call: Reque
         body::leave_unread(body, &head.headers, api).await;
         return does_not_run(&deployed, route.node, stopped);
     }
+    let mut durability = durable::asked(api, &deployed, route.node, &head);
     let has_body = !matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
     let parsed = if has_body {
         let bytes = match body::read(body, &head.headers, api).await {
             Ok(bytes) => bytes,
             Err(refused) => return refused.into_response(),
         };
+        if let Some(durability) = &mut durability {
+            durability.read(&bytes);
+        }
         match body::parse(bytes, &head.headers, route, &api.options).await {
             Ok(parsed) => parsed,
             Err(refused) => return refused.into_response(),
@@ -78,6 +82,13 @@ pub(super) async fn answer<B: Incoming>(api: &Arc<Api>, peer: &Peer, call: Reque
     }
     let node = route.node;
     let deadline = deployed.reply_deadline(node);
+    if let Some(durability) = durability {
+        let call = durable::Call { deployed, node, msg: message(request, has_body), trigger, deadline };
+        return match durability.answer(api, call).await {
+            Ok((reply, run)) => respond(reply, run, fresh),
+            Err(response) => *response,
+        };
+    }
     match deployed.call(node, Start::Emit(0), message(request, has_body), trigger, deadline).await {
         Err(busy) => ApiError::from(busy).into_response(),
         Ok(called) => match called.reply {
@@ -197,7 +208,7 @@ fn is_connections_own(name: &HeaderName) -> bool {
     [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::UPGRADE].contains(name)
 }
 
-fn past_deadline(run: RunId, deadline_ms: u128) -> Response {
+pub(super) fn past_deadline(run: RunId, deadline_ms: u128) -> Response {
     let body = json!({ "error": "deadline", "run": run, "deadline_ms": deadline_ms });
     let mut response = (StatusCode::GATEWAY_TIMEOUT, axum::Json(body)).into_response();
     if let Ok(id) = HeaderValue::from_str(&run.to_string()) {

@@ -19,6 +19,7 @@ mod budgets;
 mod corrections;
 mod cors;
 mod cross_origin;
+mod durable;
 mod explain;
 mod express;
 mod flow_check;
@@ -36,6 +37,7 @@ mod people;
 mod permissions;
 mod plugins;
 mod query;
+mod queue;
 pub mod registry_v6;
 mod runs;
 mod schedules;
@@ -62,6 +64,7 @@ pub use permissions::Permissions;
 pub use serve::{own_root, serve, serve_apart};
 
 use crate::clock::Clock;
+use crate::dispatch::Acceptor;
 use crate::plugin::Plugins;
 use crate::plugin::desk::Desk;
 use crate::runtime::Engine;
@@ -103,6 +106,10 @@ pub struct ApiOptions {
     /// What Node-RED kept for its users, by name (`_`: who did not log in); it counts until we keep something.
     pub user_settings: serde_json::Map<String, serde_json::Value>,
     pub auth: AuthOptions,
+    /// Endpoints of tabs that do not say whether they are durable are.
+    pub flows_durable: bool,
+    /// How long an `Idempotency-Key` is remembered after its run has ended, milliseconds.
+    pub idempotency_key_ms: u64,
 }
 
 impl Default for ApiOptions {
@@ -121,6 +128,8 @@ impl Default for ApiOptions {
             editor: serde_json::Map::new(),
             user_settings: serde_json::Map::new(),
             auth: AuthOptions::default(),
+            flows_durable: false,
+            idempotency_key_ms: 86_400_000,
         }
     }
 }
@@ -157,6 +166,8 @@ pub struct Parts {
     pub credentials: Arc<CredentialFile>,
     /// Counters of the floors below, for `/metrics`.
     pub observed: Box<dyn Fn() -> Observed + Send + Sync>,
+    /// Commits durable runs; `None`: there are none here.
+    pub acceptor: Option<Arc<Acceptor>>,
     /// What the Admin API works on; `None`: there is none.
     pub admin: Option<Arc<admin::Admin>>,
     pub options: ApiOptions,
@@ -207,6 +218,7 @@ impl Api {
 pub fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
     [
         runs::ENDPOINTS,
+        queue::ENDPOINTS,
         flows::ENDPOINTS,
         flow_check::ENDPOINTS,
         agreements::ENDPOINTS,

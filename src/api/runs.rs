@@ -10,11 +10,13 @@ use axum::extract::{Path, RawQuery, State};
 use axum::routing::get;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::StatusCode;
+use serde_json::{Value, json};
 
-use super::Api;
 use super::error::ApiError;
 use super::openapi::{AFTER, BAD_REQUEST, Endpoint, Kind, LIMIT, Media, NOT_FOUND, Parameter, ok};
 use super::query::Query;
+use super::{Api, queue};
 use crate::model::RunId;
 use crate::model::run::{RunRecord, RunState};
 use crate::runtime::run::EndedRun;
@@ -47,7 +49,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         method: "get",
         path: "/probity/v1/runs/{id}",
         tag: "runs",
-        summary: "One run with its trace",
+        summary: "One run with its trace; a durable one from its acceptance on",
         query: &[],
         body: None,
         answers: &[ok("the run", Media::Json("Run")), BAD_REQUEST, NOT_FOUND],
@@ -60,8 +62,23 @@ async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<
     Ok(Json(page(&api, &Query::read(query.as_deref(), QUERY)?).await?))
 }
 
-async fn one(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<Json<RunRecord>, ApiError> {
-    find(&api, &id).await.map(Json)
+async fn one(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
+    match find(&api, &id).await {
+        Ok(run) if run.state == RunState::Running => Ok(Json(queued(&api, &id).await?.unwrap_or_else(|| json!(run)))),
+        Ok(run) => Ok(Json(json!(run))),
+        Err(error) if error.status == StatusCode::NOT_FOUND => match queued(&api, &id).await? {
+            Some(view) => Ok(Json(view)),
+            // It may have ended between the two questions.
+            None => find(&api, &id).await.map(|run| Json(json!(run))),
+        },
+        Err(error) => Err(error),
+    }
+}
+
+/// A durable run that has not ended.
+async fn queued(api: &Api, id: &str) -> Result<Option<Value>, ApiError> {
+    let Ok(id) = id.parse() else { return Ok(None) };
+    Ok(api.store.queued_run(id).await?.map(|run| queue::view(&run)))
 }
 
 /// A run by its id, from memory or from the store.

@@ -330,10 +330,26 @@ fn promised() -> Vec<(&'static str, Value)> {
 fn running() -> Vec<(&'static str, Value)> {
     let run = json!({
         "id": uuid(), "subject": text(), "trigger": refer("Trigger"),
-        "state": words(&["running", "done", "failed", "stopped"]), "started_at": instant(), "ended_at?": instant(),
+        "state": words(&["running", "done", "failed", "stopped", "queued", "leased", "in-doubt", "dead"]),
+        "started_at": instant(), "ended_at?": instant(),
         "version": text(), "hops": count(), "error?": refer("RunError"), "trace": array(refer("TraceStep")),
-        "trace_dropped": count(),
+        "trace_dropped": count(), "queue?": refer("InQueue"),
     });
+    let priority = || words(&["bulk", "normal", "interactive"]);
+    let decision = || words(&["again", "skip", "fail"]);
+    let in_queue = json!({
+        "attempt": count(), "ready_at": instant(), "owner": or_null("string"), "priority": priority(),
+        "decision": { "oneOf": [decision(), { "type": "null" }] }, "cancel_wanted": { "type": "boolean" },
+    });
+    let queued = json!({
+        "id": uuid(), "flow": text(), "node": text(), "flow_version": text(), "trigger": refer("Trigger"),
+        "msg?": text(), "reply": { "type": "boolean" }, "priority": priority(), "tenant?": text(),
+        "state": words(super::queue::STATES), "attempt": count(), "epoch": count(), "owner?": text(),
+        "ready_at": instant(), "accepted_at": instant(), "point?": text(), "effects?": text(), "decision?": decision(),
+        "cancel_wanted": { "type": "boolean" }, "error?": refer("RunError"),
+    });
+    let run_change = json!({ "run": uuid(), "became": words(&["queued", "stopped", "cancelling", "failed"]) });
+    let flow_change = json!({ "flow": text(), "paused": { "type": "boolean" }, "changed": { "type": "boolean" } });
     let kinds = words(&["http", "cron", "inject", "event", "manual", "metric", "linked"]);
     let trigger = json!({
         "kind": kinds, "method?": text(), "path?": text(), "schedule?": text(), "due_at?": instant(), "node?": text(),
@@ -346,6 +362,10 @@ fn running() -> Vec<(&'static str, Value)> {
     });
     vec![
         ("Run", object(run)),
+        ("InQueue", object(in_queue)),
+        ("QueuedRun", object(queued)),
+        ("RunChange", object(run_change)),
+        ("FlowChange", object(flow_change)),
         ("Trigger", object(trigger)),
         ("RunError", object(json!({ "node": text(), "node_type": text(), "message": text() }))),
         (

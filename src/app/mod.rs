@@ -5,6 +5,7 @@ mod content;
 pub mod credentials;
 pub mod delivery;
 mod director;
+mod durable;
 mod flows;
 pub mod plugins;
 mod serve;
@@ -207,6 +208,7 @@ fn limits(config: &Config) -> Limits {
     Limits {
         reply_ms_max: c.reply_ms_max,
         run_ms_max: c.run_ms_max,
+        durable_run_ms_max: config.durable.run_ms_max,
         hops_max: c.hops_max,
         queue_max: c.queue_max,
         waits_max: c.waits_max,

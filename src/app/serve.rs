@@ -48,6 +48,9 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
         let address = listener.local_addr().context("the listener has no address")?;
         listeners_apart.push((address, serves, listener));
     }
+    if let Err(problems) = crate::failpoint::arm(&config.durable.fail_points) {
+        bail!("durable.fail_points: {}", problems.join("; "));
+    }
     let clock = Clock::System;
     let surroundings = Surroundings { clock: clock.clone(), net: net(&config)?, store: store.clone(), observer: None };
     let configured = content::sources(&config, &surroundings.net)?;
@@ -81,7 +84,9 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
         tracing::error!("{problem}");
     }
     let scheduler = Arc::new(scheduler);
+    let durable = super::durable::Durable::new(&config, &store, &engine);
     let parts = Parts {
+        acceptor: Some(durable.acceptor.clone()),
         engine: engine.clone(),
         store: store.clone(),
         evaluate: evaluator.clone(),
@@ -126,6 +131,8 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
             editor: config.editor.clone(),
             user_settings: super::credentials::user_settings(&config),
             auth,
+            flows_durable: config.durable.flows == "durable",
+            idempotency_key_ms: config.durable.key_ms,
             ..ApiOptions::default()
         },
     };
@@ -157,6 +164,8 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
         serving_apart.spawn(api::serve_apart(listener, api.clone(), router, when_stopped()));
     }
     let tasks = director.start(&config, &agreements, &engine, when_stopped());
+    let grace = Duration::from_millis(config.shutdown_ms_max);
+    let durable = durable.start(grace, when_stopped());
     let http = tokio::spawn(api::serve(listener, api, when_stopped()));
     let http_apart = tokio::spawn(async move { while serving_apart.join_next().await.is_some() {} });
     let schedule = tokio::spawn(scheduler.run(when_stopped()));
@@ -183,7 +192,6 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     );
     stop.await;
     tracing::info!("stopping; open runs get {} ms", config.shutdown_ms_max);
-    let grace = Duration::from_millis(config.shutdown_ms_max);
     watched.abort();
     following.abort();
     keeping.abort();
@@ -195,6 +203,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
         bounded(&clock, grace, http),
         bounded(&clock, grace, http_apart),
         bounded(&clock, grace, tasks),
+        durable.stop(&clock, grace),
     );
     if cut > 0 {
         tracing::warn!(runs = cut, "runs were ended before their end");
@@ -249,7 +258,7 @@ fn write_back(config: &Config, evaluator: &Arc<Evaluator>, clock: &Clock) -> Opt
 }
 
 /// Waits for a loop to end, at most this long.
-async fn bounded(clock: &Clock, grace: Duration, task: tokio::task::JoinHandle<()>) {
+pub(super) async fn bounded(clock: &Clock, grace: Duration, task: tokio::task::JoinHandle<()>) {
     let abort = task.abort_handle();
     tokio::select! {
         ended = task => if let Err(error) = ended {

@@ -171,6 +171,7 @@ impl Loader {
             info: text(entry, "info").to_string(),
             env: self.env(i, entry),
             declared: true,
+            durability: text(entry, "durability"),
         }
     }
 
@@ -324,6 +325,7 @@ impl Loader {
                 info: String::new(),
                 env: Vec::new(),
                 declared: false,
+                durability: ArcStr::new(),
             });
             self.diagnostics.push(
                 Diagnostic::warning(

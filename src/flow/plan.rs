@@ -14,6 +14,9 @@ use crate::model::flow::{FlowFile, NodeIndex, Plan, PlanFlow, Stopped};
 /// The tab variable that bounds how long its HTTP callers wait, in milliseconds.
 const REPLY_MS_MAX: &str = "PROBITY_REPLY_MS_MAX";
 
+/// The tab variable that says what the tab's property `durability` says, for editors that do not know that.
+const DURABILITY: &str = "PROBITY_DURABILITY";
+
 /// Builds the plan of a file. `specs` knows the node types; `process_env` is what `${X}` finds last.
 ///
 /// Never fails: a tab that cannot run is [`Stopped`], and the plan's diagnostics say why.
@@ -60,11 +63,28 @@ fn flows(expansion: &Expansion<'_>, stops: &[Option<Stopped>], diagnostics: &mut
                 .expected("a number of at least 1"),
             );
         }
+        let durability = match expansion.env_of_flow(f).and_then(|env| env.get(DURABILITY)) {
+            Some(value) if flow.durability.is_empty() => value.to_js_string(),
+            _ => flow.durability.clone(),
+        };
+        let durable = match durability.as_str() {
+            "durable" => Some(true),
+            "fast" => Some(false),
+            "" => None,
+            other => {
+                let problem =
+                    format!("the durability \"{other}\" of tab \"{}\" is not known and is ignored", flow.label);
+                let path = format!("{}.durability", expansion.index.path_of(&flow.id));
+                diagnostics.push(Diagnostic::warning("durability", path, problem).expected("durable or fast"));
+                None
+            }
+        };
         out.push(PlanFlow {
             id: flow.id.clone(),
             label: flow.label.clone(),
             stopped: stops[f].clone(),
             reply_ms_max: reply_ms_max.map(|ms| ms as u64),
+            durable,
         });
     }
     out

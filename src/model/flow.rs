@@ -29,6 +29,8 @@ pub struct Flow {
     pub env: Vec<EnvEntry>,
     /// False for the tab made for nodes whose `z` names none.
     pub declared: bool,
+    /// `durable`, `fast`, or nothing; as written.
+    pub durability: ArcStr,
 }
 
 #[derive(Clone, Debug)]
@@ -107,6 +109,8 @@ pub struct PlanFlow {
     pub stopped: Option<Stopped>,
     /// Answer deadline of its HTTP callers in milliseconds, when its environment sets `PROBITY_REPLY_MS_MAX`.
     pub reply_ms_max: Option<u64>,
+    /// Whether its runs are durable: committed before they are acknowledged. `None`: the configuration says.
+    pub durable: Option<bool>,
 }
 
 /// Why a flow of a plan does not run.

@@ -31,6 +31,14 @@ impl Msg {
         Msg(object.into())
     }
 
+    /// The message that [`Msg::to_value`] gave; `None` for what is no object.
+    pub fn from_value(value: &Value) -> Option<Msg> {
+        match value {
+            Value::Object(object) => Some(Msg(object.clone())),
+            _ => None,
+        }
+    }
+
     /// Adds a `_msgid` when there is none.
     pub fn ensure_id(&mut self) {
         if !self.0.contains_key("_msgid") {

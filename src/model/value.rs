@@ -4,6 +4,7 @@
 //! holder that is not alone changes them. Conversions (`to_js_string`, `to_number`, `loose_eq`, …) follow
 //! ECMA-262, because Node-RED's nodes are specified by what JavaScript does.
 
+pub mod kept;
 mod serial;
 
 use std::any::Any;
@@ -25,6 +26,11 @@ pub trait Handle: Any + Send + Sync {
     /// Whether it is left out where messages are shown: a means of the engine, which flows know nothing of.
     fn is_hidden(&self) -> bool {
         false
+    }
+    /// What is kept of it in a durable run, for whoever knows its kind to make it again; `None` when its data is all
+    /// that outlives the process.
+    fn kept(&self) -> Option<Object> {
+        None
     }
     fn as_any(&self) -> &dyn Any;
 }

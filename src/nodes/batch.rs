@@ -13,13 +13,13 @@ use std::time::Duration;
 use arcstr::{ArcStr, literal};
 use tokio::sync::watch;
 
-use super::combining::Combining;
+use super::combining::{Combining, kept_msgs, restored_msgs};
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::run::Trigger;
 use crate::model::value::Handle;
 use crate::model::{Diagnostic, Msg, Object, Value, id};
 use crate::runtime::engine::Source;
-use crate::runtime::{Cx, Node, NodeConfig, NodeType, Step, Then};
+use crate::runtime::{Cx, Node, NodeConfig, NodeState, NodeType, Step, Then};
 use concat::Concat;
 
 static SPEC: NodeSpec = NodeSpec {
@@ -72,6 +72,19 @@ struct Pending {
     concat: Concat,
     /// A caller's run waits for the end of the interval.
     waits: bool,
+}
+
+impl NodeState for Pending {
+    fn kept(&self) -> Option<Value> {
+        let kept = || Value::array(vec![kept_msgs(&self.msgs), self.concat.kept()]);
+        (!self.msgs.is_empty() || self.concat.held() > 0).then(kept)
+    }
+
+    /// The wait for the end of the interval begins anew by itself.
+    fn restored(kept: &Value) -> Option<Self> {
+        let msgs = restored_msgs(&kept.get("0")).into();
+        Some(Pending { msgs, concat: Concat::restored(&kept.get("1")), waits: false })
+    }
 }
 
 fn build(cfg: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
@@ -140,6 +153,9 @@ impl Handle for Tick {
 
 const TICK: ArcStr = literal!("_batchTick");
 
+/// Marks what the node is given when a durable run is gone on with while it waited for the end of an interval.
+const WAITS_AGAIN: ArcStr = literal!("_batchWaits");
+
 fn tick() -> Msg {
     let mut msg = Msg::from_object(Object::new());
     msg.set(TICK, Value::handle(Tick));
@@ -196,13 +212,21 @@ impl Batch {
 
     fn interval(&self, msg: Msg, period: Option<Duration>, cx: &mut Cx<'_>) -> Step {
         let last = msg.clone();
+        let again = cx.is_resumed() && msg.object().contains_key(WAITS_AGAIN.as_str());
         let waits = self.pending.with(cx, |pending| {
-            pending.msgs.push_back(msg);
+            if !again {
+                pending.msgs.push_back(msg);
+            }
             std::mem::replace(&mut pending.waits, true)
         });
         if let Some(step) = self.too_many(last, cx) {
             return step;
         }
+        cx.resume_with(|| {
+            let mut msg = Msg::from_object(Object::new());
+            msg.set(WAITS_AGAIN, true);
+            (!waits).then_some(msg)
+        });
         // Somebody waits for this run, so its messages cannot leave with the node's next tick in another one.
         let Some(period) = period.filter(|_| cx.has_caller() && !waits) else { return Step::Done };
         let (clock, pending) = (cx.clock(), self.pending.clone());

@@ -15,7 +15,7 @@ use arcstr::{ArcStr, literal};
 use super::combining::Combining;
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::{Diagnostic, Msg, Object, Value};
-use crate::runtime::{Cx, Node, NodeConfig, NodeType, Status, Step};
+use crate::runtime::{Cx, Node, NodeConfig, NodeState, NodeType, Status, Step};
 
 static SPEC: NodeSpec = NodeSpec {
     node_type: "csv",
@@ -81,6 +81,23 @@ struct State {
     rfc: Option<rfc::Template>,
     /// Rows of a sequence whose last message has not come.
     rows: Vec<Value>,
+}
+
+impl NodeState for State {
+    fn kept(&self) -> Option<Value> {
+        if self.legacy.is_none() && self.rfc.is_none() && self.rows.is_empty() {
+            return None;
+        }
+        let legacy = self.legacy.as_ref().map_or(Value::Null, legacy::Template::kept);
+        let rfc = self.rfc.as_ref().map_or(Value::Null, rfc::Template::kept);
+        Some(Value::array(vec![legacy, rfc, Value::array(self.rows.clone())]))
+    }
+
+    fn restored(kept: &Value) -> Option<Self> {
+        let rows = kept.get("2").as_array().unwrap_or_default().to_vec();
+        let legacy = legacy::Template::restored(&kept.get("0"));
+        Some(State { legacy, rfc: rfc::Template::restored(&kept.get("1")), rows })
+    }
 }
 
 struct Csv {

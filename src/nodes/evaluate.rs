@@ -10,7 +10,7 @@ use crate::model::node_spec::{Capability, NodeSpec, Property, PropertyKind};
 use crate::model::run::Trigger;
 use crate::model::{Diagnostic, Msg, Value};
 use crate::runtime::services::EvaluateRequest;
-use crate::runtime::{Cx, Node, NodeConfig, NodeError, NodeType, Step, Then};
+use crate::runtime::{Cx, Effect, Node, NodeConfig, NodeError, NodeType, Step, Then};
 
 static SPEC: NodeSpec = NodeSpec {
     node_type: "evaluate",
@@ -122,6 +122,10 @@ impl Evaluate {
 }
 
 impl Node for Evaluate {
+    fn effect(&self) -> Effect {
+        Effect::Repeatable
+    }
+
     fn on_msg(&self, mut msg: Msg, cx: &mut Cx<'_>) -> Step {
         let request = match self.request(&msg, cx) {
             Ok(request) => request,

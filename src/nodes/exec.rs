@@ -14,7 +14,7 @@ use super::refused::unless_allowed;
 use super::typed::msg_path;
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::{Diagnostic, Msg, Path, Value};
-use crate::runtime::{Cx, Node, NodeConfig, NodeType, Status, Step};
+use crate::runtime::{Cx, Effect, Node, NodeConfig, NodeType, Status, Step};
 use process::Signal;
 
 static SPEC: NodeSpec = NodeSpec {
@@ -110,6 +110,10 @@ fn shown(fill: &'static str, text: impl Into<arcstr::ArcStr>) -> Status {
 }
 
 impl Node for Exec {
+    fn effect(&self) -> Effect {
+        Effect::Once
+    }
+
     fn on_msg(&self, msg: Msg, cx: &mut Cx<'_>) -> Step {
         if msg.get("kill").is_some() {
             self.kill(&msg, cx);

@@ -10,7 +10,7 @@ use super::typed::TypedInput;
 use crate::files::{FileError, HOW, of_io};
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::{Diagnostic, Msg, Value};
-use crate::runtime::{Cx, Node, NodeConfig, NodeError, NodeType, Step, Then};
+use crate::runtime::{Cx, Effect, Node, NodeConfig, NodeError, NodeType, Step, Then};
 
 static SPEC: NodeSpec = NodeSpec {
     node_type: "file",
@@ -140,6 +140,13 @@ fn is_last_part(msg: &Msg) -> bool {
 }
 
 impl Node for FileOut {
+    fn effect(&self) -> Effect {
+        match self.action {
+            Action::Append => Effect::Once,
+            Action::Overwrite | Action::Delete => Effect::Repeatable,
+        }
+    }
+
     fn on_msg(&self, mut msg: Msg, cx: &mut Cx<'_>) -> Step {
         let name = match self.filename.eval(&msg, cx) {
             Ok(value) => name_of(&value),

@@ -14,7 +14,7 @@ use super::typed::msg_path;
 use crate::model::node_spec::{Capability, NodeSpec, Property, PropertyKind};
 use crate::model::{Diagnostic, Msg, Object, Path, Value};
 use crate::net::{Agent, NetError, NetResponse, Proxy};
-use crate::runtime::{Cx, Node, NodeConfig, NodeError, NodeType, Status, Step, Then};
+use crate::runtime::{Cx, Effect, Node, NodeConfig, NodeError, NodeType, Status, Step, Then};
 
 const METHODS: &[&str] = &["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "use"];
 
@@ -53,6 +53,12 @@ static SPEC: NodeSpec = NodeSpec {
             "Id of a tls-config node; URLs without scheme are https then.",
         ),
         Property::new("proxy", PropertyKind::NodeRef("http proxy"), "Id of an http proxy node."),
+        Property::new(
+            "retry",
+            PropertyKind::OneOf(&["", "never"]),
+            "In durable runs: never sends nothing again; a call cut off by a crash is then in doubt. Else it is sent \
+             again with the same Idempotency-Key.",
+        ),
     ],
     capabilities: &[Capability::Net],
 };
@@ -267,6 +273,9 @@ impl HttpRequest {
     /// The error goes to catch nodes, and (unless only there) on as the payload.
     fn failed(errors_to_catch_only: bool, mut msg: Msg, error: NetError, url: &str, cx: &mut Cx<'_>) -> Step {
         let timed_out = error.code == "ETIMEDOUT";
+        if cx.is_tried_again() {
+            return Step::fail(msg, NodeError::with_code(error.to_string(), error.code));
+        }
         let told = if timed_out { format!("no response from server: {error}") } else { error.to_string() };
         let text = if timed_out { "no response from server".into() } else { error.code.into() };
         cx.status(Status { fill: Some("red".into()), shape: Some("ring".into()), text });
@@ -283,6 +292,10 @@ impl HttpRequest {
 }
 
 impl Node for HttpRequest {
+    fn effect(&self) -> Effect {
+        Effect::Repeatable
+    }
+
     fn on_msg(&self, mut msg: Msg, cx: &mut Cx<'_>) -> Step {
         let request = match call::prepare(self, &mut msg, cx) {
             Ok(request) => request,

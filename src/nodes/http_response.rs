@@ -237,6 +237,10 @@ fn script(headers: &mut Vec<(String, String)>, callback: &str, json: &[u8]) -> S
 
 impl Node for HttpResponse {
     fn on_msg(&self, msg: Msg, cx: &mut Cx<'_>) -> Step {
+        if cx.is_unanswered() {
+            // Its caller was told that the run was accepted, and waits no more.
+            return Step::Done;
+        }
         if msg.get("res").and_then(|r| r.as_handle::<ReplyHandle>()).is_none() {
             cx.warn("No response object: msg.res must come from the http in node of this flow");
             return Step::Done;

@@ -172,6 +172,9 @@ struct Elapsed {
 /// The property that holds it.
 const ELAPSED: &str = "_joinTimer";
 
+/// The property that names the time that ran when a durable run was interrupted.
+const WAITED: &str = "_joinWaited";
+
 impl Handle for Elapsed {
     fn kind(&self) -> &'static str {
         "timer"
@@ -217,6 +220,11 @@ impl Join {
             tell_done(&self.groups, cx);
             return Step::Done;
         }
+        if let Some(waited) = msg.get(WAITED).filter(|_| cx.is_resumed()) {
+            let (key, timer) = (waited.get("key").to_js_string(), waited.get("timer").to_number() as u64);
+            let cancelled = self.groups.with(cx, |groups| groups.run_again(&key, timer));
+            return cancelled.map_or(Step::Done, |cancelled| self.wait(custom, key, timer, cancelled, cx));
+        }
         let max = cx.services().limits.node_messages_max;
         let failed = msg.clone();
         self.hear(&msg, cx);
@@ -251,6 +259,13 @@ impl Join {
             cx.deliver_later(after, msg);
             return Step::Done;
         }
+        cx.resume_with(|| {
+            let waited: Object =
+                [("key", Value::from(key.clone())), ("timer", Value::from(timer as f64))].into_iter().collect();
+            let mut msg = Msg::from_object(Object::new());
+            msg.set(literal!("_joinWaited"), waited);
+            Some(msg)
+        });
         let (clock, groups) = (cx.clock(), self.groups.clone());
         Step::wait(async move {
             let elapsed = tokio::select! {

@@ -105,7 +105,7 @@ struct LinkReturn;
 
 impl Node for LinkReturn {
     fn on_msg(&self, mut msg: Msg, cx: &mut Cx<'_>) -> Step {
-        let Some(pending) = pop_source(&mut msg) else {
+        let Some(pending) = pop_source(&mut msg, cx) else {
             cx.warn("Missing link call information: the message did not come from a link call");
             return Step::Done;
         };
@@ -135,14 +135,23 @@ impl Node for LinkReturn {
 }
 
 /// Takes the top entry off `msg._linkSource`, which goes when it is empty.
-fn pop_source(msg: &mut Msg) -> Option<Arc<Pending>> {
+/// In a run that was gone on with, the way back is made anew: what called no longer waits for it.
+fn pop_source(msg: &mut Msg, cx: &Cx<'_>) -> Option<Arc<Pending>> {
     let Some(Value::Array(stack)) = msg.remove("_linkSource") else { return None };
     let mut stack = Arc::unwrap_or_clone(stack);
     let top = stack.pop();
     if !stack.is_empty() {
         msg.set("_linkSource", stack);
     }
-    top?.get("return").as_handle::<Return>().map(|r| r.0.clone())
+    let top = top?;
+    if let Some(back) = top.get("return").as_handle::<Return>() {
+        return Some(back.0.clone());
+    }
+    let call_id = top.get("node").as_str().filter(|_| cx.is_resumed()).map(ArcStr::from)?;
+    let nodes = &cx.place().plan().nodes;
+    let call = nodes.iter().position(|node| node.id == call_id)?;
+    let takes = nodes[call].node_type != CALL_SPEC.node_type;
+    Some(Arc::new(Pending { call: call as NodeIndex, call_id, run: cx.run_id(), takes, waiting: Mutex::default() }))
 }
 
 /// Sends a copy of a message to a link in node, with the way back on its stack.
@@ -257,6 +266,8 @@ impl Node for LinkCall {
             Err(problem) => return Step::fail(msg, problem),
         };
         let (pending, returned) = send_out(target, &mut msg, false, cx);
+        // What it called is under way itself, and finds its way back.
+        cx.resume_with(|| None);
         let (clock, timeout) = (cx.clock(), self.timeout);
         Step::wait(async move {
             let mut returned = returned;

@@ -8,7 +8,7 @@ use super::typed::TypedInput;
 use crate::datasource::{Datasource, Kind, MongoQuery};
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::{Diagnostic, Msg, Value};
-use crate::runtime::{Cx, Node, NodeConfig, NodeError, NodeType, Step};
+use crate::runtime::{Cx, Effect, Node, NodeConfig, NodeError, NodeType, Step};
 
 const OPERATIONS: &[&str] = &[
     "find",
@@ -23,6 +23,9 @@ const OPERATIONS: &[&str] = &[
     "deleteOne",
     "deleteMany",
 ];
+
+/// Those that change nothing.
+const READS: &[&str] = &["find", "aggregate", "countDocuments", "distinct"];
 
 static SPEC: NodeSpec = NodeSpec {
     node_type: "mongodb",
@@ -117,6 +120,10 @@ impl MongoDb {
 }
 
 impl Node for MongoDb {
+    fn effect(&self) -> Effect {
+        if READS.contains(&self.operation.as_str()) { Effect::None } else { Effect::Once }
+    }
+
     fn on_msg(&self, msg: Msg, cx: &mut Cx<'_>) -> Step {
         match self.question(&msg, cx) {
             Ok(query) => {

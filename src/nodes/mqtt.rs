@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::{Diagnostic, Msg, Object, Value};
 use crate::runtime::engine::Source;
-use crate::runtime::{Cx, Node, NodeConfig, NodeError, NodeType, Step, Then};
+use crate::runtime::{Cx, Effect, Node, NodeConfig, NodeError, NodeType, Step, Then};
 use broker::{Broker, Command, Link};
 use packets::{Filter, Outgoing};
 use payload::Datatype;
@@ -366,6 +366,10 @@ impl MqttOut {
 }
 
 impl Node for MqttOut {
+    fn effect(&self) -> Effect {
+        Effect::Repeatable
+    }
+
     fn on_msg(&self, msg: Msg, cx: &mut Cx<'_>) -> Step {
         if let Some(action) = msg.get("action").filter(|action| action.is_truthy()) {
             return match action.as_str() {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use arcstr::ArcStr;
 
 use crate::model::{Msg, Value};
+use crate::runtime::NodeState;
 
 /// What `msg.parts` says about a message that belongs to a sequence.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,6 +69,38 @@ impl<T> Groups<T> {
             return Err(TooMany);
         }
         Ok(None)
+    }
+}
+
+impl<T> Groups<T> {
+    /// What a durable run keeps of it; `item` says what of an item.
+    pub fn kept(&self, item: impl Fn(&T) -> Value) -> Value {
+        let group = |(id, group): (&ArcStr, &Group<T>)| {
+            let count = group.count.map_or(Value::Null, Value::Number);
+            Value::array(vec![Value::from(id.clone()), count, Value::array(group.items.iter().map(&item).collect())])
+        };
+        Value::array(self.groups.iter().map(group).collect())
+    }
+
+    /// What [`Groups::kept`] kept.
+    pub fn restored(kept: &Value, item: impl Fn(&Value) -> Option<T>) -> Groups<T> {
+        let mut groups = Groups::default();
+        for group in kept.as_array().unwrap_or_default() {
+            let items: Vec<T> = group.get("2").as_array().unwrap_or_default().iter().filter_map(&item).collect();
+            groups.held += items.len();
+            groups.groups.insert(group.get("0").to_js_string(), Group { items, count: group.get("1").as_f64() });
+        }
+        groups
+    }
+}
+
+impl NodeState for Groups<Msg> {
+    fn kept(&self) -> Option<Value> {
+        (self.held > 0).then(|| Groups::kept(self, Msg::to_value))
+    }
+
+    fn restored(kept: &Value) -> Option<Self> {
+        Some(Groups::restored(kept, Msg::from_value))
     }
 }
 

@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use arcstr::{ArcStr, literal};
 
-use super::combining::Combining;
+use super::combining::{Combining, kept_msgs, restored_msgs};
 use super::typed::msg_path;
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::{Diagnostic, Msg, Object, Path, Value, id};
-use crate::runtime::{Cx, Node, NodeConfig, NodeType, Step};
+use crate::runtime::{Cx, Node, NodeConfig, NodeState, NodeType, Step};
 
 static SPEC: NodeSpec = NodeSpec {
     node_type: "split",
@@ -68,6 +68,25 @@ struct Rest {
     next: usize,
     /// Messages of which nothing has been sent yet, where complete nodes want to hear of them.
     heard: Vec<Msg>,
+}
+
+impl NodeState for Rest {
+    fn kept(&self) -> Option<Value> {
+        if self.text.is_empty() && self.bytes.is_empty() && self.next == 0 && self.heard.is_empty() {
+            return None;
+        }
+        let (text, bytes) = (Value::from(self.text.as_str()), Value::Bytes(Arc::new(self.bytes.clone())));
+        Some(Value::array(vec![text, bytes, Value::from(self.next), kept_msgs(&self.heard)]))
+    }
+
+    fn restored(kept: &Value) -> Option<Self> {
+        let bytes = match kept.get("1") {
+            Value::Bytes(bytes) => bytes.to_vec(),
+            _ => Vec::new(),
+        };
+        let (text, next) = (kept.get("0").to_js_string().to_string(), kept.get("2").to_number() as usize);
+        Some(Rest { text, bytes, next, heard: restored_msgs(&kept.get("3")) })
+    }
 }
 
 fn build(config: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {

@@ -7,7 +7,7 @@ use super::typed::TypedInput;
 use crate::datasource::{Datasource, Kind, SqlQuery};
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::{Diagnostic, Msg, Value};
-use crate::runtime::{Cx, Node, NodeConfig, NodeError, NodeType, Step};
+use crate::runtime::{Cx, Effect, Node, NodeConfig, NodeError, NodeType, Step};
 
 static SPEC: NodeSpec = NodeSpec {
     node_type: "sql",
@@ -119,6 +119,10 @@ impl Sql {
 }
 
 impl Node for Sql {
+    fn effect(&self) -> Effect {
+        if self.write { Effect::Once } else { Effect::None }
+    }
+
     fn on_msg(&self, msg: Msg, cx: &mut Cx<'_>) -> Step {
         let parameters = match self.parameters(&msg, cx) {
             Ok(parameters) => parameters,

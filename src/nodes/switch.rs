@@ -11,7 +11,7 @@ use super::sequence_groups::{Groups, Parts};
 use super::typed::TypedInput;
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::{Diagnostic, Msg, Value};
-use crate::runtime::{Cx, Node, NodeConfig, NodeError, NodeType, Step};
+use crate::runtime::{Cx, Node, NodeConfig, NodeError, NodeState, NodeType, Step};
 use rules::{Compare, Operand, Rule, Test};
 
 static SPEC: NodeSpec = NodeSpec {
@@ -70,6 +70,26 @@ struct Switch {
 struct SwitchGroups {
     incoming: Groups<Msg>,
     outgoing: Groups<(Msg, Vec<usize>)>,
+}
+
+impl NodeState for SwitchGroups {
+    fn kept(&self) -> Option<Value> {
+        let routed = |(msg, ports): &(Msg, Vec<usize>)| {
+            Value::array(vec![msg.to_value(), Value::array(ports.iter().map(|port| Value::from(*port)).collect())])
+        };
+        let kept = || Value::array(vec![self.incoming.kept(Msg::to_value), self.outgoing.kept(routed)]);
+        (self.incoming.held() + self.outgoing.held() > 0).then(kept)
+    }
+
+    fn restored(kept: &Value) -> Option<Self> {
+        let routed = |kept: &Value| {
+            let ports = kept.get("1");
+            let ports = ports.as_array().unwrap_or_default().iter().map(|port| port.to_number() as usize).collect();
+            Some((Msg::from_value(&kept.get("0"))?, ports))
+        };
+        let incoming = Groups::restored(&kept.get("0"), Msg::from_value);
+        Some(SwitchGroups { incoming, outgoing: Groups::restored(&kept.get("1"), routed) })
+    }
 }
 
 fn build(cfg: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {

@@ -16,10 +16,10 @@ use super::recording::Recorded;
 use super::slot::{Calls, Slot, States, Version};
 use super::{spec, wire};
 use crate::clock::Clock;
-use crate::model::Msg;
 use crate::model::call::Export;
+use crate::model::{Msg, Object, Value};
 use crate::runtime::catalogue::Built;
-use crate::runtime::{Cx, Node, NodeConfig, NodeError, Source, Step, Then};
+use crate::runtime::{Cx, Effect, Node, NodeConfig, NodeError, NodeState, Source, Step, Then};
 
 /// A deployed node of a plugin's type.
 pub(super) struct PluginNode(Arc<Core>);
@@ -72,6 +72,27 @@ struct OfRun {
     last: Option<Msg>,
 }
 
+impl NodeState for OfRun {
+    fn kept(&self) -> Option<Value> {
+        let state = self.state.all();
+        if state.is_empty() && self.last.is_none() {
+            return None;
+        }
+        let state = state.into_iter().map(|(key, value)| (ArcStr::from(key), Value::Bytes(Arc::new(value))));
+        let last = self.last.as_ref().map_or(Value::Null, Msg::to_value);
+        Some(Value::array(vec![Value::from(state.collect::<Object>()), last]))
+    }
+
+    fn restored(kept: &Value) -> Option<Self> {
+        let state = kept.get("0");
+        let values = state.as_object()?.iter().filter_map(|(key, value)| match value {
+            Value::Bytes(bytes) => Some((key.to_string(), bytes.to_vec())),
+            _ => None,
+        });
+        Some(OfRun { state: Arc::new(Kept::of(values)), last: Msg::from_value(&kept.get("1")) })
+    }
+}
+
 /// Builds a node of this type.
 pub(super) fn build(shared: &Arc<Shared>, slot: &Arc<Slot>, node_type: &str, cfg: &NodeConfig<'_>) -> Built {
     let version = slot.current();
@@ -101,6 +122,11 @@ pub(super) fn build(shared: &Arc<Shared>, slot: &Arc<Slot>, node_type: &str, cfg
 }
 
 impl Node for PluginNode {
+    /// One that reaches the network calls there; its calls have keys by which their receivers can tell repetitions.
+    fn effect(&self) -> Effect {
+        if self.0.slot.current().facts.granted.allows("http") { Effect::Repeatable } else { Effect::None }
+    }
+
     fn on_msg(&self, msg: Msg, cx: &mut Cx<'_>) -> Step {
         self.begin(Export::Process, msg, cx)
     }
@@ -152,7 +178,8 @@ impl PluginNode {
         if at_run_end && matches!(export, Export::Process) {
             cx.at_run_end();
         }
-        let call = Box::new(Call::new(msg, cx.deployed().clone(), cx.node_index(), state));
+        let mut call = Box::new(Call::new(msg, cx.deployed().clone(), cx.node_index(), state));
+        call.idempotency_key = cx.idempotency_key();
         let clock = cx.clock();
         Step::wait(async move {
             let (call, result) = core.call(&version, export, &input, call, &clock).await;

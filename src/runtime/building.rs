@@ -13,9 +13,9 @@ use super::engine::{Active, Deployed};
 use super::instance::{self, Instance};
 use super::routes::{Route, Routes};
 use super::sockets::Doors;
-use super::{Catalogue, Cx, Entry, Node, NodeConfig, Services, Step};
+use super::{Catalogue, Cx, Effect, Entry, Node, NodeConfig, Services, Step};
 use crate::model::flow::{NodeIndex, Plan, PlanNode, Stopped};
-use crate::model::{Diagnostic, Msg};
+use crate::model::{Diagnostic, Msg, Value};
 
 /// Stands for a node that cannot be built: says so to every message.
 struct Broken {
@@ -117,6 +117,7 @@ pub(super) fn build(
     let mut metrics = HashMap::new();
     let mut schedules = Vec::new();
     let mut entries = Vec::with_capacity(plan.nodes.len());
+    let mut effects = Vec::with_capacity(plan.nodes.len());
     let mut sockets = Doors::default();
     let (configs, by_id) = build_configs(&plan, catalogue, services, kept, &mut sockets, &mut diagnostics);
     let reached = reached(&plan);
@@ -158,6 +159,7 @@ pub(super) fn build(
         }
         let source = catalogue.get(&node.node_type).is_some_and(|t| t.spec.inputs == 0 && t.spec.outputs != Some(0));
         entries.push(built.entry().is_some() || source && !reached.contains(&index));
+        effects.push(effect(node, &**built));
         instances.push(instance);
     }
     Deployed {
@@ -171,10 +173,19 @@ pub(super) fn build(
         metrics,
         schedules,
         entries,
+        effects,
         diagnostics,
         services: services.clone(),
         active: active.clone(),
         stopped: AtomicBool::new(false),
+    }
+}
+
+/// What a node does outside, as its flow says it: `retry: "never"` makes one that may be repeated one that must not.
+fn effect(node: &PlanNode, built: &dyn Node) -> Effect {
+    match built.effect() {
+        Effect::Repeatable if node.config.get("retry").and_then(Value::as_str) == Some("never") => Effect::Once,
+        effect => effect,
     }
 }
 

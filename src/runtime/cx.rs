@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::context::Level;
 use super::engine::{Deployed, Opening, Source, Start};
 use super::run::{Delivery, RunCore};
-use super::{Event, NodeError, Reply, ReplyHandle, Services, Status};
+use super::{Event, Limits, NodeError, NodeState, Reply, ReplyHandle, Services, Status};
 use crate::clock::Clock;
 use crate::model::call::CallRecord;
 use crate::model::flow::{NodeIndex, Plan, PlanNode};
@@ -285,17 +285,51 @@ impl Cx<'_> {
     }
 
     /// This node's state in this run; made on first use, gone with the run.
-    pub fn run_state<T: Any + Send + Default>(&mut self) -> &mut T {
+    pub fn run_state<T: NodeState + Default>(&mut self) -> &mut T {
         let node = self.node;
-        let states = &mut self.core.states;
-        let at = match states.iter().position(|(n, s)| *n == node && s.is::<T>()) {
+        let is_it = |(n, s): &(NodeIndex, Box<dyn NodeState>)| *n == node && (&**s as &dyn Any).is::<T>();
+        let at = match self.core.states.iter().position(is_it) {
             Some(at) => at,
             None => {
-                states.push((node, Box::new(T::default())));
-                states.len() - 1
+                let restored = self.core.durable.as_mut().and_then(|durable| durable.take_state(node));
+                let state = restored.and_then(|kept| T::restored(&kept)).unwrap_or_default();
+                self.core.states.push((node, Box::new(state)));
+                self.core.states.len() - 1
             }
         };
-        states[at].1.downcast_mut().expect("found by its type")
+        (&mut *self.core.states[at].1 as &mut dyn Any).downcast_mut().expect("found by its type")
+    }
+
+    /// Tells the receiver of this node's effect that a repetition is one: `<run>/<node>/<n>`, the same each time it is
+    /// repeated. `None` in runs that are not durable, whose effects are not repeated, and for nodes without effect.
+    pub fn idempotency_key(&self) -> Option<String> {
+        let n = self.core.durable.as_ref()?.effect()?;
+        Some(format!("{}/{}/{n}", self.core.id, self.node().id))
+    }
+
+    /// True when a message that this node fails now will be given to it again: in a durable run that nobody waits for,
+    /// unless a catch node takes the error.
+    pub fn is_tried_again(&self) -> bool {
+        self.core.durable.is_some() && self.core.reply.is_none() && self.node().catch.is_empty()
+    }
+
+    /// True in a durable run that nobody waits for an answer of.
+    pub fn is_unanswered(&self) -> bool {
+        self.core.durable.is_some() && self.core.reply.is_none()
+    }
+
+    /// True in a durable run that was taken up again from its last durable point.
+    pub fn is_resumed(&self) -> bool {
+        self.core.durable.as_ref().is_some_and(|durable| durable.resumed)
+    }
+
+    /// For a node that has taken its message into its state and now waits: what it is given should the run be taken up
+    /// again meanwhile, in place of the message it had.
+    pub fn resume_with(&mut self, msg: impl FnOnce() -> Option<Msg>) {
+        let way = self.core.way;
+        if let Some(durable) = &mut self.core.durable {
+            durable.resume_with(way, msg());
+        }
     }
 
     /// Asks for [`super::Node::on_run_end`] once nothing else is left to do in this run.
@@ -308,9 +342,9 @@ impl Cx<'_> {
         self.core.trigger.has_caller()
     }
 
-    /// How long this run may go on (`run_ms_max`).
+    /// How long this run may go on (`run_ms_max`, `durable.run_ms_max`).
     pub fn time_left(&self) -> Duration {
-        let max = Duration::from_millis(self.deployed.services.limits.run_ms_max);
+        let max = self.core.time_max(&self.deployed.services.limits);
         max.saturating_sub(self.core.started.elapsed())
     }
 
@@ -387,8 +421,13 @@ fn source_of(node: &PlanNode) -> Object {
 }
 
 impl RunCore {
+    /// How long the run may go on.
+    pub(super) fn time_max(&self, limits: &Limits) -> Duration {
+        Duration::from_millis(if self.durable.is_some() { limits.durable_run_ms_max } else { limits.run_ms_max })
+    }
+
     /// Routes an error to the catch nodes that take it; without one the run fails (and goes on with the rest of
-    /// its queue).
+    /// its queue). True when one took it.
     pub(super) fn raise(
         &mut self,
         deployed: &Arc<Deployed>,
@@ -396,11 +435,11 @@ impl RunCore {
         hops: u32,
         error: NodeError,
         mut msg: Msg,
-    ) {
+    ) -> bool {
         let failed = &deployed.plan.nodes[node as usize];
         if failed.catch.is_empty() || hops >= deployed.services.limits.hops_max {
             self.fail(deployed, node, error.message);
-            return;
+            return false;
         }
         let before = msg.get("error").cloned();
         let again = before.as_ref().map(|e| e.get("source")).filter(|s| s.get("id").as_str() == Some(&failed.id));
@@ -412,7 +451,7 @@ impl RunCore {
                 node,
                 format!("message exceeded maximum number of catches; last error: {}", error.message),
             );
-            return;
+            return false;
         }
         let mut source = source_of(failed);
         source.insert("count", count);
@@ -431,6 +470,7 @@ impl RunCore {
         for target in &failed.catch {
             self.enqueue(deployed, node, Delivery { node: target.node, hops: hops + 1, msg: msg.clone() });
         }
+        true
     }
 
     /// Tells complete nodes that a node is done with a message.

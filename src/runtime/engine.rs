@@ -16,12 +16,13 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::building::{Kept, build};
+use super::durable::{Beginning, Durable, DurableEnd, DurableOpening};
 use super::exchange::{Reply, ReplyHandle, ReplyTo};
 use super::instance::Instance;
 use super::routes::Routes;
-use super::run::{EndedRun, RunCore, drive};
+use super::run::{EndedRun, RunCore, drive, drive_durable};
 use super::sockets::Doors;
-use super::{Catalogue, Cx, Entry, Node, Place, Services};
+use super::{Catalogue, Cx, Effect, Entry, Node, Place, Services};
 use crate::clock::Clock;
 use crate::model::flow::{NodeIndex, Plan, PlanNode, Stopped};
 use crate::model::run::{RunRecord, RunState, Trigger};
@@ -55,6 +56,8 @@ pub struct Deployed {
     pub schedules: Vec<(NodeIndex, Entry)>,
     /// Which nodes the world reaches by themselves.
     pub(super) entries: Vec<bool>,
+    /// What each node does outside its flow.
+    pub(super) effects: Vec<Effect>,
     /// What is wrong with single nodes; they fail the messages they get.
     pub diagnostics: Vec<Diagnostic>,
     pub services: Arc<Services>,
@@ -278,6 +281,9 @@ impl Drop for OpenRun {
 /// A run about to be polled.
 pub type RunFuture = Pin<Box<dyn Future<Output = Arc<EndedRun>> + Send>>;
 
+/// A durable run about to be polled.
+pub type DurableFuture = Pin<Box<dyn Future<Output = DurableEnd> + Send>>;
+
 thread_local! {
     /// Whether this thread is polling a run.
     static IN_A_RUN: Cell<bool> = const { Cell::new(false) };
@@ -314,16 +320,48 @@ impl Deployed {
 
     fn open_at(self: &Arc<Self>, opening: Opening, started_at: Timestamp) -> Result<(RunId, RunFuture), Busy> {
         let (mut core, open) = self.core(opening.node, opening.trigger, opening.reply, started_at)?;
-        match opening.start {
-            Start::Deliver => {
-                core.queue.push_back(super::run::Delivery { node: opening.node, hops: 0, msg: opening.msg });
-            }
-            Start::Emit(port) => {
-                let mut cx = Cx { core: &mut core, deployed: self, node: opening.node, hops: 0, emitted: 0 };
-                cx.emit(port, opening.msg);
-            }
-        }
+        self.enter(&mut core, opening.node, opening.start, opening.msg);
         Ok((core.id, self.run(core, open)))
+    }
+
+    /// Puts a run's first message where it enters.
+    fn enter(self: &Arc<Self>, core: &mut RunCore, node: NodeIndex, start: Start, msg: Msg) {
+        match start {
+            Start::Deliver => core.queue.push_back(super::run::Delivery { node, hops: 0, msg }),
+            Start::Emit(port) => Cx { core, deployed: self, node, hops: 0, emitted: 0 }.emit(port, msg),
+        }
+    }
+
+    /// Opens a durable run, or goes on with one; it makes progress when the future is polled. What cannot be gone on
+    /// with, and what is in doubt, is told by the future.
+    pub fn open_durable(self: &Arc<Self>, opening: DurableOpening) -> Result<DurableFuture, Busy> {
+        let DurableOpening { id, node, trigger, beginning, decision, reply, lease, control } = opening;
+        let started_at = self.services.clock.now();
+        let (mut core, open) = self.core(node, trigger.clone(), reply, started_at)?;
+        core.id = id;
+        core.durable = Some(Box::new(Durable::new(lease, control)));
+        let stays = match beginning {
+            Beginning::Message { start, msg } => {
+                self.enter(&mut core, node, start, msg);
+                None
+            }
+            Beginning::Snapshot(snapshot) => match core.resume(self, &snapshot, decision) {
+                Ok(doubts) if doubts.is_empty() => None,
+                Ok(doubts) => Some(DurableEnd::Doubt(doubts)),
+                Err(problem) => Some(DurableEnd::Unusable(problem)),
+            },
+        };
+        self.services.history.opened(self.open_record(id, node, trigger, started_at));
+        let deployed = self.clone();
+        Ok(Box::pin(Noted(Box::pin(async move {
+            let end = match stays {
+                Some(end) => end,
+                None => drive_durable(deployed.clone(), core).await,
+            };
+            deployed.services.history.closed(id);
+            drop(open);
+            end
+        }))))
     }
 
     fn act(self: &Arc<Self>, node: NodeIndex, act: impl FnOnce(&mut Cx<'_>)) -> Result<(), Busy> {
@@ -371,6 +409,8 @@ impl Deployed {
             error: None,
             overflowed: false,
             reply,
+            way: 0,
+            durable: None,
         };
         Ok((core, open))
     }

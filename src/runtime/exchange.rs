@@ -52,6 +52,28 @@ impl Request {
         }
     }
 
+    /// The request again from what was kept of it in a durable run; `None` when that is none.
+    pub(super) fn from_kept(kept: &Object) -> Option<Request> {
+        let text = |name: &str| kept.get(name).and_then(Value::as_str).map(ArcStr::from);
+        let pairs = |name: &str| -> Vec<(ArcStr, ArcStr)> {
+            let pairs = kept.get(name).and_then(Value::as_array).unwrap_or_default();
+            pairs.iter().map(|pair| (pair.get("0").to_js_string(), pair.get("1").to_js_string())).collect()
+        };
+        let headers = pairs("headers").into_iter().filter_map(|(name, value)| {
+            let name = http::HeaderName::from_bytes(name.as_bytes()).ok()?;
+            Some((name, http::HeaderValue::from_str(&value).ok()?))
+        });
+        let body = kept.get("body").cloned().unwrap_or_default();
+        let mut all = HeaderMap::new();
+        headers.for_each(|(name, value)| {
+            all.append(name, value);
+        });
+        let mut request = Request::new(text("method")?, text("url")?, all, pairs("params"), body, text("ip")?);
+        request.original_url = text("originalUrl");
+        request.files = kept.get("files").cloned().unwrap_or_default();
+        Some(request)
+    }
+
     /// The query string as an object, as Express' extended parser reads it.
     pub fn query(&self) -> Value {
         match self.url.split_once('?') {
@@ -97,6 +119,22 @@ impl Handle for Request {
     }
     fn object(&self) -> Option<Arc<Object>> {
         Some(self.object.get_or_init(|| Arc::new(self.to_object())).clone())
+    }
+    fn kept(&self) -> Option<Object> {
+        let texts = |pairs: Vec<(&str, &[u8])>| -> Value {
+            let text = |of: &[u8]| Value::from(String::from_utf8_lossy(of).into_owned());
+            Value::array(pairs.into_iter().map(|(k, v)| Value::array(vec![Value::from(k), text(v)])).collect())
+        };
+        let mut object = Object::with_capacity(8);
+        object.insert("method", self.method.clone());
+        object.insert("url", self.url.clone());
+        object.insert("originalUrl", self.original_url.clone().map(Value::from).unwrap_or_default());
+        object.insert("headers", texts(self.headers.iter().map(|(k, v)| (k.as_str(), v.as_bytes())).collect()));
+        object.insert("params", texts(self.params.iter().map(|(k, v)| (k.as_str(), v.as_bytes())).collect()));
+        object.insert("body", self.body.clone());
+        object.insert("files", self.files.clone());
+        object.insert("ip", self.ip.clone());
+        Some(object)
     }
     fn as_any(&self) -> &dyn Any {
         self

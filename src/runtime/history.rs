@@ -88,13 +88,7 @@ impl History {
     }
 
     pub(super) fn ended(&self, mut run: EndedRun) -> Arc<EndedRun> {
-        let count = match run.state {
-            RunState::Done | RunState::Running => &self.done,
-            RunState::Failed => &self.failed,
-            RunState::Stopped => &self.stopped,
-        };
-        count.fetch_add(1, Ordering::Relaxed);
-        self.hops.fetch_add(run.hops, Ordering::Relaxed);
+        self.count(&run);
         let http = matches!(run.trigger, Trigger::Http { .. });
         let plain = run.state == RunState::Done && http && !run.has_evidence();
         let written = !plain || self.allow();
@@ -126,6 +120,42 @@ impl History {
     /// can poll it.
     pub(super) fn opened(&self, run: RunRecord) {
         self.memory().open.insert(run.id, run);
+    }
+
+    /// Notes the end of a durable run, which is written with its row in the queue.
+    pub(super) fn ended_durable(&self, run: EndedRun) -> Arc<EndedRun> {
+        self.count(&run);
+        let run = Arc::new(run);
+        let mut memory = self.memory();
+        memory.open.remove(&run.id);
+        memory.push(run.clone(), self.recent_max);
+        run
+    }
+
+    /// A run is no longer worked on here, whatever became of it.
+    pub(super) fn closed(&self, id: RunId) {
+        self.memory().open.remove(&id);
+    }
+
+    /// Forgets an end that was not stored.
+    pub fn forget(&self, id: RunId) {
+        let Memory { ended, call_bytes, .. } = &mut *self.memory();
+        ended.retain(|run| {
+            if run.id == id {
+                *call_bytes -= run.call_bytes();
+            }
+            run.id != id
+        });
+    }
+
+    fn count(&self, run: &EndedRun) {
+        let count = match run.state {
+            RunState::Done | RunState::Running => &self.done,
+            RunState::Failed => &self.failed,
+            RunState::Stopped => &self.stopped,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        self.hops.fetch_add(run.hops, Ordering::Relaxed);
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {

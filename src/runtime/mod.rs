@@ -5,6 +5,7 @@ pub mod catalogue;
 pub mod context;
 pub mod credential_file;
 pub mod cx;
+pub mod durable;
 pub mod engine;
 pub mod exchange;
 pub mod history;
@@ -13,14 +14,17 @@ pub mod node;
 pub mod routes;
 pub mod run;
 pub mod services;
+pub mod snapshot;
 pub mod sockets;
 
 pub use catalogue::{Catalogue, NodeConfig, NodeType};
 pub use cx::{Cx, Place};
+pub use durable::Effect;
 pub use engine::{Deployed, Engine, Source};
 pub use exchange::{Reply, ReplyHandle, ReplyTo, Request};
 pub use node::{Entry, Failure, Node, NodeError, Status, Step, Then, Wait};
 pub use services::{Event, Feed, Limits, Services};
+pub use snapshot::NodeState;
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arcstr::ArcStr;
 use serde::Serialize;
 
+use super::durable::Effect;
 use super::{Cx, engine::Source};
 use crate::model::Msg;
 use crate::model::agreement::CatchUp;
@@ -51,6 +52,11 @@ pub trait Node: Send + Sync {
 
     /// Told by the editor to show what it gets in the debug view, or not to, until it is deployed anew (`debug`).
     fn show(&self, _on: bool) {}
+
+    /// What it does to the world outside its flow. In durable runs such a node has a durable point before and after it.
+    fn effect(&self) -> Effect {
+        Effect::None
+    }
 
     /// How the world reaches this node, when it is an entry.
     fn entry(&self) -> Option<Entry> {

@@ -11,15 +11,16 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use jiff::Timestamp;
 
+use super::durable::{Durable, DurableEnd, Wish};
 use super::engine::Deployed;
 use super::exchange::ReplyTo;
-use super::{Cx, Node, Reply, Step, Then, Wait};
+use super::{Cx, Node, NodeState, Reply, Step, Then, Wait};
 use crate::model::call::CallRecord;
 use crate::model::flow::NodeIndex;
 use crate::model::run::{Attached, RunError, RunRecord, RunState, TraceStep, Trigger};
@@ -45,7 +46,7 @@ pub(super) struct RunCore {
     pub(super) queue: VecDeque<Delivery>,
     /// The message that the node now called works on, as it last sent it on; kept when complete nodes want to hear of it.
     pub(super) completing: Option<Msg>,
-    pub(super) states: Vec<(NodeIndex, Box<dyn Any + Send>)>,
+    pub(super) states: Vec<(NodeIndex, Box<dyn NodeState>)>,
     pub(super) at_end: BTreeSet<NodeIndex>,
     pub(super) steps: Vec<StepRecord>,
     /// Evidence by the step that attached it.
@@ -55,6 +56,21 @@ pub(super) struct RunCore {
     pub(super) error: Option<RunError>,
     pub(super) overflowed: bool,
     pub(super) reply: Option<Arc<ReplyTo>>,
+    /// The way of the message at hand in a durable run; else 0.
+    pub(super) way: u32,
+    /// What a fast run has not.
+    pub(super) durable: Option<Box<Durable>>,
+}
+
+/// Why a run stops before its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stop {
+    /// It ends.
+    Because(&'static str),
+    /// What it has come to is kept, and somebody else may go on.
+    GivenBack,
+    /// Somebody else has it.
+    Lost,
 }
 
 /// Recorded calls of deterministic plugins, by the step that made them.
@@ -79,6 +95,10 @@ pub(super) struct StepRecord {
 impl StepRecord {
     pub(super) fn is_of(&self, node: NodeIndex) -> bool {
         self.node == node
+    }
+
+    pub(super) fn node(&self) -> NodeIndex {
+        self.node
     }
 }
 
@@ -168,21 +188,22 @@ impl EndedRun {
 struct Waiting {
     node: NodeIndex,
     hops: u32,
+    way: u32,
     completing: Option<Msg>,
     future: Wait,
 }
 
-/// A future that is ready: whom to call back, with what, and the message it was about.
-type Ready = (NodeIndex, u32, Option<Msg>, Result<Then, String>);
+/// A future that is ready: whom to call back (node, hops, way), with what, and the message it was about.
+type Ready = ((NodeIndex, u32, u32), Option<Msg>, Result<Then, String>);
 
 impl Future for Waiting {
     type Output = Ready;
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
-        let (node, hops) = (self.node, self.hops);
+        let whom = (self.node, self.hops, self.way);
         match std::panic::catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(task))) {
             Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(then)) => Poll::Ready((node, hops, self.completing.take(), Ok(then))),
-            Err(panic) => Poll::Ready((node, hops, None, Err(panic_text(&*panic)))),
+            Ok(Poll::Ready(then)) => Poll::Ready((whom, self.completing.take(), Ok(then))),
+            Err(panic) => Poll::Ready((whom, None, Err(panic_text(&*panic)))),
         }
     }
 }
@@ -195,6 +216,44 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 /// Drives a run to its end. Never panics because of a node.
 pub(super) async fn drive(deployed: Arc<Deployed>, mut core: RunCore) -> EndedRun {
     let stopped = work(&deployed, &mut core).await;
+    if let Some(reply) = &core.reply {
+        reply.send(no_response(core.id));
+    }
+    let why = match stopped {
+        Some(Stop::Because(why)) => Some(why),
+        // Nobody asks this of a fast run.
+        Some(Stop::GivenBack | Stop::Lost) | None => None,
+    };
+    ended(deployed, core, why)
+}
+
+/// Drives a durable run to its end, or to where somebody else is to go on.
+pub(super) async fn drive_durable(deployed: Arc<Deployed>, mut core: RunCore) -> DurableEnd {
+    let stopped = work(&deployed, &mut core).await;
+    let failed = core.durable.as_ref().is_some_and(|durable| !durable.failed.is_empty());
+    if let Some(reply) = &core.reply {
+        reply.send(match stopped {
+            None | Some(Stop::Because(_)) => no_response(core.id),
+            Some(Stop::GivenBack | Stop::Lost) => goes_on_elsewhere(core.id),
+        });
+    }
+    let why = match stopped {
+        Some(Stop::GivenBack) => return DurableEnd::GivenBack,
+        Some(Stop::Lost) => return DurableEnd::Lost,
+        Some(Stop::Because(why)) => Some(why),
+        None => None,
+    };
+    match core.error.take_if(|_| failed && why.is_none()) {
+        Some(error) => DurableEnd::Again { error, snapshot: core.snapshot(&deployed, true) },
+        None => {
+            let history = deployed.clone();
+            DurableEnd::Ended(history.services.history.ended_durable(ended(deployed, core, why)))
+        }
+    }
+}
+
+/// What is left of a run.
+fn ended(deployed: Arc<Deployed>, mut core: RunCore, stopped: Option<&'static str>) -> EndedRun {
     let state = match (stopped, &core.error) {
         (Some(_), _) => RunState::Stopped,
         (None, Some(_)) => RunState::Failed,
@@ -206,9 +265,6 @@ pub(super) async fn drive(deployed: Arc<Deployed>, mut core: RunCore) -> EndedRu
             node_type: String::new(),
             message: why.to_string(),
         });
-    }
-    if let Some(reply) = &core.reply {
-        reply.send(no_response(core.id));
     }
     EndedRun {
         id: core.id,
@@ -236,18 +292,43 @@ fn no_response(run: RunId) -> Reply {
     }
 }
 
-const RAN_TOO_LONG: &str = "the run was ended because it lasted longer than run_ms_max";
-const SHUT_DOWN: &str = "the run was ended because the engine was shutting down";
+/// The answer to a caller whose run goes on without this process: it was accepted, and so it happens.
+fn goes_on_elsewhere(run: RunId) -> Reply {
+    Reply {
+        status: 202,
+        headers: vec![
+            ("content-type".into(), "application/json".into()),
+            ("location".into(), format!("/probity/v1/runs/{run}")),
+        ],
+        body: format!("{{\"run\":\"{run}\",\"state\":\"queued\"}}").into(),
+    }
+}
+
+const RAN_TOO_LONG: Stop = Stop::Because("the run was ended because it lasted longer than run_ms_max");
+const SHUT_DOWN: Stop = Stop::Because("the run was ended because the engine was shutting down");
+
+/// What the engine's end means for a run: a durable one is gone on with by somebody else.
+async fn shut_down(deployed: &Arc<Deployed>, core: &mut RunCore) -> Stop {
+    match core.durable {
+        Some(_) => core.obey(deployed, Wish::GiveBack).await,
+        None => SHUT_DOWN,
+    }
+}
 
 /// Works through queue and futures; gives why the run was stopped before its end, if it was.
-async fn work(deployed: &Arc<Deployed>, core: &mut RunCore) -> Option<&'static str> {
+async fn work(deployed: &Arc<Deployed>, core: &mut RunCore) -> Option<Stop> {
     let mut waits: FuturesUnordered<Waiting> = FuturesUnordered::new();
     let mut since_yield = 0;
-    let run_max = Duration::from_millis(deployed.services.limits.run_ms_max);
+    let run_max = core.time_max(&deployed.services.limits);
     let mut too_long = None;
     loop {
         while let Some(delivery) = core.queue.pop_front() {
             let Delivery { node, hops, mut msg } = delivery;
+            if core.durable.is_some()
+                && let Err(stop) = Box::pin(core.before(deployed, (node, hops), Some(&mut msg), false)).await
+            {
+                return Some(stop);
+            }
             // Should it have to wait when no wait is free, its catch nodes get the message.
             let spare = (waits.len() >= deployed.services.limits.waits_max).then(|| msg.clone());
             let heard = !deployed.plan.nodes[node as usize].complete.is_empty();
@@ -257,6 +338,9 @@ async fn work(deployed: &Arc<Deployed>, core: &mut RunCore) -> Option<&'static s
             });
             let step = call(deployed, core, node, hops, |node, cx| node.on_msg(msg, cx));
             settle(deployed, core, &mut waits, (node, hops), step, spare).await;
+            if let Some(stop) = core.take_stop() {
+                return Some(stop);
+            }
             since_yield += 1;
             if since_yield >= YIELD_HOPS {
                 since_yield = 0;
@@ -265,7 +349,7 @@ async fn work(deployed: &Arc<Deployed>, core: &mut RunCore) -> Option<&'static s
                     return Some(RAN_TOO_LONG);
                 }
                 if deployed.is_cut_off() {
-                    return Some(SHUT_DOWN);
+                    return Some(shut_down(deployed, core).await);
                 }
                 while let Some(Some(ready)) = waits.next().now_or_never() {
                     resume(deployed, core, &mut waits, ready).await;
@@ -276,11 +360,26 @@ async fn work(deployed: &Arc<Deployed>, core: &mut RunCore) -> Option<&'static s
             }
         }
         if waits.is_empty() {
+            if core.durable.as_ref().is_some_and(|durable| !durable.failed.is_empty()) {
+                // Its end is not yet: what failed is to be tried again.
+                return None;
+            }
             let node = core.at_end.pop_first()?;
+            if core.durable.is_some()
+                && let Err(stop) = Box::pin(core.before(deployed, (node, 0), None, true)).await
+            {
+                return Some(stop);
+            }
             let step = call(deployed, core, node, 0, |node, cx| node.on_run_end(cx));
             settle(deployed, core, &mut waits, (node, 0), step, None).await;
             continue;
         }
+        if core.durable.is_some()
+            && let Some(stop) = Box::pin(before_waiting(deployed, core)).await
+        {
+            return Some(stop);
+        }
+        let told = core.told();
         let deadline = too_long.get_or_insert_with(|| {
             let left = run_max.saturating_sub(core.started.elapsed());
             let clock = deployed.services.clock.clone();
@@ -290,8 +389,23 @@ async fn work(deployed: &Arc<Deployed>, core: &mut RunCore) -> Option<&'static s
             biased;
             Some(ready) = waits.next() => resume(deployed, core, &mut waits, ready).await,
             () = deadline => return Some(RAN_TOO_LONG),
-            () = deployed.cut_off() => return Some(SHUT_DOWN),
+            () = deployed.cut_off() => return Some(shut_down(deployed, core).await),
+            () = told => {}
         }
+        if let Some(stop) = core.take_stop() {
+            return Some(stop);
+        }
+    }
+}
+
+/// What a durable run does before it waits: it commits what it has come to, and heeds what is wanted of it.
+async fn before_waiting(deployed: &Arc<Deployed>, core: &mut RunCore) -> Option<Stop> {
+    if let Err(stop) = core.catch_up(deployed).await {
+        return Some(stop);
+    }
+    match core.wished() {
+        Some(wish) => Some(core.obey(deployed, wish).await),
+        None => None,
     }
 }
 
@@ -299,9 +413,10 @@ async fn resume(
     deployed: &Arc<Deployed>,
     core: &mut RunCore,
     waits: &mut FuturesUnordered<Waiting>,
-    (node, hops, completing, then): Ready,
+    ((node, hops, way), completing, then): Ready,
 ) {
     core.completing = completing;
+    core.turn_to(way);
     let step = match then {
         Ok(then) => call(deployed, core, node, hops, |_, cx| then(cx)),
         Err(panic) => Step::fail(Msg::new(), panic),
@@ -322,21 +437,28 @@ async fn settle(
         match step {
             Step::Done => {
                 core.completed(deployed, node, hops);
+                if core.way != 0 {
+                    Box::pin(core.left(deployed, false)).await;
+                }
                 return;
             }
             Step::Fail(failure) => {
                 core.completing = None;
-                core.raise(deployed, node, hops, failure.error, failure.msg);
+                let caught = core.raise(deployed, node, hops, failure.error, failure.msg);
+                if core.way != 0 {
+                    Box::pin(core.left(deployed, !caught)).await;
+                }
                 return;
             }
             Step::Wait(future) => {
-                let mut waiting = Waiting { node, hops, completing: core.completing.take(), future };
+                let way = core.way;
+                let mut waiting = Waiting { node, hops, way, completing: core.completing.take(), future };
                 step = match first_poll(&mut waiting).await {
-                    Poll::Ready((_, _, completing, Ok(then))) => {
+                    Poll::Ready((_, completing, Ok(then))) => {
                         core.completing = completing;
                         call(deployed, core, node, hops, |_, cx| then(cx))
                     }
-                    Poll::Ready((_, _, _, Err(panic))) => Step::fail(Msg::new(), panic),
+                    Poll::Ready((_, _, Err(panic))) => Step::fail(Msg::new(), panic),
                     Poll::Pending if waits.len() >= deployed.services.limits.waits_max => {
                         let max = deployed.services.limits.waits_max;
                         let msg = spare.take().unwrap_or_default();

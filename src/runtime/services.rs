@@ -23,6 +23,8 @@ pub struct Limits {
     pub reply_ms_max: u64,
     /// A run is ended after this long, milliseconds.
     pub run_ms_max: u64,
+    /// A durable run is ended after this long in one go, milliseconds.
+    pub durable_run_ms_max: u64,
     /// Deliveries one message and its descendants may go through.
     pub hops_max: u32,
     /// Messages waiting in one run's queue.
@@ -46,6 +48,7 @@ impl Default for Limits {
         Limits {
             reply_ms_max: 2_500,
             run_ms_max: 600_000,
+            durable_run_ms_max: 3_600_000,
             hops_max: 10_000,
             queue_max: 2_000_000,
             waits_max: 10_000,

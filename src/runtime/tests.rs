@@ -17,6 +17,18 @@ use crate::model::node_spec::NodeSpec;
 use crate::model::run::{RunState, Trigger};
 use crate::model::{Diagnostic, Msg, Object, RunId, Value};
 
+mod durable;
+
+impl NodeState for u32 {
+    fn kept(&self) -> Option<Value> {
+        Some(Value::from(f64::from(*self)))
+    }
+
+    fn restored(kept: &Value) -> Option<Self> {
+        kept.as_f64().map(|n| n as u32)
+    }
+}
+
 const fn spec(node_type: &'static str) -> NodeSpec {
     NodeSpec {
         node_type,
@@ -129,7 +141,7 @@ impl Node for Acts {
 }
 
 macro_rules! types {
-    ($($name:literal => $ty:ident),*) => {
+    ($($name:literal => $ty:path),*) => {
         [$({
             static SPEC: NodeSpec = spec($name);
             NodeType { spec: &SPEC, build: |_: &NodeConfig<'_>| -> Result<Arc<dyn Node>, Vec<Diagnostic>> { Ok(Arc::new($ty)) } }
@@ -168,14 +180,14 @@ fn engine(nodes: Vec<PlanNode>, clock: Clock, limits: Limits) -> (Arc<Engine>, O
             sink.lock().unwrap().push((node, msg));
         }
     }));
-    let types = types!["pass" => Pass, "panics" => Panics, "answers" => Answers, "waits" => Waits, "counts" => CountsAtEnd, "acts" => Acts, "fails late" => FailsLate, "measures" => Measures];
+    let types = types!["pass" => Pass, "panics" => Panics, "answers" => Answers, "waits" => Waits, "counts" => CountsAtEnd, "acts" => Acts, "fails late" => FailsLate, "measures" => Measures, "sends" => durable::Sends, "pays" => durable::Pays];
     let engine = Engine::new(Arc::new(services), Catalogue::new(&types));
     engine.deploy(Plan { nodes, flows: vec![tab()], ..Plan::default() });
     (engine, outputs)
 }
 
 fn tab() -> PlanFlow {
-    PlanFlow { id: "tab".into(), label: "tab".into(), stopped: None, reply_ms_max: None }
+    PlanFlow { id: "tab".into(), label: "tab".into(), stopped: None, reply_ms_max: None, durable: None }
 }
 
 async fn run(engine: &Arc<Engine>, msg: Msg) -> Arc<super::run::EndedRun> {

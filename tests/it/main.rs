@@ -11,6 +11,7 @@ mod delivery;
 mod deploy;
 mod director;
 mod docs;
+mod durable;
 mod editor;
 mod evaluation;
 mod full_disk;

@@ -49,17 +49,23 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(command: &mut Command) -> Server {
+        Server::begin(command).unwrap_or_else(|(_, seen)| panic!("the server ended: {seen:?}"))
+    }
+
+    /// As [`Server::start`], for one that may end before it is ready: then its exit code and what it logged.
+    pub(crate) fn begin(command: &mut Command) -> Result<Server, (Option<i32>, Vec<String>)> {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut seen = Vec::new();
         let base = loop {
-            let line = log.next().unwrap_or_else(|| panic!("the server ended: {seen:?}")).unwrap();
+            let Some(line) = log.next() else { return Err((child.wait().unwrap().code(), seen)) };
+            let line = line.unwrap();
             if let Some(at) = line.find("http://127.0.0.1:") {
                 break line[at..].split("/probity").next().unwrap().to_string();
             }
             seen.push(line);
         };
-        Server { child, base, log }
+        Ok(Server { child, base, log })
     }
 
     pub(crate) fn terminate(&self) {

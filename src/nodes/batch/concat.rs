@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use arcstr::ArcStr;
 
+use super::super::combining::{kept_msgs, restored_msgs};
 use crate::model::{Msg, Value};
 
 /// Sequences that wait for those of the other topics.
@@ -33,6 +34,26 @@ impl Concat {
 
     pub(super) fn msgs(&self) -> impl Iterator<Item = &Msg> {
         self.sequences.iter().flat_map(|s| &s.msgs)
+    }
+
+    /// What a durable run keeps of it.
+    pub(super) fn kept(&self) -> Value {
+        let sequence = |s: &Sequence| {
+            let count = s.count.map_or(Value::Null, Value::Number);
+            Value::array(vec![s.topic.clone(), Value::from(s.id.clone()), count, kept_msgs(&s.msgs)])
+        };
+        Value::array(self.sequences.iter().map(sequence).collect())
+    }
+
+    /// What [`Concat::kept`] kept.
+    pub(super) fn restored(kept: &Value) -> Concat {
+        let sequence = |kept: &Value| Sequence {
+            topic: kept.get("0"),
+            id: kept.get("1").to_js_string(),
+            count: kept.get("2").as_f64(),
+            msgs: restored_msgs(&kept.get("3")),
+        };
+        Concat { sequences: kept.as_array().unwrap_or_default().iter().map(sequence).collect() }
     }
 
     /// Adds a message; gives the messages of all topics once the oldest sequence of each is whole. A message of

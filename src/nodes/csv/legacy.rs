@@ -16,6 +16,18 @@ pub(super) struct Template {
 }
 
 impl Template {
+    /// What a durable run keeps of it.
+    pub(super) fn kept(&self) -> Value {
+        let columns = self.columns.iter().map(|column| Value::from(column.clone())).collect();
+        Value::array(vec![Value::array(columns), Value::from(self.good), Value::from(self.sep.as_str())])
+    }
+
+    /// What [`Template::kept`] kept.
+    pub(super) fn restored(kept: &Value) -> Option<Template> {
+        let columns = kept.get("0").as_array()?.iter().map(Value::to_js_string).collect();
+        Some(Template { columns, good: kept.get("1").is_truthy(), sep: kept.get("2").to_js_string().to_string() })
+    }
+
     pub(super) fn new(text: &str) -> Template {
         let mut template = Template { columns: Vec::new(), good: false, sep: ",".into() };
         template.set(text, None);

@@ -11,6 +11,17 @@ use crate::model::{Msg, Object, Value};
 pub(super) struct Template(Vec<Option<ArcStr>>);
 
 impl Template {
+    /// What a durable run keeps of it.
+    pub(super) fn kept(&self) -> Value {
+        Value::array(self.0.iter().map(|name| name.clone().map_or(Value::Null, Value::from)).collect())
+    }
+
+    /// What [`Template::kept`] kept.
+    pub(super) fn restored(kept: &Value) -> Option<Template> {
+        let name = |kept: &Value| kept.as_str().map(ArcStr::from);
+        Some(Template(kept.as_array()?.iter().map(name).collect()))
+    }
+
     /// Names from one line of CSV, strictly read; none from anything else.
     pub(super) fn read(text: &str, sep: Option<char>) -> Result<Template, String> {
         let rows = Scan { text, sep, strict: true, one_row: false }.run(0)?.0;

@@ -45,6 +45,9 @@ pub(super) fn prepare(node: &HttpRequest, msg: &mut Msg, cx: &mut Cx<'_>) -> Res
     if let Some(value) = headers.get_mut(AUTHORIZATION) {
         value.set_sensitive(true);
     }
+    if let Some(key) = cx.idempotency_key().filter(|_| !headers.contains_key("idempotency-key")) {
+        set(&mut headers, "idempotency-key", &key)?;
+    }
     let cookies = cookies(&mut headers, msg);
     let body = body::of(node.payload, &method, msg, &mut headers)?;
     if method == Method::GET

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arcstr::{ArcStr, literal};
 use tokio::sync::oneshot;
 
+use super::super::combining::{kept_msgs, restored_msgs};
 use crate::model::{Msg, Object, Path, Value};
 
 /// What a group becomes.
@@ -27,6 +28,16 @@ impl Kind {
             "buffer" => Kind::Buffer,
             _ => return None,
         })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Array => "array",
+            Kind::Object => "object",
+            Kind::Merged => "merged",
+            Kind::String => "string",
+            Kind::Buffer => "buffer",
+        }
     }
 }
 
@@ -65,6 +76,40 @@ impl Group {
             heard: Vec::new(),
             timer: None,
         }
+    }
+
+    /// What a durable run keeps of it.
+    pub(super) fn kept(&self) -> Value {
+        let mut kept = Object::with_capacity(10);
+        kept.insert("kind", self.kind.name());
+        kept.insert("property", self.property.text().clone());
+        kept.insert("joiner", self.joiner.clone());
+        kept.insert("array_len", self.array_len);
+        kept.insert("target", self.target);
+        kept.insert("count", self.count);
+        kept.insert("items", Value::array(self.items.clone()));
+        kept.insert("object", Value::Object(self.object.clone()));
+        kept.insert("msg", self.msg.to_value());
+        kept.insert("heard", kept_msgs(&self.heard));
+        kept.insert("timer", self.timer.as_ref().map_or(Value::Null, |(timer, _)| Value::from(*timer as f64)));
+        kept.into()
+    }
+
+    /// What [`Group::kept`] kept. A time that was running runs again once the node is told to wait anew.
+    pub(super) fn restored(kept: &Value) -> Option<Group> {
+        let number = |name: &str| kept.get(name).to_number();
+        let property = Path::parse(&kept.get("property").to_js_string()).ok()?;
+        let mut group = Group::new(Kind::parse(kept.get("kind").as_str()?)?, property, kept.get("joiner"));
+        (group.array_len, group.target, group.count) =
+            (number("array_len"), number("target"), number("count") as usize);
+        group.items = kept.get("items").as_array()?.to_vec();
+        if let Value::Object(object) = kept.get("object") {
+            group.object = object;
+        }
+        group.msg = Msg::from_value(&kept.get("msg"))?;
+        group.heard = restored_msgs(&kept.get("heard"));
+        group.timer = kept.get("timer").as_f64().map(|timer| (timer as u64, oneshot::channel().0));
+        Some(group)
     }
 
     /// Places it takes up, empty ones included.

@@ -9,6 +9,7 @@ use super::group::{Group, Kind};
 use super::reduce::Pending;
 use super::{Custom, NO_ID};
 use crate::model::{Msg, Object, Path, Value};
+use crate::runtime::NodeState;
 
 /// What is being put together.
 #[derive(Default)]
@@ -22,6 +23,33 @@ pub(super) struct Groups {
     /// Messages the node is done with, to be told.
     pub(super) done: Vec<Msg>,
     timers: u64,
+}
+
+impl NodeState for Groups {
+    fn kept(&self) -> Option<Value> {
+        if self.groups.is_empty() && self.pending.is_empty() {
+            return None;
+        }
+        let groups = self.groups.iter().map(|(key, group)| Value::array(vec![key.clone().into(), group.kept()]));
+        let pending = self.pending.iter().map(|(key, pending)| Value::array(vec![key.clone().into(), pending.kept()]));
+        let lists = [Value::array(groups.collect()), Value::array(pending.collect()), Value::from(self.timers as f64)];
+        Some(Value::array(lists.into()))
+    }
+
+    fn restored(kept: &Value) -> Option<Self> {
+        let mut state = Groups { timers: kept.get("2").to_number() as u64, ..Groups::default() };
+        for group in kept.get("0").as_array()? {
+            let (key, group) = (group.get("0").to_js_string(), Group::restored(&group.get("1"))?);
+            state.held += group.places();
+            state.groups.insert(key, group);
+        }
+        for pending in kept.get("1").as_array()? {
+            let (key, pending) = (pending.get("0").to_js_string(), Pending::restored(&pending.get("1")));
+            state.held += pending.len();
+            state.pending.insert(key, pending);
+        }
+        Some(state)
+    }
 }
 
 /// What became of a message.
@@ -226,6 +254,16 @@ impl Groups {
             }
         }
         outcomes
+    }
+
+    /// Starts a group's time anew after its run was gone on with; `None` when the group is over, or another time of it
+    /// runs.
+    pub(super) fn run_again(&mut self, key: &ArcStr, timer: u64) -> Option<oneshot::Receiver<()>> {
+        let group = self.groups.get_mut(key)?;
+        group.timer.as_ref().filter(|(of, _)| *of == timer)?;
+        let (cancel, cancelled) = oneshot::channel();
+        group.timer = Some((timer, cancel));
+        Some(cancelled)
     }
 
     /// A group's time is over.

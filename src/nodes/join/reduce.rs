@@ -2,7 +2,7 @@
 
 use arcstr::literal;
 
-use super::super::combining::Combining;
+use super::super::combining::{Combining, kept_msgs, restored_msgs};
 use super::super::jsonata::Jsonata;
 use super::super::typed::TypedInput;
 use super::Groups;
@@ -24,6 +24,16 @@ pub(super) struct Pending {
 }
 
 impl Pending {
+    /// What a durable run keeps of it.
+    pub(super) fn kept(&self) -> Value {
+        Value::array(vec![self.count.map_or(Value::Null, Value::Number), kept_msgs(&self.msgs)])
+    }
+
+    /// What [`Pending::kept`] kept.
+    pub(super) fn restored(kept: &Value) -> Pending {
+        Pending { count: kept.get("0").as_f64(), msgs: restored_msgs(&kept.get("1")) }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.msgs.len()
     }

@@ -26,6 +26,13 @@ impl Kept {
         self.0.lock().unwrap_or_else(|p| p.into_inner())
     }
 
+    /// What was kept before.
+    pub(in crate::plugin) fn of(values: impl IntoIterator<Item = (String, Vec<u8>)>) -> Kept {
+        let values: HashMap<String, Vec<u8>> = values.into_iter().collect();
+        let bytes = values.iter().map(|(key, value)| (key.len() + value.len()) as u64 + ENTRY_BYTES).sum();
+        Kept(Mutex::new(Map { values, bytes }))
+    }
+
     /// Everything that is kept.
     pub(in crate::plugin) fn all(&self) -> BTreeMap<String, Vec<u8>> {
         self.map().values.iter().map(|(key, value)| (key.clone(), value.clone())).collect()

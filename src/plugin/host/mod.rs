@@ -87,6 +87,10 @@ pub(super) struct Call {
     pub(super) record: Option<Recorded>,
     /// Of a function node's call.
     pub(super) function: Option<Box<function::Doing>>,
+    /// What its HTTP calls tell their receivers in a durable run ([`crate::runtime::Cx::idempotency_key`]).
+    pub(super) idempotency_key: Option<String>,
+    /// HTTP calls made so far.
+    sent: u32,
     secrets: Secrets,
     host_calls: u32,
 }
@@ -115,7 +119,27 @@ pub(super) struct Emission {
 impl Call {
     pub(super) fn new(msg: Msg, deployed: Arc<Deployed>, index: NodeIndex, run_state: Arc<Kept>) -> Call {
         let (given, record, secrets) = (Given::default(), None, Secrets::default());
-        Call { msg, deployed, index, run_state, given, record, function: None, secrets, host_calls: 0 }
+        let (idempotency_key, sent) = (None, 0);
+        Call {
+            msg,
+            deployed,
+            index,
+            run_state,
+            given,
+            record,
+            function: None,
+            idempotency_key,
+            sent,
+            secrets,
+            host_calls: 0,
+        }
+    }
+
+    /// The key of its next HTTP call, in a durable run.
+    fn next_key(&mut self) -> Option<String> {
+        let key = self.idempotency_key.as_ref()?;
+        self.sent += 1;
+        Some(format!("{key}/{}", self.sent))
     }
 
     pub(super) fn place(&self) -> Place<'_> {

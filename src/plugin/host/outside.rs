@@ -96,10 +96,16 @@ impl contract::Host for Host {
         let (facts, response_bytes_max) = (self.facts.clone(), self.facts.all.response_bytes_max);
         let call_ms_max = facts.limits.call_ms_max;
         let secrets = &self.call()?.secrets;
-        let request = match net_request(request, secrets, call_ms_max, response_bytes_max) {
+        let mut request = match net_request(request, secrets, call_ms_max, response_bytes_max) {
             Ok(request) => request,
             Err(wrong) => return Ok(Err(wrong)),
         };
+        if let Some(key) = self.call()?.next_key()
+            && !request.headers.contains_key("idempotency-key")
+            && let Ok(key) = HeaderValue::from_str(&key)
+        {
+            request.headers.insert("idempotency-key", key);
+        }
         let answer = facts.net.request(request).await;
         let secrets = &self.call()?.secrets;
         match answer {

@@ -145,6 +145,7 @@ async fn full() -> (Server, String) {
     plugins.load(package).await.unwrap_or_else(|problems| panic!("{problems:#?}"));
     let folder = tempfile::tempdir().unwrap();
     let desk = crate::plugins::deciding::desk(folder.path());
+    queued(&*store).await;
     let (store, plugins, folder) = (Some(store), Some(plugins), Some(folder));
     let setup = Setup { flows, agreements, store, found, plugins, desk, folder, ..Setup::default() };
     let server = Server::start(setup).await;
@@ -153,6 +154,52 @@ async fn full() -> (Server, String) {
     let run = runs["items"][0]["id"].as_str().unwrap().to_string();
     (server, run)
 }
+
+/// A durable run in each state in which something can be done about it, and one that stays queued.
+async fn queued(store: &dyn Store) {
+    let runs: Vec<queue::NewRun> = QUEUED
+        .iter()
+        .map(|id| queue::NewRun {
+            id: id.parse().unwrap(),
+            flow: "e".into(),
+            node: "ein".into(),
+            flow_version: "1".into(),
+            trigger: probity::model::run::Trigger::Manual { by: "ana".into() },
+            msg: "{}".into(),
+            reply: false,
+            priority: queue::Priority::Normal,
+            tenant: String::new(),
+            delay_ms: 0,
+            dedup: None,
+            lease_ms: None,
+        })
+        .collect();
+    store.accept_runs("test", &runs[..2]).await.unwrap();
+    let wanted = queue::LeaseWanted { max: 2, lease_ms: 60_000, ..Default::default() };
+    let leased = store.lease_runs("test", &wanted).await.unwrap();
+    let what = probity::model::run::RunError { node: "ein".into(), node_type: "http in".into(), message: "so".into() };
+    let settled: Vec<queue::Settlement> = leased
+        .iter()
+        .map(|run| {
+            let dead = run.id == runs[0].id;
+            let outcome = match dead {
+                true => queue::Outcome::Dead { error: what.clone() },
+                false => queue::Outcome::Doubt { what: what.clone() },
+            };
+            queue::Settlement { held: run.held(), outcome }
+        })
+        .collect();
+    assert_eq!(store.settle_runs(&settled).await.unwrap(), [true, true]);
+    store.accept_runs("test", &runs[2..]).await.unwrap();
+}
+
+/// Dead, in doubt, to be cancelled, and left alone.
+const QUEUED: [&str; 4] = [
+    "01900000-0000-7000-8000-000000000001",
+    "01900000-0000-7000-8000-000000000002",
+    "01900000-0000-7000-8000-000000000003",
+    "01900000-0000-7000-8000-000000000004",
+];
 
 /// What is to be waived in the call of every path.
 const WAIVER: &str = r#"{"agreement":"orders","guarantee":"PAID_WITHIN_30_DAYS","scope":{"department":"*"},
@@ -166,6 +213,9 @@ async fn every_path_answers_in_the_shape_the_document_says() {
     assert_eq!(document, self::document());
     for (path, methods) in document["paths"].as_object().unwrap() {
         let id = match path.as_str() {
+            p if p.ends_with("/replay") => QUEUED[0],
+            p if p.ends_with("/decide") => QUEUED[1],
+            p if p.ends_with("/cancel") => QUEUED[2],
             p if p.contains("/runs/") => run.as_str(),
             p if p.contains("/flows/") => "e",
             _ => "orders",
@@ -175,7 +225,11 @@ async fn every_path_answers_in_the_shape_the_document_says() {
             // Ended once, a waiver is over.
             let id = if path.starts_with("/probity/v1/waivers/") { "w1" } else { id };
             let path_of = path.replace("{agreement}", "orders").replace("{id}", id);
-            let query = if path.ends_with("/explain") { verdict(&server).await } else { String::new() };
+            let query = match path.as_str() {
+                p if p.ends_with("/explain") => verdict(&server).await,
+                p if p.ends_with("/decide") => "?decision=again".into(),
+                _ => String::new(),
+            };
             let address = server.url(&(path_of.replace("{name}", plugin) + &query));
             let method_of = reqwest::Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
             let call = server.client.request(method_of, address);
@@ -260,6 +314,8 @@ async fn errors_have_the_documents_shape() {
     for (template, path, status) in [
         ("/probity/v1/runs/{id}", "/probity/v1/runs/x", 400),
         ("/probity/v1/runs/{id}", "/probity/v1/runs/0190a000-0000-7000-8000-000000000000", 404),
+        ("/probity/v1/runs/{id}", "/probity/v1/runs/01900000-0000-7000-8000-000000000001", 200),
+        ("/probity/v1/queue", "/probity/v1/queue?state=gone", 400),
         ("/probity/v1/flows/{id}", "/probity/v1/flows/x", 404),
         ("/probity/v1/agreements/{id}", "/probity/v1/agreements/x", 404),
         ("/probity/v1/nodes", "/probity/v1/nodes?x=1", 400),

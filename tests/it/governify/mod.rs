@@ -185,6 +185,7 @@ impl Front {
         let evaluator = app::evaluator(&config, &engine, &behind.store, behind.agreements.clone(), HashMap::default());
         let agreements = behind.agreements.clone();
         let api = Api::new(Parts {
+            acceptor: None,
             engine,
             store: behind.store.clone(),
             evaluate: evaluator.clone(),

@@ -199,6 +199,7 @@ impl Server {
         let schedules = if setup.agreements.agreements.is_empty() { vec![] } else { vec![schedule] };
         let agreements = Arc::new(setup.agreements);
         let api = Api::new(Parts {
+            acceptor: None,
             engine: engine.clone(),
             store: store.clone(),
             evaluate,

@@ -1,0 +1,80 @@
+//! Durable runs of a server: what accepts them, what runs them, and how both stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::serve::bounded;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::dispatch::{Acceptor, Options, Plans, Worker};
+use crate::model::RunId;
+use crate::runtime::Engine;
+use crate::store::Store;
+
+/// What accepts and runs them, not yet started.
+pub struct Durable {
+    pub acceptor: Arc<Acceptor>,
+    pub worker: Arc<Worker>,
+}
+
+/// Ends of runs get this long more than the runs themselves: they must be stored.
+const STORING: Duration = Duration::from_secs(5);
+
+/// Both, started.
+pub struct Started {
+    accepting: JoinHandle<()>,
+    working: JoinHandle<()>,
+    /// Told when no caller can ask for a run any more.
+    over: watch::Sender<bool>,
+}
+
+impl Durable {
+    pub fn new(config: &Config, store: &Arc<dyn Store>, engine: &Arc<Engine>) -> Durable {
+        let c = &config.durable;
+        let options = Options {
+            accept_ms_max: c.accept_ms_max,
+            accept_batch_max: c.accept_batch_max,
+            lease_ms: c.lease_ms,
+            lease_batch_max: c.lease_batch_max,
+            parallel_max: c.parallel_max,
+            poll_ms_min: c.poll_ms_min,
+            poll_ms_max: c.poll_ms_max,
+            attempts_max: c.attempts_max,
+            retry_ms_min: c.retry_ms_min,
+            retry_ms_max: c.retry_ms_max,
+        };
+        // A process is another one after each start.
+        let owner = format!("{}-{}", std::process::id(), RunId::fresh());
+        let clock = engine.services.clock.clone();
+        let acceptor = Acceptor::new(store.clone(), clock, options.clone(), owner);
+        let plans = Arc::new(Plans::new(engine.clone(), None));
+        let worker = Worker::new(store.clone(), acceptor.clone(), plans, options);
+        Durable { acceptor, worker }
+    }
+
+    /// Accepts until [`Started::stop`], runs until `stop` resolves.
+    pub fn start(self, grace: Duration, stop: impl Future<Output = ()> + Send + 'static) -> Started {
+        let (over, mut told) = watch::channel(false);
+        let acceptor = self.acceptor.clone();
+        let accepting = tokio::spawn(async move {
+            let over = async move {
+                // A dropped sender means the server is gone: stop as well.
+                let _ = told.wait_for(|over| *over).await.is_ok();
+            };
+            acceptor.run(over).await;
+        });
+        Started { accepting, working: tokio::spawn(self.worker.run(grace, stop)), over }
+    }
+}
+
+impl Started {
+    /// Waits until what was leased has ended or was given back, at most this long and a little more.
+    pub async fn stop(self, clock: &Clock, grace: Duration) {
+        bounded(clock, grace + STORING, self.working).await;
+        self.over.send_replace(true);
+        bounded(clock, grace, self.accepting).await;
+    }
+}
