@@ -235,6 +235,13 @@ pub fn report(diagnostics: &[Diagnostic]) {
     }
 }
 
+/// A name for this process that no other has, for leases: where it runs, and something random.
+pub fn owner() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    format!("{}/{}", host.trim(), &random[..12])
+}
+
 /// Makes the data folder.
 pub fn make_data_dir(dir: &Path) -> Result<()> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make the data folder {}", dir.display()))

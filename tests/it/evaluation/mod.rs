@@ -5,7 +5,7 @@ mod crash;
 mod instances;
 mod killed;
 mod recompute;
-mod schedule;
+pub mod schedule;
 mod waivers;
 
 use std::collections::HashMap;
