@@ -7,6 +7,7 @@ pub mod delivery;
 mod director;
 mod flows;
 pub mod plugins;
+mod repeating;
 mod serve;
 pub mod upkeep;
 

@@ -69,6 +69,9 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     let upkeep = Arc::new(Upkeep::new(&config.retention, store.clone(), clock.clone()));
     let keeping = config.roles.worker.then(|| tokio::spawn(upkeep.clone().run()));
     let following_plugins = super::plugins::Following::new(config.clone(), plugins.clone(), engine.clone(), followed);
+    let holding = Holding::new(store.clone(), clock.clone(), super::owner(), config.schedule.lease_ms);
+    let beating = tokio::spawn(holding.clone().beat());
+    let repeating = super::repeating::start(&config, &engine, &holding).await;
     let admin = flows::start(&config, &engine, &credentials, &following_plugins, loaded, Some(revisions)).await;
     let following_flows =
         tokio::spawn(admin.flows.clone().keep_following(Duration::from_millis(config.store.follow_ms.max(10))));
@@ -80,8 +83,6 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
         poll_ms: config.schedule.poll_ms,
         late_ms: config.schedule.late_ms,
     };
-    let holding = Holding::new(store.clone(), clock.clone(), super::owner(), config.schedule.lease_ms);
-    let beating = tokio::spawn(holding.clone().beat());
     let (scheduler, problems) = Scheduler::new(evaluator.clone(), holding.clone(), options);
     for problem in problems {
         tracing::error!("{problem}");
@@ -194,6 +195,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     let grace = Duration::from_millis(config.shutdown_ms_max);
     watched.abort();
     following_flows.abort();
+    super::repeating::stop(repeating, &holding).await;
     following.abort();
     writing.into_iter().chain(delivering).chain(keeping).for_each(|task| task.abort());
     stopping.send_replace(true);

@@ -103,14 +103,16 @@ async fn roll_back(store: &dyn Store, config: &Config, number: i64) -> Result<St
 
 /// Those of the newest revision; nodes that come back have theirs of then.
 fn credentials(file: &CredentialFile, then: &FlowRevision, now: &FlowRevision) -> Result<Option<String>> {
-    let open = |revision: &FlowRevision| match &revision.revision.credentials {
-        None => Ok(Map::new()),
-        Some(sealed) => {
-            let problem = |e| anyhow!("the credentials of revision {}: {e}", revision.number);
-            Ok(match file.unseal(sealed).map_err(problem)?.to_json() {
-                Json::Object(by_id) => by_id,
-                _ => Map::new(),
-            })
+    let open = |revision: &FlowRevision| -> Result<Map<String, Json>> {
+        match &revision.revision.credentials {
+            None => Ok(Map::new()),
+            Some(sealed) => {
+                let problem = |e| anyhow!("the credentials of revision {}: {e}", revision.number);
+                Ok(match file.unseal(sealed).map_err(problem)?.to_json() {
+                    Json::Object(by_id) => by_id,
+                    _ => Map::new(),
+                })
+            }
         }
     };
     let mut all = open(then)?;

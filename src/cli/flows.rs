@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::flow_history::{self, Ask};
 use super::{Format, Settings, not_so, print, usage};
+use crate::model::flow::FlowFile;
 use crate::{app, deploy, flow};
 
 #[derive(Args)]
@@ -67,7 +68,8 @@ enum Command {
 
 pub(super) fn flows(args: &FlowsArgs) -> ExitCode {
     let (settings, ask) = match &args.command {
-        Command::Split { file: from, .. } | Command::Join { dir: from } => return split_or_join(&args.command, from),
+        Command::Split { file, dir } => return split(file, dir),
+        Command::Join { dir } => return join(dir),
         Command::History { limit, format, settings } => (settings, Ask::List { limit: *limit, format: *format }),
         Command::Show { number, settings } => (settings, Ask::Show { number: *number }),
         Command::Diff { number, from, settings } => (settings, Ask::Diff { from: *from, to: *number }),
@@ -79,25 +81,37 @@ pub(super) fn flows(args: &FlowsArgs) -> ExitCode {
     }
 }
 
-fn split_or_join(command: &Command, from: &Path) -> ExitCode {
-    if matches!(command, Command::Join { .. }) != from.is_dir() {
-        let expected = if from.is_dir() { "a file" } else { "a folder" };
-        return usage(&format!("{}: expected {expected}", from.display()));
-    }
-    let read = match app::read_flows(from).and_then(app::usable) {
-        Ok(read) => read.loaded,
-        Err(problem) => return usage(&format!("{problem:#}")),
+fn split(file: &Path, dir: &Path) -> ExitCode {
+    let read = match read(file, false) {
+        Ok(read) => read,
+        Err(code) => return code,
     };
-    match command {
-        Command::Join { .. } => print(&format!("{}\n", flow::save(&read))),
-        Command::Split { dir, .. } => {
-            if let Err(problem) = deploy::folder::write(dir, &read.entries) {
-                return not_so(problem);
-            }
-            let files = flow::tabs::by_tab(&read.entries);
-            let names: String = files.iter().map(|file| format!("{}\n", dir.join(&file.name).display())).collect();
-            print(&names);
-        }
+    if let Err(problem) = deploy::folder::write(dir, &read.entries) {
+        return not_so(problem);
     }
+    let files = flow::tabs::by_tab(&read.entries);
+    let names: String = files.iter().map(|file| format!("{}\n", dir.join(&file.name).display())).collect();
+    print(&names);
     ExitCode::SUCCESS
+}
+
+fn join(dir: &Path) -> ExitCode {
+    let read = match read(dir, true) {
+        Ok(read) => read,
+        Err(code) => return code,
+    };
+    print(&format!("{}\n", flow::save(&read)));
+    ExitCode::SUCCESS
+}
+
+/// The flows of a file, or of a folder where one is wanted.
+fn read(from: &Path, wants_dir: bool) -> Result<FlowFile, ExitCode> {
+    if wants_dir != from.is_dir() {
+        let expected = if wants_dir { "a folder" } else { "a file" };
+        return Err(usage(&format!("{}: expected {expected}", from.display())));
+    }
+    match app::read_flows(from).and_then(app::usable) {
+        Ok(read) => Ok(read.loaded),
+        Err(problem) => Err(usage(&format!("{problem:#}"))),
+    }
 }

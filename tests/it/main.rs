@@ -26,6 +26,7 @@ mod nodes;
 mod orders;
 mod people;
 mod plugins;
+mod replicas;
 mod serve;
 mod shipped;
 mod sources;

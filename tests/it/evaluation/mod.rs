@@ -6,6 +6,7 @@ mod instances;
 mod killed;
 mod recompute;
 pub mod schedule;
+mod ticks;
 mod waivers;
 
 use std::collections::HashMap;

@@ -35,7 +35,7 @@ pub async fn unfinished(store: &Arc<dyn Store>, key: ClaimKey) {
 pub struct Running {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
-    scheduler: Arc<Scheduler>,
+    pub scheduler: Arc<Scheduler>,
 }
 
 impl Running {
