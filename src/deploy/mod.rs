@@ -22,6 +22,7 @@ use serde_json::{Map, Value as Json, json};
 pub use file::Place;
 pub use revisions::Revisions;
 
+use crate::failpoint::{FailPoint, reach};
 use crate::flow::{self, Deployment};
 use crate::model::flow::{FlowFile, Plan, PlanNode, Stopped};
 use crate::model::{Diagnostic, Severity};
@@ -403,6 +404,7 @@ impl Flows {
                 stage(path.clone(), self.parts.place.text(&file)).await?;
                 let new = revisions.new_revision(&file, revision.clone(), by, action, sealed);
                 let number = self.put(revisions, &new).await?;
+                reach(FailPoint::DeployStored);
                 // It is a revision now: what fails from here on is said, and mended by the next one.
                 if let Err(error) = self.save(path, &file, taken).await {
                     tracing::error!(revision = number, ?error, "the flows are deployed, but their file is not written");

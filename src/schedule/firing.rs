@@ -13,6 +13,7 @@ use super::due::{Schedule, Subject};
 use super::punctuality::Begun;
 use super::{RETRY_MAX, RETRY_MIN, Scheduler};
 use crate::evaluate::{EvaluateError, Request, Windows};
+use crate::failpoint::{FailPoint, reach};
 use crate::model::agreement::Agreement;
 use crate::model::flow::NodeIndex;
 use crate::model::run::Trigger;
@@ -55,6 +56,7 @@ impl Scheduler {
             async move { holding.lease(&due).await }.boxed()
         });
         let Some(held) = held.await else { return };
+        reach(FailPoint::TickClaimed);
         self.begin(&held);
         let done = tokio::select! {
             done = self.work(&schedule, &held, room) => done,

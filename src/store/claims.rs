@@ -114,7 +114,8 @@ pub trait Claims: Send + Sync {
     /// lease ran out is given to the next who asks, with the next epoch.
     async fn claim(&self, due: &Due, holder: Holder<'_>) -> Result<Option<Claimed>, StoreError>;
 
-    /// Extends leases from now; false for those that are lost: done by another, or leased to one.
+    /// Extends leases from now; false for those that are lost: another has them, or has done them. One that its holder
+    /// completed is not lost.
     async fn extend_claims(&self, claims: &[Claim], lease_ms: u64) -> Result<Vec<bool>, StoreError>;
 
     /// Ends a lease before its time: who asks next has the claim. Nothing happens when it was lost.

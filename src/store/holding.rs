@@ -109,7 +109,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// Resolves when the lease was lost: the work is another's now. One that is completed counts as lost, too.
+    /// Resolves when the lease was lost: the work is another's now.
     pub async fn lost(&self) {
         let mut lost = self.lost.clone();
         // The sender lives as long as `self`.

@@ -70,8 +70,8 @@ impl Claims for PostgresStore {
         // In one order, so that two who make the same rows do not wait for each other.
         let made = sqlx::query(
             "INSERT INTO probity.claim (schedule, due_at, claimed_at, how) \
-             SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::text[]) AS d (s, d, c, h) \
-             ORDER BY s, d ON CONFLICT DO NOTHING",
+             SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::text[]) AS due (schedule, due_at, noticed, how) \
+             ORDER BY 1, 2 ON CONFLICT DO NOTHING",
         )
         .bind(schedules)
         .bind(instants)
@@ -122,7 +122,7 @@ impl Claims for PostgresStore {
                WITH ORDINALITY AS w (schedule, due_at, epoch, place)) \
              UPDATE probity.claim AS claim SET lease_until = clock_timestamp() + $4 * interval '1 millisecond' \
              FROM wanted WHERE claim.schedule = wanted.schedule AND claim.due_at = wanted.due_at \
-               AND claim.lease_epoch = wanted.epoch AND claim.run IS NULL RETURNING wanted.place",
+               AND claim.lease_epoch = wanted.epoch RETURNING wanted.place",
         )
         .bind(schedules)
         .bind(due)

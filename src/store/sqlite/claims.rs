@@ -100,7 +100,7 @@ async fn extend_on(writer: &mut SqliteConnection, claims: &[Claim], lease_ms: u6
         let done = sqlx::query(concat!(
             "UPDATE probity_claim SET lease_until = ",
             now_ms!(),
-            " + ? WHERE schedule = ? AND due_at = ? AND lease_epoch = ? AND run IS NULL",
+            " + ? WHERE schedule = ? AND due_at = ? AND lease_epoch = ?",
         ))
         .bind(stored::count(lease_ms))
         .bind(stored::text(&claim.key.schedule))
