@@ -59,7 +59,11 @@ impl Replica {
 
     async fn deploy(&self, flows: &Value, rev: &Value) -> (u16, Value) {
         let call = client().post(self.url("/flows")).header("node-red-api-version", "v2");
-        let body = json!({"flows": flows, "rev": rev}).to_string();
+        let body = match rev {
+            Value::Null => json!({"flows": flows}),
+            rev => json!({"flows": flows, "rev": rev}),
+        };
+        let body = body.to_string();
         read(call.header("content-type", "application/json").body(body).send().await.unwrap()).await
     }
 
@@ -177,7 +181,7 @@ async fn a_deploy_on_one_replica_is_seen_on_all_and_a_stale_one_is_refused() {
 }
 
 /// Minutes that nobody was there for.
-const MISSED: i64 = 150;
+const MISSED: i64 = 40;
 
 /// An agreement whose only window is closed long ago, evaluated each minute, with all that was missed.
 fn minutely() -> Value {
@@ -247,7 +251,7 @@ async fn each_due_time_is_one_row_and_one_evaluation_though_a_replica_is_killed(
     let mut replicas = vec![Replica { folder: first, server }];
     replicas.extend((0..2).map(|_| Replica::start(&url, &agreements)));
 
-    until("some are done", async || counted(&url).await.1 >= 10).await;
+    until("some are done", async || counted(&url).await.1 >= 5).await;
     replicas[0].kill_9();
     let (_, at_kill) = counted(&url).await;
     until("all are done", async || {
@@ -267,19 +271,15 @@ async fn each_due_time_is_one_row_and_one_evaluation_though_a_replica_is_killed(
     .await;
     assert_eq!(gaps[0].0, gaps[0].1);
     // One evaluation each: what a killed or late one began is not stored.
-    let evaluations: Vec<(i64, i64)> = rows(
+    let evaluations: Vec<(i64, i64, i64)> = rows(
         &url,
-        "SELECT count(*), count(DISTINCT trigger->>'due_at') FROM probity.run \
-         WHERE subject = 'minutely' AND trigger->>'schedule' = 'agreement/minutely'",
+        "SELECT count(*), count(DISTINCT run.trigger->>'due_at'), count(claim.run) \
+         FROM probity.run LEFT JOIN probity.claim ON claim.run = run.id \
+         WHERE run.subject = 'minutely' AND run.trigger->>'schedule' = 'agreement/minutely'",
     )
     .await;
-    let claimed: Vec<(i64,)> = rows(
-        &url,
-        "SELECT count(*) FROM probity.claim JOIN probity.run ON run.id = claim.run \
-         WHERE claim.schedule = 'agreement/minutely'",
-    )
-    .await;
-    assert_eq!((evaluations[0].0, evaluations[0].0), (evaluations[0].1, claimed[0].0));
+    let (stored, distinct, complete) = evaluations[0];
+    assert!(stored >= MISSED && stored == distinct && stored == complete, "{evaluations:?}");
 
     // The flow's firings each second, too: at most one row each, and they went on after the kill.
     let second = |rows: &[(i64, i64)]| rows[0];
