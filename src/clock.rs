@@ -20,7 +20,8 @@ pub enum Clock {
 pub struct ManualClock {
     now: watch::Sender<Timestamp>,
     /// Who waits until when; the number tells those apart that wait for the same instant, first to last.
-    sleepers: Mutex<BTreeMap<(Timestamp, u64), oneshot::Sender<()>>>,
+    /// True of those that wait for a length of time, whatever the time of day.
+    sleepers: Mutex<BTreeMap<(Timestamp, u64), (bool, oneshot::Sender<()>)>>,
     numbers: AtomicU64,
     /// Serialises moves, so that two movers cannot step back.
     moving: Mutex<()>,
@@ -57,7 +58,7 @@ impl Clock {
             Clock::Manual(clock) => {
                 let duration = jiff::SignedDuration::try_from(duration).unwrap_or(jiff::SignedDuration::MAX);
                 let due = clock.now.borrow().saturating_add(duration).unwrap_or(Timestamp::MAX);
-                clock.reached(due).await;
+                clock.reached(due, true).await;
             }
         }
     }
@@ -75,7 +76,7 @@ impl Clock {
                     let left = left.unsigned_abs().min(Duration::from_secs(60));
                     self.sleep(left).await;
                 }
-                Clock::Manual(clock) => clock.reached(due).await,
+                Clock::Manual(clock) => clock.reached(due, false).await,
             }
         }
     }
@@ -98,10 +99,31 @@ impl Clock {
             clock.wake();
         }
     }
+
+    /// Sets the time of day of a manual clock, forward or back, as a person or NTP does: no time passes by that, so who
+    /// waits for a length of time waits on for as long.
+    pub fn step_to(&self, to: Timestamp) {
+        if let Clock::Manual(clock) = self {
+            let _moving = clock.moving.lock().unwrap_or_else(|p| p.into_inner());
+            clock.step_to(to);
+            clock.wake();
+        }
+    }
 }
 
 impl ManualClock {
-    async fn reached(&self, due: Timestamp) {
+    fn step_to(&self, to: Timestamp) {
+        let mut sleepers = self.sleepers.lock().unwrap_or_else(|p| p.into_inner());
+        let by = to.duration_since(*self.now.borrow());
+        self.now.send_replace(to);
+        let stepped = std::mem::take(&mut *sleepers).into_iter().map(|((due, number), (lasting, wake))| {
+            let due = if lasting { due.saturating_add(by).unwrap_or(Timestamp::MAX) } else { due };
+            ((due, number), (lasting, wake))
+        });
+        *sleepers = stepped.collect();
+    }
+
+    async fn reached(&self, due: Timestamp, lasting: bool) {
         let (wake, woken) = oneshot::channel();
         {
             let mut sleepers = self.sleepers.lock().unwrap_or_else(|p| p.into_inner());
@@ -109,7 +131,7 @@ impl ManualClock {
                 return;
             }
             let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-            sleepers.insert((due, number), wake);
+            sleepers.insert((due, number), (lasting, wake));
         }
         // An error means the clock is gone, which cannot be while `self` is borrowed.
         let _ = woken.await.is_ok();
@@ -121,7 +143,7 @@ impl ManualClock {
         let mut sleepers = self.sleepers.lock().unwrap_or_else(|p| p.into_inner());
         let now = *self.now.borrow();
         while let Some(first) = sleepers.first_entry().filter(|first| first.key().0 <= now) {
-            let _ = first.remove().send(()).is_ok();
+            let _ = first.remove().1.send(()).is_ok();
         }
     }
 }
@@ -165,6 +187,28 @@ mod tests {
             sleeper.await.unwrap();
         }
         assert_eq!(*order.lock().unwrap(), [11, 13, 22, 30]);
+    }
+
+    #[tokio::test]
+    async fn a_step_of_the_time_of_day_is_no_time_that_passes() {
+        let clock = Clock::manual("2026-01-01T00:00:00Z".parse().unwrap());
+        let spawn = |until: Option<Timestamp>| {
+            let clock = clock.clone();
+            tokio::spawn(async move {
+                match until {
+                    Some(until) => clock.sleep_until(until).await,
+                    None => clock.sleep(Duration::from_secs(60)).await,
+                }
+            })
+        };
+        let (lasting, absolute) = (spawn(None), spawn(Some("2026-01-01T00:01:00Z".parse().unwrap())));
+        tokio::task::yield_now().await;
+        clock.step_to("2025-12-31T23:00:00Z".parse().unwrap());
+        clock.advance(Duration::from_secs(60));
+        lasting.await.unwrap();
+        assert!(!absolute.is_finished());
+        clock.step_to("2026-01-01T00:01:00Z".parse().unwrap());
+        absolute.await.unwrap();
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 
 pub mod datasources;
 pub mod reach;
+pub mod roles;
 pub mod secrets;
 pub mod settings_js;
 
@@ -49,6 +50,7 @@ pub struct Config {
     pub database_url: String,
     pub allow_default_passwords: bool,
     pub shutdown_ms_max: u64,
+    pub roles: roles::Roles,
     pub http: Http,
     pub auth: Auth,
     pub credentials: Credentials,
@@ -159,6 +161,9 @@ pub struct Schedule {
     pub provisional_ms: u64,
     pub first_windows_max: usize,
     pub windows_max: usize,
+    pub lease_ms: u64,
+    pub poll_ms: u64,
+    pub late_ms: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -201,6 +206,7 @@ pub struct Delivery {
 pub struct Retention {
     pub states_days: u32,
     pub runs_days: u32,
+    pub flow_revisions_max: u32,
     pub every_ms: u64,
 }
 
@@ -208,6 +214,7 @@ pub struct Retention {
 pub struct Store {
     pub connections_max: u32,
     pub wait_ms_max: u64,
+    pub follow_ms: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -493,6 +500,8 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
         ("durable.lease_batch_max", config.durable.lease_batch_max),
         ("durable.parallel_max", config.durable.parallel_max),
         ("durable.attempts_max", config.durable.attempts_max as usize),
+        ("schedule.lease_ms", config.schedule.lease_ms as usize),
+        ("schedule.poll_ms", config.schedule.poll_ms as usize),
     ] {
         if value == 0 {
             problems.push(format!("{key}: expected at least 1, found 0"));

@@ -68,6 +68,7 @@ impl From<StoreError> for ApiError {
             StoreError::Database { .. }
             | StoreError::Disk { .. }
             | StoreError::Unusable { .. }
+            | StoreError::Late { .. }
             | StoreError::Corrupt { .. } => ApiError::internal("reading from the store", &error),
         }
     }

@@ -9,6 +9,9 @@
 //! | `probity_http_request_duration_seconds{handler}` | time from call to answer |
 //! | `probity_verdicts_stored_total{verdict}` | verdicts stored, revisions included |
 //! | `probity_schedule_lag_seconds` | how late the last firing was |
+//! | `probity_ticks_total{what}` | due times: `fired` here, of those `late`, `overlapping` and `taken-up`; `missed` ones |
+//! | `probity_tick_drift_seconds_total` | how much later than planned they began, in all |
+//! | `probity_tick_drift_max_seconds` | the most of that since the start |
 //! | `probity_history_dropped_total` | runs lost to the history because the store was too slow |
 //! | `probity_history_sampled_out_total` | successful HTTP runs left out of the history on purpose |
 //! | `probity_store_commit_failures_total` | evaluations that could not be stored |
@@ -62,6 +65,8 @@ pub struct Observed {
     /// In the order of [`Verdict::ALL`].
     pub verdicts_stored: [u64; Verdict::ALL.len()],
     pub commit_failures: u64,
+    /// Of the firings of schedules.
+    pub punctuality: crate::schedule::Punctuality,
     /// How late the last firing of a schedule was, seconds; `None` before the first.
     pub schedule_lag_s: Option<f64>,
     /// Removed by retention: states, revisions, runs, completed firings.
@@ -165,6 +170,21 @@ fn snapshot(engine: &Engine, observed: Observed, started_at_s: f64) -> Registry 
         ("probity_expired", "Removed by retention", "what"),
         &std::array::from_fn::<_, 4, _>(|at| (["states", "revisions", "runs", "firings"][at], observed.expired[at])),
     );
+    let ticks = observed.punctuality;
+    labelled(
+        &mut registry,
+        ("probity_ticks", "Due times of schedules", "what"),
+        &[
+            ("fired", ticks.fired),
+            ("late", ticks.late),
+            ("missed", ticks.missed),
+            ("overlapping", ticks.overlapping),
+            ("taken-up", ticks.taken_up),
+        ],
+    );
+    let drift = Counter::<f64, AtomicU64>::default();
+    drift.inc_by(ticks.drift_ms_sum as f64 / 1000.0);
+    registry.register("probity_tick_drift_seconds", "How much later than planned firings began, in all", drift);
     let delivered = observed.delivered.into_iter().flat_map(|(delivered, refused)| {
         [
             ("probity_delivered", "Verdicts delivered to status-backend", delivered),
@@ -193,6 +213,8 @@ fn snapshot(engine: &Engine, observed: Observed, started_at_s: f64) -> Registry 
         registry.register(name, help, gauge);
     };
     gauge("probity_runs_open", "Runs open now", engine.open_runs() as f64);
+    let drift_max = observed.punctuality.drift_ms_max as f64 / 1000.0;
+    gauge("probity_tick_drift_max_seconds", "The most a firing began later than planned", drift_max);
     if let Some(lag) = observed.schedule_lag_s {
         gauge("probity_schedule_lag_seconds", "How late the last firing was", lag);
     }

@@ -23,6 +23,7 @@ mod durable;
 mod explain;
 mod express;
 mod flow_check;
+mod flow_revisions;
 mod flows;
 mod grants;
 mod guard;
@@ -97,6 +98,8 @@ pub struct ApiOptions {
     pub read_ms_max: u64,
     /// When stopping, open connections get this long to end, milliseconds.
     pub drain_ms_max: u64,
+    /// Nothing but health and metrics is answered: the process has not the role `api`.
+    pub probes_only: bool,
     /// Origins whose pages may call us; `*` for all.
     pub cors_origins: Vec<String>,
     /// Further origins whose pages may call flow endpoints.
@@ -123,6 +126,7 @@ impl Default for ApiOptions {
             ready_ms_max: 2_000,
             read_ms_max: 1_000,
             drain_ms_max: 10_000,
+            probes_only: false,
             cors_origins: vec!["http://localhost:3000".into()],
             node_cors_origins: Vec::new(),
             editor: serde_json::Map::new(),
@@ -148,6 +152,9 @@ pub struct ScheduleView {
     pub catch_up: crate::model::agreement::CatchUp,
     /// The next firing; `None` when there is none any more.
     pub next_due: Option<Timestamp>,
+    /// What this process saw of its firings.
+    #[serde(flatten)]
+    pub punctuality: crate::schedule::Punctuality,
 }
 
 /// What the application gives the API.
@@ -221,6 +228,7 @@ pub fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
         queue::ENDPOINTS,
         flows::ENDPOINTS,
         flow_check::ENDPOINTS,
+        flow_revisions::ENDPOINTS,
         agreements::ENDPOINTS,
         sources::ENDPOINTS,
         states::ENDPOINTS,

@@ -216,6 +216,11 @@ fn explained() -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// Entries of flows that came, went or changed: how many, and the first of them.
+fn changed_entries() -> Value {
+    object(json!({ "count": count(), "entries": array(json!({ "type": "object" })) }))
+}
+
 fn tally() -> Value {
     object(json!({
         "windows": count(), "judged": count(), "not_applicable": count(), "unknown": count(), "pending": count(),
@@ -313,6 +318,38 @@ fn promised() -> Vec<(&'static str, Value)> {
             object(json!({
                 "id": text(), "kind": words(&["agreement", "flow"]), "subject": text(), "cron": text(), "time_zone": text(),
                 "catch_up": catch_up, "next_due": instant_or_null(), "last_claim": instant_or_null(),
+                "fired": count(), "late": count(), "missed": count(), "overlapping": count(), "taken_up": count(),
+                "drift_ms": count(), "drift_ms_max": count(), "drift_ms_sum": count(),
+            })),
+        ),
+        (
+            "FlowRevision",
+            object(json!({
+                "number": count(), "hash": text(), "author": text(), "action": text(), "at": instant(), "bytes": count(),
+            })),
+        ),
+        (
+            "FlowRevisionWhole",
+            object(json!({
+                "number": count(), "hash": text(), "author": text(), "action": text(), "at": instant(), "bytes": count(),
+                "flows": array(json!({ "type": "object" })),
+            })),
+        ),
+        (
+            "FlowDiff",
+            object(json!({
+                "from": count(), "to": count(), "moved": count(), "added": changed_entries(),
+                "removed": changed_entries(), "changed": changed_entries(),
+            })),
+        ),
+        ("RollBack", object(json!({ "expected?": count() }))),
+        ("RolledBack", object(json!({ "number": count(), "hash": text() }))),
+        (
+            "Tick",
+            object(json!({
+                "schedule": text(), "due_at": instant(), "how?": words(&["live", "first", "missed"]),
+                "started_at": instant_or_null(), "ended_at": instant_or_null(), "drift_ms": or_null("integer"),
+                "overlapping": json!({ "type": "boolean" }), "leases": count(), "owner": or_null("string"), "run": or_null("string"),
             })),
         ),
         ("Evaluate", object(evaluate)),

@@ -161,6 +161,12 @@ fn connect(
 /// Answers one call.
 async fn answer(api: &Arc<Api>, served: Served, peer: Peer, call: Call) -> Response {
     let started = Instant::now();
+    if api.options.probes_only && matches!(served, Served::All(_)) && !is_probe(call.uri().path()) {
+        super::body::leave_unread_of(call, api).await;
+        return ApiError::not_found("this process has not the role \"api\"; it answers only /health and /metrics")
+            .hint("ask a replica whose `roles` have \"api\"")
+            .into_response();
+    }
     if let Served::All(_) = served
         && call.method() == http::Method::OPTIONS
     {
@@ -216,6 +222,11 @@ const OWN: [&str; 3] = ["/probity", "/health", "/metrics"];
 /// Whether a path is ours whatever flows define.
 fn is_own(path: &str) -> bool {
     OWN.iter().any(|own| path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
+
+/// Whether a path is answered whatever the roles of the process.
+fn is_probe(path: &str) -> bool {
+    is_own(path) && !path.starts_with("/probity")
 }
 
 /// Which of our own roots a route lies below, as far as routes go, which match in any case of letters.

@@ -56,6 +56,14 @@ pub fn usable(flows: Content<FlowFile>) -> Result<Content<FlowFile>> {
     }
 }
 
+/// Where the configured flows are, or will be.
+pub fn flow_path(config: &Config) -> PathBuf {
+    match config.flows.as_str() {
+        "" => config.data_dir.join("flows.json"),
+        flows => PathBuf::from(flows),
+    }
+}
+
 /// The configured flows. Without configuration `<data_dir>/flows.json`, which is made from the shipped flows when
 /// it is missing (`create`) or stood in for by them.
 pub fn load_flows(config: &Config, create: bool) -> Result<Content<FlowFile>> {

@@ -14,6 +14,7 @@ use crate::evaluate::Evaluator;
 use crate::plugin::Plugins;
 use crate::registry::Agreements;
 use crate::runtime::Engine;
+use crate::store::Holding;
 
 /// What both ways stand on.
 pub(super) struct Directing {
@@ -25,7 +26,12 @@ pub(super) struct Directing {
 }
 
 impl Directing {
-    pub(super) fn new(config: &Config, evaluator: &Arc<Evaluator>, plugins: &Arc<Plugins>) -> Directing {
+    pub(super) fn new(
+        config: &Config,
+        evaluator: &Arc<Evaluator>,
+        holding: &Arc<Holding>,
+        plugins: &Arc<Plugins>,
+    ) -> Directing {
         let listen = config.listen_director.map(super::base_url);
         let callback = match config.director.callback_url.as_str() {
             "" => listen.clone(),
@@ -37,7 +43,7 @@ impl Directing {
         let mut hosts: Vec<String> = [&listen, &callback].into_iter().flatten().filter_map(authority).collect();
         hosts.extend(config.director.script_hosts.iter().cloned());
         hosts.dedup();
-        let director = Director::new(evaluator.clone(), hosts);
+        let director = Director::new(evaluator.clone(), holding.clone(), hosts);
         let plugins = plugins.clone();
         let scripts = Scripts {
             sandbox: Box::new(move || plugins.functions()),
@@ -71,7 +77,7 @@ impl Directing {
         engine: &Arc<Engine>,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> JoinHandle<()> {
-        let served = config.listen_director.is_some().then(|| self.director.clone());
+        let served = (config.listen_director.is_some() && config.roles.worker).then(|| self.director.clone());
         let client = self.client(config, agreements, engine);
         tokio::spawn(async move {
             let (stopped, when_stopped) = tokio::sync::oneshot::channel::<()>();

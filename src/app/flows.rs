@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use anyhow::Result;
 use serde_json::Value as Json;
 
 use super::plugins::Following;
@@ -14,12 +15,14 @@ use super::{content, report};
 use crate::api::Comms;
 use crate::api::admin::{Admin, Forms, Palette};
 use crate::api::editor::{self, EditorForms};
+use crate::clock::Clock;
 use crate::config::Config;
-use crate::deploy::{Flows, Notices, Parts, Place};
+use crate::deploy::{Flows, Notices, Parts, Place, Revisions};
 use crate::model::flow::{FlowFile, Plan};
 use crate::runtime::Engine;
 use crate::runtime::context::ContextStore;
 use crate::runtime::credential_file::CredentialFile;
+use crate::store::Store;
 
 /// Texts and lists in debug output are cut off beyond this unless settings.js says otherwise, as in Node-RED.
 const DEBUG_LENGTH_MAX: usize = 1_000;
@@ -34,6 +37,7 @@ pub async fn start(
     credentials: &Arc<CredentialFile>,
     following: &Arc<Following>,
     loaded: FlowFile,
+    revisions: Option<(Revisions, i64)>,
 ) -> Arc<Admin> {
     let setting =
         |path: &[&str]| path.iter().try_fold(&Json::Object(config.editor.clone()), |at, key| at.get(key)).cloned();
@@ -44,10 +48,9 @@ pub async fn start(
         tracing::error!("an engine was given two feeds; it keeps the first");
     }
     let palette = Arc::new(Palette::load(Some(config.data_dir.join("disabled-nodes.json"))));
-    let pretty = setting(&["flowFilePretty"]) != Some(Json::Bool(false));
     let parts = Parts {
         engine: engine.clone(),
-        place: place(config, pretty),
+        place: place(config),
         plan: {
             let (engine, palette) = (engine.clone(), palette.clone());
             Box::new(move |file| plan(&engine, &palette, file))
@@ -64,6 +67,7 @@ pub async fn start(
         credentials: credentials.clone(),
         notices: comms.clone(),
         report,
+        revisions,
         stopped_mark: Some(config.data_dir.join("flows.stopped")),
     };
     let offer_all = offer_all(engine, following, &comms, &palette);
@@ -164,11 +168,40 @@ pub async fn keep_contexts(engine: Arc<Engine>, stop: impl Future<Output = ()>) 
     }
 }
 
-fn place(config: &Config, pretty: bool) -> Place {
-    let path = match config.flows.as_str() {
-        "" => config.data_dir.join("flows.json"),
-        flows => PathBuf::from(flows),
+/// The flows that the server begins with: the configured file's, which may be a new revision, or the store's. The file is
+/// made from the shipped flows only when neither it nor a revision is there.
+pub async fn settle(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    clock: &Clock,
+) -> Result<(FlowFile, Arc<CredentialFile>, (Revisions, i64))> {
+    let has_revisions = store.flow_head().await?.is_some();
+    let found = match has_revisions && !content::flow_path(config).exists() {
+        true => None,
+        false => {
+            let content = content::load_flows(config, !has_revisions)?;
+            report(&content.diagnostics);
+            Some(content.loaded)
+        }
     };
+    let credentials = super::credentials::open(config)?;
+    let found = found.map(|mut file| {
+        credentials.adopt(&mut file);
+        file
+    });
+    let revisions = Revisions {
+        store: store.clone(),
+        clock: clock.clone(),
+        record: config.data_dir.join("flows.mirrored"),
+        keep: config.retention.flow_revisions_max,
+    };
+    let settled = revisions.settle(&place(config), &credentials, found).await.map_err(anyhow::Error::msg)?;
+    Ok((settled.file, credentials, (revisions, settled.number)))
+}
+
+fn place(config: &Config) -> Place {
+    let pretty = config.editor.get("flowFilePretty") != Some(&Json::Bool(false));
+    let path = content::flow_path(config);
     let read = {
         let config = config.clone();
         move || {

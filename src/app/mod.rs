@@ -8,6 +8,7 @@ mod director;
 mod durable;
 mod flows;
 pub mod plugins;
+mod repeating;
 mod serve;
 pub mod upkeep;
 
@@ -235,6 +236,13 @@ pub fn report(diagnostics: &[Diagnostic]) {
             Severity::Warning => tracing::warn!("{diagnostic}"),
         }
     }
+}
+
+/// A name for this process that no other has, for leases: where it runs, and something random.
+pub fn owner() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    format!("{}/{}", host.trim(), &random[..12])
 }
 
 /// Makes the data folder.

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::upkeep::Upkeep;
-use super::{Surroundings, content, engine, evaluator, flows, make_data_dir, net, open_store, report};
+use super::{Surroundings, content, engine, evaluator, flows, make_data_dir, net, open_store};
 use crate::api::registry_v6;
 use crate::api::{self, Api, ApiOptions, Observed, Parts, ScheduleView};
 use crate::clock::Clock;
@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::evaluate::Evaluator;
 use crate::registry::{self, Agreements, Source, StateWriter, StoredSource};
 use crate::schedule::{Options, Scheduler};
+use crate::store::Holding;
 
 /// Serves until `stop` resolves, then drains: no new calls, open runs get `shutdown_ms_max`, results are written.
 pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()> {
@@ -54,11 +55,8 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     let clock = Clock::System;
     let surroundings = Surroundings { clock: clock.clone(), net: net(&config)?, store: store.clone(), observer: None };
     let configured = content::sources(&config, &surroundings.net)?;
-    let mut loaded = content::load_flows(&config, true)?;
-    report(&loaded.diagnostics);
-    let credentials = super::credentials::open(&config)?;
-    credentials.adopt(&mut loaded.loaded);
-    let (plugins, followed) = super::plugins::start_followed(&config, &surroundings.net, &clock, &loaded.loaded).await;
+    let (loaded, credentials, revisions) = flows::settle(&config, &store, &clock).await?;
+    let (plugins, followed) = super::plugins::start_followed(&config, &surroundings.net, &clock, &loaded).await;
     let engine = engine(&config, surroundings, &plugins);
     let agreements = Agreements::new(clock.clone(), Some(store.clone()));
     // What users put by the API counts before what is read elsewhere.
@@ -72,14 +70,23 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     let writing = write_back(&config, &evaluator, &clock);
     let deliverer = super::delivery::deliverer(&config, &evaluator, &engine.services.net, &store, &clock)?;
     let upkeep = Arc::new(Upkeep::new(&config.retention, store.clone(), clock.clone()));
-    let keeping = tokio::spawn(upkeep.clone().run());
+    let keeping = config.roles.worker.then(|| tokio::spawn(upkeep.clone().run()));
     let following_plugins = super::plugins::Following::new(config.clone(), plugins.clone(), engine.clone(), followed);
-    let admin = flows::start(&config, &engine, &credentials, &following_plugins, loaded.loaded).await;
+    let holding = Holding::new(store.clone(), clock.clone(), super::owner(), config.schedule.lease_ms);
+    let beating = tokio::spawn(holding.clone().beat());
+    let repeating = super::repeating::start(&config, &engine, &holding).await;
+    let admin = flows::start(&config, &engine, &credentials, &following_plugins, loaded, Some(revisions)).await;
+    let following_flows =
+        tokio::spawn(admin.flows.clone().keep_following(Duration::from_millis(config.store.follow_ms.max(10))));
     let options = Options {
         provisional_ms: config.schedule.provisional_ms,
         first_windows_max: config.schedule.first_windows_max,
+        notices: config.roles.scheduler,
+        works: config.roles.worker,
+        poll_ms: config.schedule.poll_ms,
+        late_ms: config.schedule.late_ms,
     };
-    let (scheduler, problems) = Scheduler::new(evaluator.clone(), options);
+    let (scheduler, problems) = Scheduler::new(evaluator.clone(), holding.clone(), options);
     for problem in problems {
         tracing::error!("{problem}");
     }
@@ -110,6 +117,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
                 Observed {
                     verdicts_stored: std::array::from_fn(stored),
                     commit_failures: evaluator.commits_failed.load(Ordering::Relaxed),
+                    punctuality: scheduler.punctuality(),
                     schedule_lag_s: (scheduler.fired.load(Ordering::Relaxed) > 0).then_some(lag_ms as f64 / 1000.0),
                     expired: std::array::from_fn(|at| upkeep.expired[at].load(Ordering::Relaxed)),
                     upkeep_failures: upkeep.failed.load(Ordering::Relaxed),
@@ -126,6 +134,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
             body_ms_max: config.http.body_ms_max,
             connections_max: config.http.connections_max,
             drain_ms_max: config.shutdown_ms_max,
+            probes_only: !config.roles.api,
             cors_origins: config.http.cors_origins.clone(),
             node_cors_origins: config.http.node_cors_origins.clone(),
             editor: config.editor.clone(),
@@ -145,8 +154,8 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
         }
     };
     let api = Api::new(parts);
-    let delivering = deliverer.map(|deliverer| tokio::spawn(deliverer.run()));
-    let director = super::director::Directing::new(&config, &evaluator, &plugins);
+    let delivering = deliverer.filter(|_| config.roles.worker).map(|deliverer| tokio::spawn(deliverer.run()));
+    let director = super::director::Directing::new(&config, &evaluator, &holding, &plugins);
     let mut serving_apart = tokio::task::JoinSet::new();
     for (address, serves, listener) in listeners_apart {
         let registry = super::registry_api(&config, &evaluator, &agreements);
@@ -187,15 +196,16 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     };
     tracing::info!(
         address = %config.listen, store = store.describe(), flows = engine.current().plan.flows.len(),
-        agreements = agreements.snapshot().agreements.len(), started_ms = started.elapsed().as_millis() as u64,
+        agreements = agreements.snapshot().agreements.len(), roles = %config.roles, started_ms = started.elapsed().as_millis() as u64,
         "Probity is ready: {}/probity/", super::base_url(config.listen)
     );
     stop.await;
     tracing::info!("stopping; open runs get {} ms", config.shutdown_ms_max);
     watched.abort();
+    following_flows.abort();
+    super::repeating::stop(repeating, &holding).await;
     following.abort();
-    keeping.abort();
-    writing.into_iter().chain(delivering).for_each(|task| task.abort());
+    writing.into_iter().chain(delivering).chain(keeping).for_each(|task| task.abort());
     stopping.send_replace(true);
     let (cut, ..) = tokio::join!(
         engine.drain(grace),
@@ -210,6 +220,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     }
     history_stop.send_replace(true);
     bounded(&clock, grace, history).await;
+    beating.abort();
     // Runs are over: what they left is written a last time.
     contexts_stop.send_replace(true);
     bounded(&clock, grace, contexts).await;
@@ -277,5 +288,6 @@ fn view(schedule: crate::schedule::ScheduleView) -> ScheduleView {
         time_zone: schedule.time_zone,
         catch_up: schedule.catch_up,
         next_due: schedule.next_due,
+        punctuality: schedule.punctuality,
     }
 }

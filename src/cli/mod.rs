@@ -7,6 +7,7 @@ mod compare;
 mod doctor;
 mod evaluate;
 mod explain;
+mod flow_history;
 mod flows;
 mod health;
 mod import;
@@ -74,7 +75,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Look at an installation of something else before it is switched to Probity.
     Import(import::ImportArgs),
-    /// One flow file as one file per tab, and back.
+    /// One flow file as one file per tab, and back; revisions of the flows, and going back to one.
     Flows(flows::FlowsArgs),
     /// List the node types this build knows.
     Nodes(nodes::NodesArgs),
@@ -110,6 +111,9 @@ struct Settings {
     /// A folder of plugins, or a plugin [env: PROBITY_PLUGINS_DIR]
     #[arg(long, value_name = "DIR")]
     plugins_dir: Option<PathBuf>,
+    /// What this process does, some of api,scheduler,worker [default: all] [env: PROBITY_ROLES]
+    #[arg(long, value_name = "ROLES")]
+    roles: Option<String>,
     /// Configuration file (TOML) [env: PROBITY_CONFIG]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -138,6 +142,7 @@ impl Settings {
             ("flows", self.flows.as_ref().map(text)),
             ("agreements", self.agreements.clone()),
             ("database_url", self.database_url.clone()),
+            ("roles", self.roles.clone()),
         ] {
             if let Some(value) = value {
                 flags.insert(key.into(), Value::String(value));

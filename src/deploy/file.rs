@@ -71,6 +71,17 @@ pub(super) fn save(path: &Path, text: &str) -> std::io::Result<()> {
 
 /// Writes a file so that it is there whole or not at all: temporary file, fsync, rename.
 pub(super) fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    let temporary = stage(path, text)?;
+    std::fs::rename(&temporary, path)?;
+    // The name is in the folder; without this a power cut may take it back.
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Writes what is to be a file beside it, synced, and gives the path.
+pub(super) fn stage(path: &Path, text: &str) -> std::io::Result<PathBuf> {
     let name = path.file_name().ok_or(ErrorKind::InvalidInput)?;
     let temporary = path.with_file_name(format!(".{}.new", name.to_string_lossy()));
     let mut file = File::create(&temporary)?;
@@ -79,12 +90,7 @@ pub(super) fn write(path: &Path, text: &str) -> std::io::Result<()> {
         file.set_permissions(before.permissions())?;
     }
     file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    // The name is in the folder; without this a power cut may take it back.
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(())
+    Ok(temporary)
 }
 
 /// Removes a file that may not be there.

@@ -4,6 +4,7 @@
 
 pub mod file;
 pub mod folder;
+pub mod revisions;
 mod tab;
 
 use std::collections::HashSet;
@@ -12,18 +13,22 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use arcstr::ArcStr;
 use serde_json::{Map, Value as Json, json};
 
 pub use file::Place;
+pub use revisions::Revisions;
 
+use crate::failpoint::{FailPoint, reach};
 use crate::flow::{self, Deployment};
 use crate::model::flow::{FlowFile, Plan, PlanNode, Stopped};
 use crate::model::{Diagnostic, Severity};
 use crate::runtime::credential_file::CredentialFile;
 use crate::runtime::{Deployed, Engine};
+use crate::store::{FlowHead, NewFlowRevision};
 
 pub(crate) type Entry = Map<String, Json>;
 
@@ -62,6 +67,8 @@ pub struct Parts {
     pub notices: Arc<dyn Notices>,
     /// Tells the operator what is wrong.
     pub report: fn(&[Diagnostic]),
+    /// Where revisions are kept, and the number of the one that the server begins with; `None`: only the file is kept.
+    pub revisions: Option<(Revisions, i64)>,
     /// There as long as the flows are stopped by hand, over restarts; `None`: not kept.
     pub stopped_mark: Option<PathBuf>,
 }
@@ -71,6 +78,8 @@ pub struct Current {
     pub file: FlowFile,
     /// SHA-256 of the entries as `JSON.stringify` writes them, hex.
     pub revision: String,
+    /// Of the revision in the store; 0 when none are kept.
+    pub number: i64,
 }
 
 /// Why flows were not changed.
@@ -105,7 +114,8 @@ impl Flows {
     /// hand before.
     pub async fn start(parts: Parts, loaded: FlowFile) -> Arc<Flows> {
         let stopped = parts.stopped_mark.as_ref().is_some_and(|mark| mark.exists());
-        let current = Arc::new(Current { revision: flow::revision(&loaded.entries), file: loaded });
+        let number = parts.revisions.as_ref().map_or(0, |(_, number)| *number);
+        let current = Arc::new(Current { revision: flow::revision(&loaded.entries), file: loaded, number });
         let flows = Flows {
             parts,
             current: ArcSwap::new(current.clone()),
@@ -135,19 +145,22 @@ impl Flows {
         if self.running.load(Ordering::Acquire) { "start" } else { "stop" }
     }
 
-    /// Replaces the flows; gives the new revision. `revision` is the one the client started from, when it cares.
+    /// Replaces the flows; gives the new revision. `revision` is the one the client started from, when it cares; `by` who
+    /// the client is.
     pub async fn set(
         &self,
         posted: Vec<Json>,
         credentials: Option<Json>,
         deployment: Deployment,
         revision: Option<&str>,
+        by: &str,
     ) -> Result<String, Refused> {
         let _turn = self.turn.lock().await;
+        self.follow_newest().await.map_err(Refused::Unsaved)?;
         if revision.is_some_and(|revision| revision != self.current().revision) {
             return Err(Refused::Stale);
         }
-        self.replace(posted, credentials, deployment).await
+        self.replace(posted, credentials, deployment, (by, "deploy")).await
     }
 
     /// Everything that is wrong with flows that somebody works on: what loading, planning and the nodes' own reading of
@@ -171,18 +184,118 @@ impl Flows {
         problems
     }
 
-    /// Reads the flow file again and starts everything anew.
+    /// Deploys an earlier revision again, as a new one. Nodes that come back have the credentials they had then; all
+    /// others keep theirs. `expected` is the number of the revision the client started from, when it cares.
+    pub async fn roll_back(&self, number: i64, expected: Option<i64>, by: &str) -> Result<i64, Refused> {
+        let _turn = self.turn.lock().await;
+        let Some((revisions, _)) = &self.parts.revisions else {
+            return Err(Refused::Unchangeable("no revisions are kept".into()));
+        };
+        self.follow_newest().await.map_err(Refused::Unsaved)?;
+        if expected.is_some_and(|expected| expected != self.current().number) {
+            return Err(Refused::Stale);
+        }
+        let found = revisions.store.flow_revision(number).await.map_err(|e| Refused::Unsaved(e.to_string()))?;
+        let revision = found.ok_or(Refused::NotFound)?.revision;
+        let posted: Vec<Json> = serde_json::from_str(&revision.flows)
+            .map_err(|e| Refused::Unusable(format!("revision {number} is not JSON: {e}")))?;
+        let credentials = revision.credentials.and_then(|sealed| self.lost_credentials(number, &sealed));
+        self.replace(posted, credentials, Deployment::Flows, (by, &format!("rollback to {number}"))).await?;
+        Ok(self.current().number)
+    }
+
+    /// The credentials of a revision that are not there any more.
+    fn lost_credentials(&self, number: i64, sealed: &str) -> Option<Json> {
+        let then = match self.parts.credentials.unseal(sealed) {
+            Ok(then) => then.to_json(),
+            Err(problem) => {
+                tracing::error!("the credentials of revision {number} cannot be read: {problem}");
+                return None;
+            }
+        };
+        let now = self.parts.credentials.now().to_json();
+        let Json::Object(then) = then else { return None };
+        Some(then.into_iter().filter(|(id, _)| now.get(id).is_none()).collect::<Map<_, _>>().into())
+    }
+
+    /// Brings this process to the store's newest revision; true when it was another. Runs under way end on the version
+    /// they began with.
+    ///
+    /// # Errors
+    /// A store that does not answer, and a revision that cannot be read.
+    pub async fn follow(&self) -> Result<bool, String> {
+        let _turn = self.turn.lock().await;
+        self.follow_newest().await
+    }
+
+    /// Follows the store's newest revision until it is dropped.
+    pub async fn keep_following(self: Arc<Self>, every: Duration) {
+        let mut said = false;
+        loop {
+            self.parts.engine.services.clock.sleep(every).await;
+            match self.follow().await {
+                Ok(_) => said = false,
+                Err(error) if said => tracing::debug!(error, "the newest revision of the flows cannot be read"),
+                Err(error) => {
+                    tracing::error!(error, "the newest revision of the flows cannot be read; it is tried again");
+                    said = true;
+                }
+            }
+        }
+    }
+
+    async fn follow_newest(&self) -> Result<bool, String> {
+        let Some((revisions, _)) = &self.parts.revisions else { return Ok(false) };
+        let current = self.current();
+        let head = revisions.store.flow_head().await.map_err(|e| e.to_string())?;
+        let Some(head) = head.filter(|head| head.number != current.number || head.hash != current.revision) else {
+            return Ok(false);
+        };
+        let revision = revisions.read(head.number).await?;
+        let before = self.parts.credentials.now();
+        let file = revisions.open(&self.parts.place, &self.parts.credentials, &revision)?;
+        let touched = before.others_in(&self.parts.credentials.now());
+        (self.parts.needed)(&file).await;
+        let difference = flow::difference(&current.file.entries, &file.entries, &touched);
+        let restarts = difference.restarts(Deployment::Nodes);
+        let prepared = self.prepare(&file, &|(plan, node)| !starts_anew(&file, plan, node, &restarts));
+        tracing::info!(revision = head.number, author = revision.revision.author, "the flows follow the store");
+        revisions.mirror(&self.parts.place, &file, &head).await;
+        self.take(Current { file, revision: head.hash, number: head.number }, prepared, true);
+        Ok(true)
+    }
+
+    /// Reads the flow file again and starts everything anew. A file that was changed is a new revision, by the author
+    /// `file`.
     pub async fn reload(&self) -> Result<String, Refused> {
         let _turn = self.turn.lock().await;
         let (mut file, problems) = self.parts.place.read().map_err(Refused::Unusable)?;
         (self.parts.report)(&problems);
         self.parts.credentials.adopt(&mut file);
+        let changed = flow::revision(&file.entries) != self.current().revision;
+        self.follow_newest().await.map_err(Refused::Unsaved)?;
+        let mut number = self.current().number;
+        if !changed {
+            file = self.current().file.clone();
+        } else if let Some((revisions, _)) = &self.parts.revisions {
+            let sealed = self.parts.credentials.sealed().map_err(|e| Refused::Unsaved(e.to_string()))?;
+            let hash = flow::revision(&file.entries);
+            let revision = revisions.new_revision(&file, hash.clone(), revisions::FILE, "reload", sealed);
+            number = self.put(revisions, &revision).await?;
+            revisions.mirror(&self.parts.place, &file, &FlowHead { number, hash }).await;
+        }
         self.parts.notices.notify("runtime-state", json!({}), true);
         (self.parts.needed)(&file).await;
         let revision = flow::revision(&file.entries);
         let prepared = self.prepare(&file, &|_| false);
-        self.take(Current { file, revision: revision.clone() }, prepared, true);
+        self.take(Current { file, revision: revision.clone(), number }, prepared, true);
         Ok(revision)
+    }
+
+    /// Stores the successor of the current revision; gives its number.
+    async fn put(&self, revisions: &Revisions, revision: &NewFlowRevision) -> Result<i64, Refused> {
+        let put = revisions.store.put_flow_revision(self.current().number, revision, revisions.keep).await;
+        put.map_err(|e| Refused::Unsaved(e.to_string()))?.ok_or(Refused::Stale)
     }
 
     /// Builds the same flows anew with the node types known now.
@@ -225,29 +338,33 @@ impl Flows {
     }
 
     /// Adds a tab; gives its new id.
-    pub async fn add_tab(&self, body: Json) -> Result<String, Refused> {
+    pub async fn add_tab(&self, body: Json, by: &str) -> Result<String, Refused> {
         let _turn = self.turn.lock().await;
+        self.follow_newest().await.map_err(Refused::Unsaved)?;
         let id = crate::model::id::hex16().to_string();
         let entries = tab::add(&self.current().file.entries, body, &id).map_err(Refused::Unusable)?;
-        self.replace(entries, None, Deployment::Flows).await?;
+        self.replace(entries, None, Deployment::Flows, (by, "add-flow")).await?;
         Ok(id)
     }
 
     /// Replaces a tab, or with `global` what belongs to none.
-    pub async fn set_tab(&self, id: &str, body: Json) -> Result<(), Refused> {
+    pub async fn set_tab(&self, id: &str, body: Json, by: &str) -> Result<(), Refused> {
         let _turn = self.turn.lock().await;
+        self.follow_newest().await.map_err(Refused::Unsaved)?;
         let entries = tab::set(&self.current().file.entries, id, body).map_err(Refused::Unusable)?;
-        self.replace(entries.ok_or(Refused::NotFound)?, None, Deployment::Flows).await.map(drop)
+        let entries = entries.ok_or(Refused::NotFound)?;
+        self.replace(entries, None, Deployment::Flows, (by, "change-flow")).await.map(drop)
     }
 
     /// Removes a tab with its nodes.
-    pub async fn remove_tab(&self, id: &str) -> Result<(), Refused> {
+    pub async fn remove_tab(&self, id: &str, by: &str) -> Result<(), Refused> {
         let _turn = self.turn.lock().await;
+        self.follow_newest().await.map_err(Refused::Unsaved)?;
         if id == "global" {
             return Err(Refused::Unusable("not allowed to remove global".into()));
         }
         let entries = tab::remove(&self.current().file.entries, id).ok_or(Refused::NotFound)?;
-        self.replace(entries, None, Deployment::Flows).await.map(drop)
+        self.replace(entries, None, Deployment::Flows, (by, "remove-flow")).await.map(drop)
     }
 
     async fn replace(
@@ -255,6 +372,7 @@ impl Flows {
         mut posted: Vec<Json>,
         credentials: Option<Json>,
         deployment: Deployment,
+        (by, action): (&str, &str),
     ) -> Result<String, Refused> {
         let path = self.parts.place.writable().map_err(Refused::Unchangeable)?;
         if let Some(given) = credentials {
@@ -275,8 +393,35 @@ impl Flows {
             return Err(Refused::Invalid(problems));
         }
         let revision = flow::revision(&file.entries);
+        let number = match &self.parts.revisions {
+            None => {
+                self.save(path, &file, taken).await?;
+                0
+            }
+            Some((revisions, _)) => {
+                let sealed = self.parts.credentials.sealed_of(&taken);
+                let sealed = sealed.map_err(|e| Refused::Unsaved(format!("cannot keep the credentials: {e}")))?;
+                stage(path.clone(), self.parts.place.text(&file)).await?;
+                let new = revisions.new_revision(&file, revision.clone(), by, action, sealed);
+                let number = self.put(revisions, &new).await?;
+                reach(FailPoint::DeployStored);
+                // It is a revision now: what fails from here on is said, and mended by the next one.
+                if let Err(error) = self.save(path, &file, taken).await {
+                    tracing::error!(revision = number, ?error, "the flows are deployed, but their file is not written");
+                } else {
+                    revisions.note(&FlowHead { number, hash: revision.clone() });
+                }
+                number
+            }
+        };
+        self.take(Current { file, revision: revision.clone(), number }, prepared, true);
+        Ok(revision)
+    }
+
+    /// Writes flows and credentials to their files.
+    async fn save(&self, path: PathBuf, file: &FlowFile, taken: flow::credentials::Taken) -> Result<(), Refused> {
         let credentials = self.parts.credentials.clone();
-        let text = self.parts.place.text(&file);
+        let text = self.parts.place.text(file);
         let entries = if path.is_dir() { file.entries.clone() } else { Vec::new() };
         let saving = tokio::task::spawn_blocking(move || {
             credentials.keep(taken).map_err(|e| format!("cannot keep the credentials: {e}"))?;
@@ -286,9 +431,7 @@ impl Flows {
             };
             saved.map_err(|e| format!("cannot write {}: {e}", path.display()))
         });
-        saving.await.unwrap_or_else(|e| Err(e.to_string())).map_err(Refused::Unsaved)?;
-        self.take(Current { file, revision: revision.clone() }, prepared, true);
-        Ok(revision)
+        saving.await.unwrap_or_else(|e| Err(e.to_string())).map_err(Refused::Unsaved)
     }
 
     fn take_credentials(&self, posted: &mut [Json]) -> flow::credentials::Taken {
@@ -358,6 +501,17 @@ impl Flows {
     fn tell_revision(&self) {
         self.parts.notices.notify("runtime-deploy", json!({ "revision": self.current().revision }), true);
     }
+}
+
+/// Finds out whether a flow file can be written, with all that is to be in it, before it is a revision.
+async fn stage(path: PathBuf, text: String) -> Result<(), Refused> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let shown = path.display().to_string();
+    let staging = tokio::task::spawn_blocking(move || file::stage(&path, &text).map(drop));
+    let staged = staging.await.unwrap_or_else(|e| Err(std::io::Error::other(e)));
+    staged.map_err(|e| Refused::Unsaved(format!("cannot write {shown}: {e}")))
 }
 
 /// Puts credentials that a client sent beside the flows into the entries they are for.

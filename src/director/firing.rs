@@ -13,7 +13,7 @@ use super::{Director, DirectorError, SCHEDULE_PREFIX, Scripts, Task};
 use crate::evaluate::Windows;
 use crate::model::RunId;
 use crate::model::run::{RunError, RunRecord, RunState, Trigger};
-use crate::store::ClaimKey;
+use crate::store::{Claim, ClaimKey, Due, How};
 
 /// How often tasks are read again: another process may have changed them.
 const LOOK: Duration = Duration::from_secs(10);
@@ -76,22 +76,19 @@ impl Director {
     /// Whether the run was this process' to do.
     async fn fire_alone(&self, task: &Task, due: Timestamp) -> Result<bool, DirectorError> {
         let schedule = format!("{SCHEDULE_PREFIX}{}", task.id);
-        let claim = ClaimKey { schedule: schedule.clone(), due_at: due };
-        let first = self.store.claim(&claim, self.clock.now()).await?;
-        let failed = || self.failed.lock().unwrap_or_else(|p| p.into_inner());
-        // One that broke off, here or in an earlier process, is taken up while its claim is open.
-        let again = !first
-            && (due <= self.since || failed().contains(&claim))
-            && self.store.open_claims().await?.contains(&claim);
-        if !first && !again {
-            return Ok(false);
-        }
+        let key = ClaimKey { schedule: schedule.clone(), due_at: due };
+        let due_row = Due { key, how: How::Live, at: self.clock.now() };
+        // One that broke off, here or in another process, is taken up when its lease is over.
+        let Some(held) = self.holding.lease(&due_row).await? else { return Ok(false) };
         let trigger = Trigger::Cron { schedule, due_at: due };
-        let done = self.evaluate(task, due, trigger, "director", Some(claim.clone())).await;
-        match done {
-            Ok(_) => failed().remove(&claim),
-            Err(_) => failed().insert(claim),
+        let done = tokio::select! {
+            done = self.evaluate(task, due, trigger, "director", Some(held.claim.clone())) => done,
+            () = held.lost() => return Ok(false),
         };
+        if done.is_err() {
+            // The next look takes it up.
+            held.give_back().await?;
+        }
         done.map(|_| true)
     }
 
@@ -127,7 +124,7 @@ impl Director {
         task: &Task,
         url: Url,
         trigger: Trigger,
-        claim: Option<ClaimKey>,
+        claim: Option<Claim>,
     ) -> Result<Value, DirectorError> {
         let (id, started_at) = (RunId::fresh(), self.clock.now());
         let done = scripts.run(task, url, self.evaluator.engine.current()).await;
@@ -151,7 +148,7 @@ impl Director {
         };
         self.store.record_runs(&[run]).await?;
         if let Some(claim) = &claim {
-            self.store.complete_claim(claim, id).await?;
+            self.store.complete_claim(claim, id, self.clock.now()).await?;
         }
         done.map_err(DirectorError::Failed)
     }
@@ -162,7 +159,7 @@ impl Director {
         due: Timestamp,
         trigger: Trigger,
         actor: &str,
-        claim: Option<ClaimKey>,
+        claim: Option<Claim>,
     ) -> Result<Value, DirectorError> {
         let failed = |problem: String| DirectorError::Failed(problem);
         let foreign = self.scripts.get().filter(|_| !task.is_ours(&self.script_hosts));
@@ -179,7 +176,7 @@ impl Director {
         };
         if let (true, Some(claim)) = (windows.is_empty(), &claim) {
             // Nothing is stored with which it would be done.
-            self.store.complete_claim(claim, RunId::fresh()).await?;
+            self.store.complete_claim(claim, RunId::fresh(), self.clock.now()).await?;
         }
         let last = windows.len().saturating_sub(1);
         let mut verdicts = 0;

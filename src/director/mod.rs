@@ -11,7 +11,6 @@ mod task;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -22,7 +21,7 @@ pub use task::{SCRIPT_PATH, Task};
 
 use crate::clock::Clock;
 use crate::evaluate::Evaluator;
-use crate::store::{AuditEntry, ClaimKey, DocumentKind, Store, StoreError, StoredDocument};
+use crate::store::{AuditEntry, DocumentKind, Holding, Store, StoreError, StoredDocument};
 
 /// Begins the names of the schedules of tasks.
 pub const SCHEDULE_PREFIX: &str = "task/";
@@ -53,10 +52,8 @@ pub struct Director {
     script_hosts: Vec<String>,
     /// Wakes the loop: a task came, changed or went.
     changed: Notify,
-    /// Runs that came due before it are those of an earlier process.
-    since: Timestamp,
-    /// Claims whose run failed here, to be tried again.
-    failed: Mutex<HashSet<ClaimKey>>,
+    /// The leases of its runs.
+    holding: Arc<Holding>,
     /// Tasks with a run under way.
     under_way: Mutex<HashSet<String>>,
     /// Why a task is not run, by id, so that it is said once.
@@ -69,12 +66,11 @@ pub struct Director {
 
 impl Director {
     /// `script_hosts` are the hosts, as `host` or `host:port`, from which our own script may be named.
-    pub fn new(evaluator: Arc<Evaluator>, script_hosts: Vec<String>) -> Arc<Director> {
+    pub fn new(evaluator: Arc<Evaluator>, holding: Arc<Holding>, script_hosts: Vec<String>) -> Arc<Director> {
         Arc::new(Director {
             store: evaluator.store.clone(),
             clock: evaluator.engine.services.clock.clone(),
-            since: evaluator.engine.services.clock.now(),
-            failed: Mutex::default(),
+            holding,
             evaluator,
             script_hosts,
             changed: Notify::new(),

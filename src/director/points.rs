@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::evaluate::{Evaluator, Request, Windows};
 use crate::model::run::Trigger;
-use crate::store::ClaimKey;
+use crate::store::Claim;
 
 /// Periods that may wait for one agreement.
 const WAITING_MAX: usize = 10_000;
@@ -42,7 +42,7 @@ pub(super) async fn evaluate(
     windows: Windows,
     trigger: Trigger,
     actor: &str,
-    claim: Option<ClaimKey>,
+    claim: Option<Claim>,
 ) -> Result<usize, String> {
     let agreement = evaluator.agreement(agreement).map_err(|e| e.to_string())?;
     let request = Request { agreement, windows, guarantee: None, trigger, actor: actor.into(), store: true, claim };

@@ -43,7 +43,7 @@ use crate::model::waiver::{self, Waiver};
 use crate::registry::{Agreements, StateWriter};
 use crate::runtime::Engine;
 use crate::runtime::services::{EvaluateAgreement, EvaluateRequest};
-use crate::store::{AuditEntry, ClaimKey, Commit, Committed, PageRequest, StateQuery, Store, StoreError};
+use crate::store::{AuditEntry, Claim, Commit, Committed, PageRequest, StateQuery, Store, StoreError};
 
 /// Bounds of collecting; defaults are those of `config.default.toml`.
 #[derive(Clone, Debug)]
@@ -115,7 +115,7 @@ pub struct Request {
     /// Whether states, run and audit row are stored.
     pub store: bool,
     /// The schedule claim this evaluation completes.
-    pub claim: Option<ClaimKey>,
+    pub claim: Option<Claim>,
 }
 
 /// What an evaluation gave.

@@ -70,6 +70,12 @@ impl Credentials {
         self.0.is_empty()
     }
 
+    /// Ids whose credentials are others in `those`.
+    pub fn others_in(&self, those: &Credentials) -> BTreeSet<String> {
+        let all = self.0.keys().chain(those.0.keys());
+        all.filter(|id| self.0.get(*id) != those.0.get(*id)).cloned().collect()
+    }
+
     /// Ids of those that have some.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -190,17 +191,22 @@ impl Node for Inject {
                 clock.sleep(delay).await;
                 fire();
             }
+            let ours = || source.services().repeats.load(Ordering::Relaxed);
             match repeat {
                 Repeat::Never => {}
                 Repeat::Every(period) => loop {
                     clock.sleep(period).await;
-                    fire();
+                    if ours() {
+                        fire();
+                    }
                 },
                 Repeat::At(cron, zone) => {
                     let mut last = clock.now();
                     while let Some(due) = cron.next_after(last, &zone) {
                         clock.sleep_until(due).await;
-                        fire();
+                        if ours() {
+                            fire();
+                        }
                         // After a standstill the firings missed are not made up for.
                         last = clock.now().max(due);
                     }

@@ -168,7 +168,63 @@ impl CredentialFile {
         Ok(())
     }
 
+    /// The credentials as they are now, encrypted, as text that may leave this machine. `None` when there are none, and
+    /// when they are not encrypted here: then they stay in their file.
+    ///
+    /// # Errors
+    /// A secret that is to be made and cannot be kept.
+    pub fn sealed(&self) -> io::Result<Option<String>> {
+        self.seal(&self.now())
+    }
+
+    /// The same of the credentials of a deploy, before they are kept.
+    ///
+    /// # Errors
+    /// As [`CredentialFile::sealed`].
+    pub fn sealed_of(&self, taken: &Taken) -> io::Result<Option<String>> {
+        self.seal(&taken.credentials)
+    }
+
+    /// The same of these credentials.
+    ///
+    /// # Errors
+    /// As [`CredentialFile::sealed`].
+    pub fn seal(&self, credentials: &Credentials) -> io::Result<Option<String>> {
+        if credentials.is_empty() || self.secret == Secret::Off || self.path.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(self.written(credentials, Form::Sealed)?.to_string()))
+    }
+
+    /// What [`CredentialFile::sealed`] gave, here or elsewhere.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn unseal(&self, text: &str) -> Result<Credentials, String> {
+        let file: Json = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        let read = read(&self.runtime_file, &file, &self.secret).map_err(|e| e.to_string())?;
+        read.map_err(|why| why.to_string())
+    }
+
+    /// Takes sealed credentials in place of those there are, on the disk first.
+    ///
+    /// # Errors
+    /// Why they cannot be read or written; those there are stay.
+    pub fn adopt_sealed(&self, text: &str) -> Result<(), String> {
+        let credentials = self.unseal(text)?;
+        if credentials.to_json() == self.now().to_json() {
+            return Ok(());
+        }
+        let changed = credentials.ids().map(str::to_owned).collect();
+        self.keep(Taken { credentials, changed }).map_err(|e| e.to_string())
+    }
+
     fn save(&self, path: &Path, credentials: &Credentials, form: Form) -> io::Result<()> {
+        let file = self.written(credentials, form)?;
+        write_private(path, &format!("{file:#}"))
+    }
+
+    fn written(&self, credentials: &Credentials, form: Form) -> io::Result<Json> {
         let secret = match &self.secret {
             Secret::Off => String::new(),
             Secret::Given(secret) => secret.clone(),
@@ -179,8 +235,7 @@ impl CredentialFile {
         };
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
-        let file = cipher::write(credentials, form, &Key::of_secret(&secret), random);
-        write_private(path, &format!("{file:#}"))
+        Ok(cipher::write(credentials, form, &Key::of_secret(&secret), random))
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {

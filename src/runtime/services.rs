@@ -151,6 +151,9 @@ pub struct Services {
     pub datasources: Arc<Datasources>,
     /// Node types that run only where the operator allows them by name (`exec`, `tcp in`, …).
     pub nodes_allowed: Vec<String>,
+    /// Whether nodes that repeat by themselves (`inject` at an interval or by a pattern) do so here: one replica of
+    /// several does.
+    pub repeats: std::sync::atomic::AtomicBool,
     /// Set once by the application after the engine exists.
     pub evaluate: OnceLock<Arc<dyn EvaluateAgreement>>,
     pub context: ContextStore,
@@ -176,6 +179,7 @@ impl Services {
             files: Arc::default(),
             datasources: Arc::default(),
             nodes_allowed: Vec::new(),
+            repeats: std::sync::atomic::AtomicBool::new(true),
             evaluate: OnceLock::new(),
             context: ContextStore::default(),
             observer: None,

@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use super::punctuality::Punctuality;
 use crate::agreement::Calendar;
 use crate::cron::Cron;
 use crate::model::agreement::{Agreement, CatchUp};
@@ -14,6 +15,8 @@ use crate::runtime::Deployed;
 
 /// Missed firings made up for with `catchUp: all`.
 const CATCH_UP_MAX: usize = 1_000;
+/// Missed firings that are counted.
+const COUNTED_MAX: usize = 10_000;
 /// How far back the latest firing of a cron pattern is looked for, step by step: 29 February comes every eighth year at
 /// the least.
 const LOOK_BACK_HOURS: [i64; 5] = [1, 24, 24 * 31, 24 * 366, 24 * 366 * 8];
@@ -31,6 +34,9 @@ pub struct ScheduleView {
     pub time_zone: String,
     pub catch_up: CatchUp,
     pub next_due: Option<Timestamp>,
+    /// What this process saw of its firings.
+    #[serde(flatten)]
+    pub punctuality: Punctuality,
 }
 
 /// Something that fires.
@@ -98,15 +104,10 @@ impl Schedule {
             CatchUp::Skip => Vec::new(),
             CatchUp::Last => self.latest_before(now).filter(|at| *at > last).into_iter().collect(),
             CatchUp::All => {
-                let mut missed = Vec::new();
-                let mut after = last;
-                while let Some(at) = self.next_after(after).filter(|at| *at <= now) {
-                    missed.push(at);
-                    after = at;
-                    if missed.len() >= CATCH_UP_MAX {
-                        tracing::warn!(schedule = %self.id, "more than {CATCH_UP_MAX} missed firings; the older ones are made up for");
-                        break;
-                    }
+                let missed = self.between(last, now);
+                if missed.len() >= CATCH_UP_MAX {
+                    tracing::warn!(schedule = %self.id,
+                        "{CATCH_UP_MAX} missed firings and more; the older ones are made up for");
                 }
                 missed
             }
@@ -128,7 +129,23 @@ impl Schedule {
         }
     }
 
-    pub(super) fn view(&self, now: Timestamp) -> ScheduleView {
+    pub(super) fn is_windows(&self) -> bool {
+        matches!(self.subject, Subject::Windows(_))
+    }
+
+    /// All due times after `after`, up to `now`; the oldest ones of very many.
+    pub(super) fn between(&self, after: Timestamp, now: Timestamp) -> Vec<Timestamp> {
+        let next = |at: &Timestamp| self.next_after(*at).filter(|at| *at <= now);
+        std::iter::successors(next(&after), next).take(CATCH_UP_MAX).collect()
+    }
+
+    /// How many due times there are after `after`, up to `now`; counted no further than [`COUNTED_MAX`].
+    pub(super) fn count_between(&self, after: Timestamp, now: Timestamp) -> u64 {
+        let next = |at: &Timestamp| self.next_after(*at).filter(|at| *at <= now);
+        std::iter::successors(next(&after), next).take(COUNTED_MAX).count() as u64
+    }
+
+    pub(super) fn view(&self, now: Timestamp, punctuality: Punctuality) -> ScheduleView {
         let (kind, subject, cron, zone) = match &self.subject {
             Subject::Windows(a) => ("windows", a.id.clone(), None, a.time_zone_name.clone()),
             Subject::Cron { agreement, cron, zone } => {
@@ -147,6 +164,7 @@ impl Schedule {
             time_zone: zone,
             catch_up: self.catch_up,
             next_due: self.next_after(now),
+            punctuality,
         }
     }
 }

@@ -88,6 +88,34 @@ impl Position for AuditPosition {
     }
 }
 
+/// Firings of one schedule: due time, descending.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TickPosition(pub Timestamp);
+
+impl Position for TickPosition {
+    fn write(&self) -> String {
+        format!("t {}", self.0.as_microsecond())
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        Some(TickPosition(Timestamp::from_microsecond(text.strip_prefix("t ")?.parse().ok()?).ok()?))
+    }
+}
+
+/// Revisions of the flows: number, descending.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RevisionPosition(pub i64);
+
+impl Position for RevisionPosition {
+    fn write(&self) -> String {
+        format!("f {}", self.0)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        Some(RevisionPosition(text.strip_prefix("f ")?.parse().ok()?))
+    }
+}
+
 impl PageRequest {
     /// The limit within its range.
     pub(super) fn rows_max(&self) -> usize {

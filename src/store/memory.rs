@@ -2,6 +2,8 @@
 //!
 //! It compares states themselves, not their hashes, and so checks the databases in the conformance suite.
 
+mod claims;
+mod flow_revisions;
 mod queue;
 
 use std::collections::BTreeMap;
@@ -15,9 +17,9 @@ use uuid::Uuid;
 use super::batch::comes_late;
 use super::cursor::{self, AuditPosition, CorrectionPosition, RunPosition, StatePosition};
 use super::{
-    AuditEntry, ClaimKey, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, Page, PageRequest,
-    PutDocument, Retention, RunQuery, SchemaDistance, Settled, StateQuery, Store, StoreError, StoreOptions,
-    StoredDocument, delivery, fingerprint, retention, session::Session, trigger_kind,
+    AuditEntry, ClaimKey, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, NewFlowRevision, Page,
+    PageRequest, PutDocument, Retention, RunQuery, SchemaDistance, Settled, StateQuery, Store, StoreError,
+    StoreOptions, StoredDocument, delivery, fingerprint, retention, session::Session, trigger_kind,
 };
 use crate::clock::Clock;
 use crate::model::RunId;
@@ -48,7 +50,10 @@ struct Contents {
     states: BTreeMap<Identity, Vec<StoredState>>,
     runs: BTreeMap<RunId, RunRecord>,
     audit: Vec<AuditEntry>,
-    claims: BTreeMap<ClaimKey, Option<RunId>>,
+    claims: BTreeMap<ClaimKey, claims::ClaimRow>,
+    duties: BTreeMap<String, claims::Lease>,
+    /// By number.
+    flow_revisions: BTreeMap<i64, NewFlowRevision>,
     /// By agreement and id.
     waivers: BTreeMap<(String, String), Waiver>,
     documents: BTreeMap<(DocumentKind, String), StoredDocument>,
@@ -115,6 +120,14 @@ impl Contents {
         committed
     }
 
+    /// Refuses the commit of a claim whose lease was lost.
+    fn refuse_late(&mut self, commit: &Commit) -> Result<(), StoreError> {
+        match &commit.claim {
+            Some(claim) if !self.may_complete(claim, commit.run.id) => Err(StoreError::late(claim)),
+            _ => Ok(()),
+        }
+    }
+
     fn commit(&mut self, commit: &Commit, deliver: Option<&[String]>) -> Committed {
         *self.turns.entry(commit.run.subject.clone()).or_default() += 1;
         // Of several states with one identity the last counts.
@@ -134,7 +147,7 @@ impl Contents {
         self.runs.insert(commit.run.id, commit.run.clone());
         self.audit.push(commit.audit.clone());
         if let Some(claim) = &commit.claim {
-            self.claims.entry(claim.clone()).or_default().get_or_insert(commit.run.id);
+            self.complete(claim, commit.run.id, commit.recorded_at);
         }
         committed
     }
@@ -177,8 +190,8 @@ impl Contents {
         let claims = self.claims.len();
         let newest: BTreeMap<String, Timestamp> =
             self.claims.keys().map(|claim| (claim.schedule.clone(), claim.due_at)).collect();
-        self.claims.retain(|claim, run| {
-            run.is_none() || claim.due_at >= before || newest.get(&claim.schedule) == Some(&claim.due_at)
+        self.claims.retain(|claim, row| {
+            row.run.is_none() || claim.due_at >= before || newest.get(&claim.schedule) == Some(&claim.due_at)
         });
         Expired {
             runs: (runs - self.runs.len()) as u64,
@@ -272,13 +285,19 @@ impl Store for MemoryStore {
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Committed, StoreError> {
-        Ok(self.contents().commit(commit, self.deliver.as_deref()))
+        let mut contents = self.contents();
+        contents.refuse_late(commit)?;
+        Ok(contents.commit(commit, self.deliver.as_deref()))
     }
 
     async fn commit_at(&self, commit: &Commit, turn: i64) -> Result<Option<Committed>, StoreError> {
         let mut contents = self.contents();
         let now = contents.turns.get(&commit.run.subject).copied().unwrap_or_default();
-        Ok((now == turn).then(|| contents.commit(commit, self.deliver.as_deref())))
+        if now != turn {
+            return Ok(None);
+        }
+        contents.refuse_late(commit)?;
+        Ok(Some(contents.commit(commit, self.deliver.as_deref())))
     }
 
     async fn upkeep(&self, now: Timestamp, keep: &Retention) -> Result<Expired, StoreError> {
@@ -455,32 +474,6 @@ impl Store for MemoryStore {
         let of =
             contents.waivers.values().filter(|waiver| agreement.is_none_or(|agreement| agreement == waiver.agreement));
         Ok(of.cloned().collect())
-    }
-
-    async fn claim(&self, claim: &ClaimKey, _at: Timestamp) -> Result<bool, StoreError> {
-        let mut contents = self.contents();
-        let first = !contents.claims.contains_key(claim);
-        contents.claims.entry(claim.clone()).or_default();
-        Ok(first)
-    }
-
-    async fn complete_claim(&self, claim: &ClaimKey, run: RunId) -> Result<(), StoreError> {
-        if let Some(completed_by) = self.contents().claims.get_mut(claim) {
-            completed_by.get_or_insert(run);
-        }
-        Ok(())
-    }
-
-    async fn open_claims(&self) -> Result<Vec<ClaimKey>, StoreError> {
-        let contents = self.contents();
-        let mut open: Vec<ClaimKey> =
-            contents.claims.iter().filter(|(_, run)| run.is_none()).map(|(claim, _)| claim.clone()).collect();
-        open.sort_by(|a, b| (a.due_at, &a.schedule).cmp(&(b.due_at, &b.schedule)));
-        Ok(open)
-    }
-
-    async fn last_claim(&self, schedule: &str) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self.contents().claims.keys().filter(|claim| claim.schedule == schedule).map(|claim| claim.due_at).max())
     }
 
     async fn documents(&self, kind: DocumentKind) -> Result<Vec<StoredDocument>, StoreError> {

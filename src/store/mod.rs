@@ -3,10 +3,13 @@
 //! The only module that holds SQL. What a call has acknowledged is durable; a [`Commit`] is one transaction.
 
 mod batch;
+pub mod claims;
 mod cursor;
 mod delivery;
 mod document;
 mod fingerprint;
+pub mod flow_revisions;
+mod holding;
 mod memory;
 mod postgres;
 pub mod queue;
@@ -22,8 +25,11 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use claims::{Claim, Claimed, Claims, Due, Holder, How, Tick};
 pub use delivery::{Delivery, Settled};
 pub use document::{DocumentKind, GoodDocument, PutDocument, StoredDocument};
+pub use flow_revisions::{FlowHead, FlowRevision, FlowRevisionAbout, FlowRevisions, NewFlowRevision};
+pub use holding::{Held, Holding};
 pub use retention::{Expired, Retention};
 pub use schema::SchemaDistance;
 pub use session::Session;
@@ -58,12 +64,24 @@ pub enum StoreError {
     Unusable { url: String, problem: String, hint: String },
     #[error("stored {what} cannot be read back: {problem}")]
     Corrupt { what: &'static str, problem: String },
+    /// Somebody else has the work, or has done it; nothing of the call was stored.
+    #[error("the lease of {schedule} at {due_at} was lost to another process; nothing of it was stored here")]
+    Late { schedule: String, due_at: Timestamp },
     /// The caller's fault: [`PageRequest::after`] did not come from the list it is given to.
     #[error("{cursor:?} is no cursor of this list; give `next` of an earlier answer, or none to start anew")]
     Cursor { cursor: String },
 }
 
 impl StoreError {
+    fn late(claim: &Claim) -> StoreError {
+        StoreError::Late { schedule: claim.key.schedule.clone(), due_at: claim.key.due_at }
+    }
+
+    /// Whether a lease was lost: the work is another's now.
+    pub fn is_late(&self) -> bool {
+        matches!(self, StoreError::Late { .. })
+    }
+
     /// True when the database could not be asked, rather than refused: it may answer again in a moment.
     pub fn is_unreachable(&self) -> bool {
         let StoreError::Database { source, .. } = self else { return false };
@@ -197,8 +215,9 @@ pub struct Commit {
     pub run: RunRecord,
     pub states: Vec<State>,
     pub audit: AuditEntry,
-    /// The schedule claim this evaluation completes.
-    pub claim: Option<ClaimKey>,
+    /// The schedule claim this evaluation completes. When its lease was lost, nothing of the commit is stored:
+    /// [`StoreError::Late`].
+    pub claim: Option<Claim>,
     pub recorded_at: Timestamp,
 }
 
@@ -225,7 +244,7 @@ pub struct AuditEntry {
     pub detail: serde_json::Value,
 }
 
-/// A firing of a schedule. Unique: exactly one claimer proceeds.
+/// A firing of a schedule. Unique: one row, whoever makes it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ClaimKey {
     pub schedule: String,
@@ -279,7 +298,7 @@ impl Default for PageRequest {
 }
 
 #[async_trait]
-pub trait Store: queue::Queue {
+pub trait Store: queue::Queue + Claims + FlowRevisions {
     /// What it is, for `/health/ready` and logs, without secrets: `sqlite data/probity.db`.
     fn describe(&self) -> String;
 
@@ -411,18 +430,6 @@ pub trait Store: queue::Queue {
 
     /// Stored waivers, ended and expired ones too, of one agreement or of all; by agreement and id.
     async fn waivers(&self, agreement: Option<&str>) -> Result<Vec<Waiver>, StoreError>;
-
-    /// True for the one caller that gets this firing; false when it was claimed before.
-    async fn claim(&self, claim: &ClaimKey, at: Timestamp) -> Result<bool, StoreError>;
-
-    /// Marks a claim complete that has no evaluation to commit (a flow's schedule).
-    async fn complete_claim(&self, claim: &ClaimKey, run: RunId) -> Result<(), StoreError>;
-
-    /// Claims without a committed evaluation, oldest first.
-    async fn open_claims(&self) -> Result<Vec<ClaimKey>, StoreError>;
-
-    /// The newest firing ever claimed of this schedule.
-    async fn last_claim(&self, schedule: &str) -> Result<Option<Timestamp>, StoreError>;
 
     /// The documents of a kind that were put by the API, by id.
     async fn documents(&self, kind: DocumentKind) -> Result<Vec<StoredDocument>, StoreError>;

@@ -22,6 +22,7 @@ use probity::store::{DocumentKind, PageRequest, Store};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
+use crate::evaluation::schedule::holding;
 use crate::evaluation::{agreement, at, evaluator, in_process, two_teams, until, verdicts};
 use crate::store::Fixture;
 
@@ -48,7 +49,7 @@ impl Rig {
         let asked = Arc::new(AtomicU64::new(0));
         let agreements = vec![agreement("sla", in_process(), Value::Null)];
         let evaluator = evaluator(&clock, &store, agreements, two_teams(asked.clone()), "[]");
-        let director = Director::new(evaluator.clone(), vec!["probity:5800".into()]);
+        let director = Director::new(evaluator.clone(), holding(&evaluator), vec!["probity:5800".into()]);
         let parts = DirectorV1 {
             director: director.clone(),
             points: Points::new(evaluator.clone()),
@@ -176,7 +177,7 @@ async fn tasks_run_when_they_are_due_each_due_time_once() {
         assert_eq!(rig.asked.load(Ordering::SeqCst), 2);
         // While nobody ran, two came due: the latest is made up for, once, by whichever process is first.
         rig.clock.set(at("2026-03-01T13:10:00Z"));
-        let other = Director::new(rig.evaluator.clone(), vec!["probity:5800".into()]);
+        let other = Director::new(rig.evaluator.clone(), holding(&rig.evaluator), vec!["probity:5800".into()]);
         let (stop, running) = start(&rig.director);
         let (other_stop, other_running) = start(&other);
         until("what was missed", async || verdicts(&rig.store).await.len() == 6).await;

@@ -27,6 +27,7 @@ mod nodes;
 mod orders;
 mod people;
 mod plugins;
+mod replicas;
 mod serve;
 mod shipped;
 mod sources;

@@ -28,7 +28,7 @@ async fn post(ask: Ask) -> Response {
         Err(refusal) => return *refusal,
     };
     let before = ask.admin.flows.current();
-    let done = ask.admin.flows.add_tab(body).await;
+    let done = ask.admin.flows.add_tab(body, &ask.caller.name).await;
     if let Ok(id) = &done {
         ask.write_down("add-flow", id, &before).await;
     }
@@ -41,7 +41,7 @@ async fn put(ask: Ask) -> Response {
         Err(refusal) => return *refusal,
     };
     let before = ask.admin.flows.current();
-    let done = ask.admin.flows.set_tab(ask.param(0), body).await;
+    let done = ask.admin.flows.set_tab(ask.param(0), body, &ask.caller.name).await;
     if done.is_ok() {
         ask.write_down("change-flow", ask.param(0), &before).await;
     }
@@ -57,7 +57,7 @@ fn id(done: Result<String, crate::deploy::Refused>) -> Response {
 
 async fn delete(ask: Ask) -> Response {
     let before = ask.admin.flows.current();
-    match ask.admin.flows.remove_tab(ask.param(0)).await {
+    match ask.admin.flows.remove_tab(ask.param(0), &ask.caller.name).await {
         Ok(()) => {
             ask.write_down("remove-flow", ask.param(0), &before).await;
             answer::nothing()

@@ -65,7 +65,7 @@ async fn post(ask: Ask) -> Response {
                 Ok(read) => read,
                 Err(problem) => return answer::unexpected(problem),
             };
-            ask.admin.flows.set(flows, credentials, deployment, revision.as_deref()).await
+            ask.admin.flows.set(flows, credentials, deployment, revision.as_deref(), &ask.caller.name).await
         }
     };
     match done {

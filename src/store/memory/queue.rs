@@ -223,12 +223,12 @@ impl Queue for MemoryStore {
 
     async fn accept_tick(&self, claim: &ClaimKey, run: &NewRun) -> Result<Accepted, StoreError> {
         let (mut contents, now) = (self.contents(), self.clock.now());
-        if let Some(Some(done)) = contents.claims.get(claim) {
-            return Ok(Accepted::Known(*done));
+        if let Some(done) = contents.claims.get(claim).and_then(|row| row.run) {
+            return Ok(Accepted::Known(done));
         }
         let accepted = contents.accept("", &NewRun { lease_ms: None, dedup: None, ..run.clone() }, now);
         let by = if let Accepted::Known(id) | Accepted::Conflict(id) = accepted { id } else { run.id };
-        contents.claims.insert(claim.clone(), Some(by));
+        contents.accepted(claim, by, now);
         self.wake();
         Ok(accepted)
     }
@@ -301,6 +301,7 @@ impl Queue for MemoryStore {
         if turn.is_some_and(|turn| turn != stored) {
             return Ok(CommittedRun::OtherTurn);
         }
+        contents.refuse_late(commit)?;
         contents.queue.remove(held.id, now);
         Ok(CommittedRun::Done(contents.commit(commit, self.deliver.as_deref())))
     }

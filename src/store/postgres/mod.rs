@@ -5,6 +5,7 @@ mod claims;
 mod copy;
 mod delivery;
 mod documents;
+mod flow_revisions;
 mod good;
 mod history;
 mod instant;
@@ -29,9 +30,9 @@ use partitions::{Partitions, Table};
 use super::batch::{self, Row};
 use super::queue::{CommittedRun, Held};
 use super::{
-    AuditEntry, ClaimKey, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, Page, PageRequest,
-    PutDocument, Retention, RunQuery, SchemaDistance, Settled, StateQuery, Store, StoreError, StoreOptions,
-    StoredDocument, during, session::Session, without_password,
+    AuditEntry, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, Page, PageRequest, PutDocument,
+    Retention, RunQuery, SchemaDistance, Settled, StateQuery, Store, StoreError, StoreOptions, StoredDocument, during,
+    session::Session, without_password,
 };
 use crate::model::RunId;
 use crate::model::budget::Outcome;
@@ -138,8 +139,13 @@ impl PostgresStore {
         delivery::keep(&mut tx, commit.run.id.0, &kept, commit.recorded_at).await.map_err(during(failed))?;
         history::put_runs(&mut tx, &[&commit.run]).await.map_err(during(failed))?;
         history::add_audit(&mut *tx, &commit.audit).await.map_err(during(failed))?;
-        if let Some(claim) = &commit.claim {
-            claims::put_completed(&mut tx, claim, commit.run.id, commit.recorded_at).await.map_err(during(failed))?;
+        if let Some(claim) = &commit.claim
+            && !claims::put_completed(&mut tx, claim, commit.run.id, commit.recorded_at)
+                .await
+                .map_err(during(failed))?
+        {
+            // Dropped, the transaction is rolled back.
+            return Err(StoreError::late(claim));
         }
         tx.commit().await.map_err(during(failed))?;
         Ok(CommittedRun::Done(changes.committed))
@@ -404,22 +410,6 @@ impl Store for PostgresStore {
 
     async fn waivers(&self, agreement: Option<&str>) -> Result<Vec<Waiver>, StoreError> {
         self.within("list waivers", waivers::list(&self.pool, agreement)).await
-    }
-
-    async fn claim(&self, claim: &ClaimKey, at: Timestamp) -> Result<bool, StoreError> {
-        self.within("claim a firing", claims::claim(&self.pool, claim, at)).await
-    }
-
-    async fn complete_claim(&self, claim: &ClaimKey, run: RunId) -> Result<(), StoreError> {
-        self.within("complete a claim", claims::complete(&self.pool, claim, run)).await
-    }
-
-    async fn open_claims(&self) -> Result<Vec<ClaimKey>, StoreError> {
-        self.within("list open claims", claims::open(&self.pool)).await
-    }
-
-    async fn last_claim(&self, schedule: &str) -> Result<Option<Timestamp>, StoreError> {
-        self.within("read the last claim", claims::last(&self.pool, schedule)).await
     }
 
     async fn documents(&self, kind: DocumentKind) -> Result<Vec<StoredDocument>, StoreError> {

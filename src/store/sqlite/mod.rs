@@ -4,6 +4,7 @@ mod aside;
 mod claims;
 mod delivery;
 mod documents;
+mod flow_revisions;
 mod good;
 mod history;
 mod people;
@@ -25,9 +26,9 @@ use tokio::sync::watch;
 
 use super::queue::{CommittedRun, Held};
 use super::{
-    AuditEntry, ClaimKey, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, Page, PageRequest,
-    PutDocument, Retention, RunQuery, SchemaDistance, Settled, StateQuery, Store, StoreError, StoreOptions,
-    StoredDocument, batch, during, session::Session,
+    AuditEntry, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, Page, PageRequest, PutDocument,
+    Retention, RunQuery, SchemaDistance, Settled, StateQuery, Store, StoreError, StoreOptions, StoredDocument, batch,
+    during, session::Session,
 };
 use crate::model::RunId;
 use crate::model::budget::Outcome;
@@ -94,10 +95,11 @@ impl SqliteStore {
         commit: &Commit,
         turn: Option<i64>,
         held: Option<Held>,
-    ) -> Result<CommittedRun, sqlx::Error> {
-        let mut writer = self.writer.acquire().await?;
+    ) -> Result<CommittedRun, StoreError> {
+        let failed = "store an evaluation";
+        let mut writer = self.writer.acquire().await.map_err(during(failed))?;
         let done = commit_on(&mut writer, commit, turn, held, self.deliver.as_deref()).await;
-        release(writer, done).await
+        release(writer, done).await.map_err(during(failed))?
     }
 
     async fn try_record(&self, runs: &[RunRecord]) -> Result<(), sqlx::Error> {
@@ -183,19 +185,19 @@ async fn commit_on(
     turn: Option<i64>,
     held: Option<Held>,
     deliver: Option<&[String]>,
-) -> Result<CommittedRun, sqlx::Error> {
+) -> Result<Result<CommittedRun, StoreError>, sqlx::Error> {
     let rows = batch::rows(&commit.states);
     let mut tx = begin(writer).await?;
     if let Some(held) = held
         && !queue::remove(&mut tx, held).await?
     {
         tx.rollback().await?;
-        return Ok(CommittedRun::Lost);
+        return Ok(Ok(CommittedRun::Lost));
     }
     let next = turns::raise(&mut tx, &commit.run.subject).await?;
     if turn.is_some_and(|turn| next != turn + 1) {
         tx.rollback().await?;
-        return Ok(CommittedRun::OtherTurn);
+        return Ok(Ok(CommittedRun::OtherTurn));
     }
     let known = states::known(&mut tx, &rows).await?;
     let changes = batch::changes(&rows, &known);
@@ -205,11 +207,14 @@ async fn commit_on(
     delivery::keep(&mut tx, commit.run.id.0, &kept, commit.recorded_at).await?;
     history::put_run(&mut tx, &commit.run).await?;
     history::add_audit(&mut *tx, &commit.audit).await?;
-    if let Some(claim) = &commit.claim {
-        claims::put_completed(&mut tx, claim, commit.run.id, commit.recorded_at).await?;
+    if let Some(claim) = &commit.claim
+        && !claims::put_completed(&mut tx, claim, commit.run.id, commit.recorded_at).await?
+    {
+        tx.rollback().await?;
+        return Ok(Err(StoreError::late(claim)));
     }
     tx.commit().await?;
-    Ok(CommittedRun::Done(changes.committed))
+    Ok(Ok(CommittedRun::Done(changes.committed)))
 }
 
 /// Connections to a file cost nothing to keep and cannot go stale.
@@ -250,13 +255,12 @@ impl Store for SqliteStore {
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Committed, StoreError> {
-        let committed = self.try_commit(commit, None, None).await.map_err(during("store an evaluation"))?;
+        let committed = self.try_commit(commit, None, None).await?;
         Ok(committed.done().expect("only a turn that is given can be another"))
     }
 
     async fn commit_at(&self, commit: &Commit, turn: i64) -> Result<Option<Committed>, StoreError> {
-        let committed = self.try_commit(commit, Some(turn), None).await.map_err(during("store an evaluation"))?;
-        Ok(committed.done())
+        Ok(self.try_commit(commit, Some(turn), None).await?.done())
     }
 
     async fn put_aside(&self, agreement: &str, states: &[State], at: Timestamp) -> Result<(), StoreError> {
@@ -371,22 +375,6 @@ impl Store for SqliteStore {
 
     async fn waivers(&self, agreement: Option<&str>) -> Result<Vec<Waiver>, StoreError> {
         waivers::list(&self.readers, agreement).await
-    }
-
-    async fn claim(&self, claim: &ClaimKey, at: Timestamp) -> Result<bool, StoreError> {
-        claims::claim(&self.writer, claim, at).await
-    }
-
-    async fn complete_claim(&self, claim: &ClaimKey, run: RunId) -> Result<(), StoreError> {
-        claims::complete(&self.writer, claim, run).await
-    }
-
-    async fn open_claims(&self) -> Result<Vec<ClaimKey>, StoreError> {
-        claims::open(&self.readers).await
-    }
-
-    async fn last_claim(&self, schedule: &str) -> Result<Option<Timestamp>, StoreError> {
-        claims::last(&self.readers, schedule).await
     }
 
     async fn documents(&self, kind: DocumentKind) -> Result<Vec<StoredDocument>, StoreError> {

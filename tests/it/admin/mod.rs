@@ -179,6 +179,7 @@ impl Rig {
             credentials: setup.credentials.clone(),
             notices: comms.clone(),
             report: |_| {},
+            revisions: None,
             stopped_mark: Some(wanted.folder.path().join("flows.stopped")),
         };
         let admin = Arc::new(Admin {

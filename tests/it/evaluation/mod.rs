@@ -5,7 +5,8 @@ mod crash;
 mod instances;
 mod killed;
 mod recompute;
-mod schedule;
+pub mod schedule;
+mod ticks;
 mod waivers;
 
 use std::collections::HashMap;

@@ -7,7 +7,7 @@ use probity::clock::Clock;
 use probity::evaluate::Evaluator;
 use probity::model::state::Verdict;
 use probity::schedule::{Options, Scheduler};
-use probity::store::{ClaimKey, RunQuery, Store};
+use probity::store::{ClaimKey, Due, Holder, Holding, How, RunQuery, Store};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -15,18 +15,33 @@ use tokio::task::JoinHandle;
 use super::{agreement, at, evaluator, in_process, two_teams, until, verdicts};
 use crate::store::Fixture;
 
-pub const PLAIN: Options = Options { provisional_ms: 0, first_windows_max: 3 };
+pub const PLAIN: Options =
+    Options { provisional_ms: 0, first_windows_max: 3, notices: true, works: true, poll_ms: 500, late_ms: 60_000 };
+
+/// The leases of a process of its own; long ones, for nothing extends them.
+pub fn holding(evaluator: &Evaluator) -> Arc<Holding> {
+    let clock = evaluator.engine.services.clock.clone();
+    Holding::new(evaluator.store.clone(), clock, uuid::Uuid::new_v4().to_string(), 600_000)
+}
+
+/// A due time that somebody began and did not finish: its lease is over.
+pub async fn unfinished(store: &Arc<dyn Store>, key: ClaimKey) {
+    let due = Due { at: key.due_at, key, how: How::Live };
+    let claimed = store.claim(&due, Holder { owner: "somebody", lease_ms: 0 }).await.unwrap();
+    assert!(claimed.is_some(), "nobody had it before");
+}
 
 /// A scheduler under way; stopped by [`Running::stop`].
 pub struct Running {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
-    scheduler: Arc<Scheduler>,
+    pub scheduler: Arc<Scheduler>,
 }
 
 impl Running {
     pub fn start(evaluator: Arc<Evaluator>, options: Options) -> Running {
-        let (scheduler, problems) = Scheduler::new(evaluator, options);
+        let holding = holding(&evaluator);
+        let (scheduler, problems) = Scheduler::new(evaluator, holding, options);
         assert_eq!(problems, Vec::<String>::new());
         let scheduler = Arc::new(scheduler);
         let (stop, mut stopped) = watch::channel(false);
@@ -130,7 +145,7 @@ async fn a_claim_without_its_evaluation_is_taken_up_at_the_next_start() {
     let fixture = Fixture::sqlite().await;
     let due_at = at("2026-03-01T10:00:00Z");
     let claim = ClaimKey { schedule: "agreement/sla".into(), due_at };
-    assert!(fixture.store.claim(&claim, due_at).await.unwrap());
+    unfinished(&fixture.store, claim).await;
     let clock = Clock::manual(at("2026-03-01T10:30:00Z"));
     let agreements = vec![agreement("sla", in_process(), Value::Null)];
     let running = Running::start(evaluator(&clock, &fixture.store, agreements, two_teams(Arc::default()), "[]"), PLAIN);
@@ -144,7 +159,7 @@ async fn open_windows_are_provisional_until_they_close() {
     let fixture = Fixture::memory().await;
     let clock = Clock::manual(at("2026-03-01T10:30:00Z"));
     let agreements = vec![agreement("sla", in_process(), Value::Null)];
-    let options = Options { provisional_ms: 60_000, first_windows_max: 1 };
+    let options = Options { provisional_ms: 60_000, first_windows_max: 1, ..PLAIN };
     let running =
         Running::start(evaluator(&clock, &fixture.store, agreements, two_teams(Arc::default()), "[]"), options);
     stored(&fixture.store, 4).await;
@@ -245,7 +260,7 @@ async fn after_a_missed_firing(claimed: bool) -> usize {
     let due_at = at("2026-03-02T02:30:00Z");
     if claimed {
         let claim = ClaimKey { schedule: "agreement/sla".into(), due_at };
-        assert!(fixture.store.claim(&claim, due_at).await.unwrap());
+        unfinished(&fixture.store, claim).await;
     }
     clock.set(at("2026-03-02T04:00:00Z"));
     let running = start();
@@ -333,7 +348,7 @@ async fn an_agreement_without_an_open_window_leaves_no_trace_each_minute() {
     let clock = Clock::manual(at("2026-03-01T10:30:00Z"));
     let ended = json!({"context": {"validity": {"end": "2026-02-01T00:00:00Z"}}});
     let agreements = vec![agreement("ended", in_process(), ended), agreement("sla", in_process(), Value::Null)];
-    let options = Options { provisional_ms: 60_000, first_windows_max: 1 };
+    let options = Options { provisional_ms: 60_000, first_windows_max: 1, ..PLAIN };
     let running =
         Running::start(evaluator(&clock, &fixture.store, agreements, two_teams(Arc::default()), "[]"), options);
     let of = async |id: &str| {

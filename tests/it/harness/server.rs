@@ -195,6 +195,7 @@ impl Server {
             time_zone: "Europe/Madrid".into(),
             catch_up: CatchUp::Last,
             next_due: Some("2026-03-30T22:00:00Z".parse().unwrap()),
+            punctuality: Default::default(),
         };
         let schedules = if setup.agreements.agreements.is_empty() { vec![] } else { vec![schedule] };
         let agreements = Arc::new(setup.agreements);

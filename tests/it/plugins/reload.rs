@@ -96,6 +96,7 @@ impl Watched {
             credentials: Default::default(),
             notices: Arc::new(Unheard),
             report: |_| {},
+            revisions: None,
             stopped_mark: None,
         };
         let flows = Flows::start(parts, flows).await;

@@ -10,11 +10,12 @@ use probity::clock::Clock;
 use probity::config::Config;
 use probity::evaluate::{Evaluator, Service};
 use probity::registry::{self, Agreements, FolderSource, PutError, PutOutcome, Source, SourceState, StoredSource};
-use probity::schedule::{Options, Scheduler};
+use probity::schedule::Scheduler;
 use probity::store::{DocumentKind, PageRequest, Store};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+use crate::evaluation::schedule::{PLAIN, holding};
 use crate::evaluation::{at, in_process, two_teams, until, verdicts};
 use crate::store::Fixture;
 
@@ -204,8 +205,8 @@ async fn documents_put_are_in_force_at_once_audited_and_there_after_a_restart() 
 #[tokio::test]
 async fn the_schedule_follows_the_set() {
     let rig = Rig::start(Fixture::memory().await, &[]).await;
-    let options = Options { provisional_ms: 0, first_windows_max: 3 };
-    let (scheduler, _) = Scheduler::new(rig.evaluator(), options);
+    let evaluator = rig.evaluator();
+    let (scheduler, _) = Scheduler::new(evaluator.clone(), holding(&evaluator), PLAIN);
     let scheduler = Arc::new(scheduler);
     let (stop, mut stopped) = tokio::sync::watch::channel(false);
     let running = tokio::spawn(scheduler.clone().run(async move {

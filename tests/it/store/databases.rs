@@ -475,13 +475,7 @@ async fn a_lost_server_is_an_error_and_no_silence() {
     let id = RunId::fresh();
     assert!(store.commit(&commit(id, vec![guarantee(0, id)])).await.is_err());
     assert!(store.ping().await.is_err());
-    assert!(
-        store
-            .claim(
-                &probity::store::ClaimKey { schedule: "x".into(), due_at: at("2026-01-01T00:00:00Z") },
-                at("2026-01-01T00:00:00Z")
-            )
-            .await
-            .is_err()
-    );
+    let key = probity::store::ClaimKey { schedule: "x".into(), due_at: at("2026-01-01T00:00:00Z") };
+    let due = probity::store::Due { at: key.due_at, key, how: probity::store::How::Live };
+    assert!(store.claim(&due, probity::store::Holder { owner: "us", lease_ms: 1000 }).await.is_err());
 }

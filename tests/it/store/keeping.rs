@@ -49,9 +49,9 @@ async fn three_days(store: &dyn Store) {
     for (schedule, due_at) in
         [("done", "2026-01-01T00:00:00Z"), ("done", "2026-01-02T00:00:00Z"), ("open", "2026-01-01T00:00:00Z")]
     {
-        store.claim(&firing(schedule, due_at), at(due_at)).await.unwrap();
+        let claim = super::claims::held(store, &firing(schedule, due_at)).await.expect("nobody has it");
         if schedule == "done" {
-            store.complete_claim(&firing(schedule, due_at), second).await.unwrap();
+            assert!(store.complete_claim(&claim, second, at(due_at)).await.unwrap());
         }
     }
 }
@@ -79,7 +79,8 @@ async fn what_has_expired_goes_and_nothing_else(fixture: &Fixture) {
     let runs = store.runs(&RunQuery::default(), &PageRequest::default()).await.unwrap().items;
     assert_eq!(runs.iter().map(|run| run.subject.as_str()).collect::<Vec<_>>(), ["flow"]);
     assert_eq!(store.last_claim("done").await.unwrap(), Some(at("2026-01-02T00:00:00Z")));
-    assert!(store.claim(&firing("done", "2026-01-01T00:00:00Z"), now).await.unwrap(), "the older one was forgotten");
+    let forgotten = super::claims::held(store, &firing("done", "2026-01-01T00:00:00Z")).await;
+    assert!(forgotten.is_some(), "the older one was forgotten");
     assert_eq!(store.open_claims().await.unwrap().len(), 2);
 
     let entries = store.audit_entries(&PageRequest { limit: 1000, after: None }).await.unwrap().items;

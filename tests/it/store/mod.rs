@@ -3,7 +3,9 @@
 mod databases;
 #[macro_use]
 mod promises;
+pub mod claims;
 mod documents;
+mod flow_revisions;
 mod keeping;
 mod partitions;
 mod people;

@@ -6,7 +6,7 @@ use jiff::ToSpan;
 use probity::model::RunId;
 use probity::model::run::{RunError, RunRecord, RunState, Trigger};
 use probity::model::state::{State, StateKind, Verdict};
-use probity::store::{ClaimKey, Committed, PageRequest, RunQuery, StateQuery, Store, StoreError};
+use probity::store::{Committed, PageRequest, RunQuery, StateQuery, Store, StoreError};
 use serde_json::json;
 
 use super::Fixture;
@@ -43,9 +43,6 @@ promises! {
     runs_are_listed_newest_first_without_traces
     a_run_recorded_again_is_replaced
     audit_entries_are_listed_newest_first
-    exactly_one_claimer_wins
-    a_claim_is_open_until_its_evaluation_is_committed
-    the_first_run_to_complete_a_claim_stays
     commits_at_once_count_their_revisions_without_gaps
     odd_text_loses_nothing
     a_foreign_cursor_is_refused
@@ -515,61 +512,6 @@ async fn audit_entries_are_listed_newest_first(fixture: &Fixture) {
         }
     }
     assert_eq!(seen, (0..5).rev().map(|n| audit(&n.to_string())).collect::<Vec<_>>());
-}
-
-fn firing(n: i64) -> ClaimKey {
-    ClaimKey { schedule: "sla".into(), due_at: hour(n).to }
-}
-
-async fn exactly_one_claimer_wins(fixture: &Fixture) {
-    for n in 0..5 {
-        let claimers: Vec<_> = (0..8)
-            .map(|_| {
-                let store = fixture.store.clone();
-                tokio::spawn(async move { store.claim(&firing(n), hour(n).to).await.unwrap() })
-            })
-            .collect();
-        let mut winners = 0;
-        for claimer in claimers {
-            winners += usize::from(claimer.await.unwrap());
-        }
-        assert_eq!(winners, 1);
-    }
-    assert_eq!(fixture.store.last_claim("sla").await.unwrap(), Some(hour(4).to));
-    assert_eq!(fixture.store.last_claim("other").await.unwrap(), None);
-}
-
-async fn a_claim_is_open_until_its_evaluation_is_committed(fixture: &Fixture) {
-    let store = &fixture.store;
-    for n in [3, 1, 2] {
-        assert!(store.claim(&firing(n), hour(9).to).await.unwrap());
-    }
-    assert_eq!(store.open_claims().await.unwrap(), [firing(1), firing(2), firing(3)], "oldest first");
-    let id = RunId::fresh();
-    let mut commit = commit(id, vec![guarantee(1, id)]);
-    commit.claim = Some(firing(1));
-    store.commit(&commit).await.unwrap();
-    store.complete_claim(&firing(2), RunId::fresh()).await.unwrap();
-    assert_eq!(store.open_claims().await.unwrap(), [firing(3)]);
-    for n in 1..=3 {
-        assert!(!store.claim(&firing(n), hour(9).to).await.unwrap(), "a completed claim is not to be had again");
-    }
-}
-
-async fn the_first_run_to_complete_a_claim_stays(fixture: &Fixture) {
-    let store = &fixture.store;
-    // Never claimed, but evaluated: nobody need do it again.
-    for _ in 0..2 {
-        let id = RunId::fresh();
-        let mut commit = commit(id, vec![guarantee(1, id)]);
-        commit.claim = Some(firing(1));
-        store.commit(&commit).await.unwrap();
-        store.complete_claim(&firing(1), id).await.unwrap();
-    }
-    assert!(!store.claim(&firing(1), hour(1).to).await.unwrap());
-    assert!(store.open_claims().await.unwrap().is_empty());
-    store.complete_claim(&firing(7), RunId::fresh()).await.unwrap();
-    assert!(store.claim(&firing(7), hour(1).to).await.unwrap(), "completing what nobody claimed claims nothing");
 }
 
 async fn commits_at_once_count_their_revisions_without_gaps(fixture: &Fixture) {

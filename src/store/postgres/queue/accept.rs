@@ -152,8 +152,10 @@ async fn known(
 pub(super) async fn tick(pool: &PgPool, claim: &ClaimKey, run: &NewRun) -> Result<Accepted, StoreError> {
     let mut tx = pool.begin().await.map_err(during(FAILED))?;
     let won = sqlx::query(
-        "INSERT INTO probity.claim AS claim (schedule, due_at, claimed_at, run) VALUES ($1, $2, now(), $3) \
-         ON CONFLICT (schedule, due_at) DO UPDATE SET run = excluded.run WHERE claim.run IS NULL",
+        "INSERT INTO probity.claim AS claim (schedule, due_at, claimed_at, started_at, ended_at, run) \
+         VALUES ($1, $2, now(), now(), now(), $3) ON CONFLICT (schedule, due_at) DO UPDATE SET run = excluded.run, \
+         started_at = coalesce(claim.started_at, excluded.started_at), ended_at = excluded.ended_at \
+         WHERE claim.run IS NULL",
     )
     .bind(stored::text(&claim.schedule))
     .bind(Instant(claim.due_at))

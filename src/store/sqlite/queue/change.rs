@@ -119,8 +119,10 @@ pub(super) async fn tick(
     let mut tx = begin(writer).await?;
     let now = now(&mut tx).await?;
     let won = sqlx::query(
-        "INSERT INTO probity_claim (schedule, due_at, claimed_at, run) VALUES (?, ?, ?, ?) \
-         ON CONFLICT (schedule, due_at) DO UPDATE SET run = excluded.run WHERE probity_claim.run IS NULL",
+        "INSERT INTO probity_claim (schedule, due_at, claimed_at, started_at, ended_at, run) \
+         VALUES (?1, ?2, ?3, ?3, ?3, ?4) ON CONFLICT (schedule, due_at) DO UPDATE SET run = excluded.run, \
+         started_at = coalesce(probity_claim.started_at, excluded.started_at), ended_at = excluded.ended_at \
+         WHERE probity_claim.run IS NULL",
     )
     .bind(stored::text(&claim.schedule))
     .bind(claim.due_at.as_microsecond())

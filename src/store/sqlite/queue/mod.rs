@@ -100,7 +100,7 @@ impl Queue for SqliteStore {
 
     async fn commit_run(&self, held: Held, commit: &Commit, turn: Option<i64>) -> Result<CommittedRun, StoreError> {
         reach(FailPoint::SettleBeforeCommit);
-        let done = self.try_commit(commit, turn, Some(held)).await.map_err(during("store an evaluation"))?;
+        let done = self.try_commit(commit, turn, Some(held)).await?;
         reach(FailPoint::SettleAfterCommit);
         Ok(done)
     }

@@ -167,7 +167,7 @@ async fn one_of_many_acceptors_wins_a_key(fixture: &Fixture) {
 async fn a_firing_is_accepted_once(fixture: &Fixture) {
     let store = &*fixture.store;
     let claim = |n: i64| ClaimKey { schedule: "s".into(), due_at: at("2026-01-05T12:00:00Z") + jiff::ToSpan::hours(n) };
-    assert!(store.claim(&claim(0), at("2026-01-05T12:00:00Z")).await.unwrap());
+    assert!(crate::store::claims::held(store, &claim(0)).await.is_some());
     let (first, second) = (new_run("f"), new_run("f"));
     assert_eq!(store.accept_tick(&claim(0), &first).await.unwrap(), Accepted::Queued);
     assert_eq!(store.accept_tick(&claim(0), &second).await.unwrap(), Accepted::Known(first.id));
@@ -175,7 +175,7 @@ async fn a_firing_is_accepted_once(fixture: &Fixture) {
     assert!(store.open_claims().await.unwrap().is_empty());
     // One that nobody claimed before.
     assert_eq!(store.accept_tick(&claim(1), &second).await.unwrap(), Accepted::Queued);
-    assert!(!store.claim(&claim(1), at("2026-01-05T12:00:00Z")).await.unwrap());
+    assert!(crate::store::claims::held(store, &claim(1)).await.is_none());
     let both = [new_run("f"), new_run("f")];
     let claim = claim(2);
     let (left, right) = tokio::join!(store.accept_tick(&claim, &both[0]), store.accept_tick(&claim, &both[1]));
