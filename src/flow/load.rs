@@ -171,6 +171,7 @@ impl Loader {
             info: text(entry, "info").to_string(),
             env: self.env(i, entry),
             declared: true,
+            entry: Some(i),
         }
     }
 
@@ -324,6 +325,7 @@ impl Loader {
                 info: String::new(),
                 env: Vec::new(),
                 declared: false,
+                entry: None,
             });
             self.diagnostics.push(
                 Diagnostic::warning(

@@ -29,6 +29,8 @@ pub struct Flow {
     pub env: Vec<EnvEntry>,
     /// False for the tab made for nodes whose `z` names none.
     pub declared: bool,
+    /// Index into [`FlowFile::entries`], for properties that only we know; `None` when it is not declared.
+    pub entry: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -99,7 +101,7 @@ pub struct Plan {
 }
 
 /// A tab of a plan.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct PlanFlow {
     pub id: ArcStr,
     pub label: ArcStr,
@@ -107,6 +109,12 @@ pub struct PlanFlow {
     pub stopped: Option<Stopped>,
     /// Answer deadline of its HTTP callers in milliseconds, when its environment sets `PROBITY_REPLY_MS_MAX`.
     pub reply_ms_max: Option<u64>,
+    /// Runs of it that are open at once: the tab's `concurrency`; 0 for no limit.
+    pub concurrency: Option<usize>,
+    /// Whose it is: the tab's `tenant`.
+    pub tenant: Option<ArcStr>,
+    /// Whether what its steps are given and send is kept: the tab's `trace`.
+    pub trace: Option<bool>,
 }
 
 /// Why a flow of a plan does not run.

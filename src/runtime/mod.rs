@@ -1,21 +1,25 @@
 //! Floor 5: runs plans. Knows what a node may do and how a run goes; names no node type.
 
 mod building;
+pub mod capture;
 pub mod catalogue;
 pub mod context;
 pub mod credential_file;
+mod current;
 pub mod cx;
 pub mod engine;
 pub mod exchange;
 pub mod history;
 mod instance;
 pub mod node;
+pub mod places;
 pub mod routes;
 pub mod run;
 pub mod services;
 pub mod sockets;
 
 pub use catalogue::{Catalogue, NodeConfig, NodeType};
+pub use current::current_run;
 pub use cx::{Cx, Place};
 pub use engine::{Deployed, Engine, Source};
 pub use exchange::{Reply, ReplyHandle, ReplyTo, Request};
@@ -23,4 +27,4 @@ pub use node::{Entry, Failure, Node, NodeError, Status, Step, Then, Wait};
 pub use services::{Event, Feed, Limits, Services};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -175,7 +175,7 @@ fn engine(nodes: Vec<PlanNode>, clock: Clock, limits: Limits) -> (Arc<Engine>, O
 }
 
 fn tab() -> PlanFlow {
-    PlanFlow { id: "tab".into(), label: "tab".into(), stopped: None, reply_ms_max: None }
+    PlanFlow { id: "tab".into(), label: "tab".into(), ..PlanFlow::default() }
 }
 
 async fn run(engine: &Arc<Engine>, msg: Msg) -> Arc<super::run::EndedRun> {
