@@ -1,5 +1,7 @@
 //! The run model, on nodes made for the purpose.
 
+mod places;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -21,6 +21,7 @@ mod harness;
 mod io;
 mod jsonata;
 mod jsonpath;
+mod limits;
 mod mustache;
 mod nodes;
 mod orders;
