@@ -2,7 +2,7 @@
 
 use probity::model::RunId;
 use probity::model::run::{RunError, RunRecord, RunState, Trigger};
-use probity::store::{PageRequest, RunQuery, RunText, Store};
+use probity::store::{PageRequest, RunQuery, RunText};
 use serde_json::json;
 
 use crate::harness::server::{Server, Setup, tab};
@@ -100,7 +100,8 @@ async fn in_postgres_searches_find_what_fits() {
 async fn searches_in_postgres_read_the_indexes_made_for_them() {
     let fixture = Fixture::postgres().await;
     let mut runs: Vec<RunRecord> = (0..3_000).map(|n| run(n, http(), None)).collect();
-    runs.extend((0..3).map(|n| run(3_000 + n, Trigger::Metric { evaluation: runs[0].id }, Some("broken"))));
+    let evaluation = runs[0].id;
+    runs.extend((0..3).map(|n| run(3_000 + n, Trigger::Metric { evaluation }, Some("broken"))));
     fixture.store.record_runs(&runs).await.unwrap();
     let pool = sqlx::postgres::PgPool::connect(&fixture.url).await.unwrap();
     sqlx::raw_sql("ANALYZE probity.run").execute(&pool).await.unwrap();
