@@ -75,6 +75,8 @@ pub struct Config {
     pub store: Store,
     pub plugins: Plugins,
     pub functions: Functions,
+    pub trace: Trace,
+    pub otel: Otel,
     pub log: Log,
 }
 
@@ -82,6 +84,7 @@ pub struct Config {
 pub struct Http {
     pub node_root: String,
     pub body_bytes_max: usize,
+    pub bodies_bytes_max: usize,
     pub header_ms_max: u64,
     pub body_ms_max: u64,
     pub connections_max: usize,
@@ -124,6 +127,47 @@ pub struct Limits {
     pub runs_kept_per_s_max: u32,
     pub runs_in_memory_max: usize,
     pub node_messages_max: usize,
+    pub flow_runs_max: usize,
+    pub tenant_runs_max: usize,
+    pub tenants: BTreeMap<String, String>,
+    pub bulk_runs_max: usize,
+    pub waiting_max: usize,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Trace {
+    pub messages: crate::runtime::capture::Which,
+    pub message_bytes_max: usize,
+    pub run_bytes_max: usize,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Otel {
+    pub endpoint: String,
+    pub headers: BTreeMap<String, String>,
+    pub service: String,
+    pub instance: String,
+    pub sample_percent: u32,
+    pub traces_ms: u64,
+    pub metrics_ms: u64,
+    pub request_ms_max: u64,
+}
+
+impl Otel {
+    /// As the exporter takes it; `None` when nobody is to be told.
+    pub fn options(&self) -> Option<crate::telemetry::Options> {
+        let ms = std::time::Duration::from_millis;
+        (!self.endpoint.is_empty()).then(|| crate::telemetry::Options {
+            endpoint: self.endpoint.clone(),
+            headers: self.headers.clone(),
+            service: self.service.clone(),
+            instance: self.instance.clone(),
+            sample_percent: f64::from(self.sample_percent),
+            traces_every: ms(self.traces_ms),
+            metrics_every: (self.metrics_ms > 0).then(|| ms(self.metrics_ms)),
+            request: ms(self.request_ms_max),
+        })
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -495,6 +539,7 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
         ("limits.queue_max", config.limits.queue_max),
         ("collectors.parallel_max", config.collectors.parallel_max),
         ("net.requests_max", config.net.requests_max),
+        ("net.host_requests_max", config.net.host_requests_max),
         ("http.connections_max", config.http.connections_max),
         ("durable.accept_batch_max", config.durable.accept_batch_max),
         ("durable.lease_batch_max", config.durable.lease_batch_max),
@@ -512,6 +557,12 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
     problems.extend(datasources::open(&config.datasources).err().into_iter().flatten());
     problems.extend(delivery_problems(config));
     problems.extend(durable_problems(config));
+    problems.extend(config.otel.options().iter().flat_map(crate::telemetry::problems));
+    for (tenant, max) in &config.limits.tenants {
+        if max.parse::<usize>().is_err() {
+            problems.push(format!("limits.tenants.{tenant}: expected a number of runs, found \"{max}\""));
+        }
+    }
     if config.retention.every_ms == 0 {
         problems.push("retention.every_ms: expected at least 1, found 0".into());
     }
@@ -640,6 +691,8 @@ const OPEN: &[&str] = &[
     "collectors.services",
     "datasources",
     "delivery.controls",
+    "limits.tenants",
+    "otel.headers",
 ];
 
 fn is_open(path: &str) -> bool {

@@ -13,7 +13,7 @@
 //! | 6 | `plugin` nodes from outside, sandboxed WASM |
 //! | 7 | `nodes` builtin nodes |
 //! | 8 | `evaluate` the one evaluation path, `deploy` the flows of a server and how they change |
-//! | 9 | `dispatch` durable runs, `schedule` what fires what is due, `director` tasks as a Director keeps them, `delivery` verdicts told to STATUS |
+//! | 9 | `dispatch` durable runs, `schedule` what fires what is due, `director` tasks as a Director keeps them, `delivery` verdicts told to STATUS, `telemetry` traces and metrics told to a collector |
 //! | 10 | `api` HTTP |
 //! | 11 | `config` defaults, file, environment, flags |
 //! | 12 | `app` puts everything together |
@@ -50,6 +50,7 @@ pub mod delivery;
 pub mod director;
 pub mod dispatch;
 pub mod schedule;
+pub mod telemetry;
 
 pub mod api;
 

@@ -2,6 +2,8 @@
 //! for JSON and forms, `multer` for uploads, `raw-body` for the rest).
 
 use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
@@ -68,6 +70,54 @@ impl IntoResponse for Refused {
         }
         response
     }
+}
+
+/// What the bodies that are in memory take together, bytes.
+#[derive(Default)]
+pub(super) struct Bodies(Arc<AtomicUsize>);
+
+/// Room for one body, until it is dropped.
+pub(super) struct Room {
+    of: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Bodies {
+    /// Room for a body of at most so many bytes; `None` when all of them would take more than `bytes_max`.
+    fn room(&self, bytes: usize, bytes_max: usize) -> Option<Room> {
+        // Counted first: two callers must not both find the last room.
+        let before = self.0.fetch_add(bytes, Ordering::AcqRel);
+        let room = Room { of: self.0.clone(), bytes };
+        (before.saturating_add(bytes) <= bytes_max).then_some(room)
+    }
+}
+
+impl Room {
+    /// The body is here and takes only so much.
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        let spare = self.bytes.saturating_sub(bytes);
+        self.of.fetch_sub(spare, Ordering::AcqRel);
+        self.bytes -= spare;
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.of.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
+/// Room for a caller's body, as large as it may become.
+///
+/// # Errors
+/// 503 while others take all of `http.bodies_bytes_max`.
+pub(super) fn room<B: Incoming>(body: &B, api: &Api) -> Result<Room, ApiError> {
+    let (limit, all) = (api.options.body_bytes_max, api.options.bodies_bytes_max);
+    let announced = body.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
+    api.bodies.room(announced.unwrap_or(limit).min(limit), all).ok_or_else(|| {
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "the bodies of calls under way take too much memory")
+            .hint("try again in a second; the operator can raise http.bodies_bytes_max")
+    })
 }
 
 /// Reads a body to its end, undoing `content-encoding`.

@@ -19,11 +19,13 @@ pub struct ApiError {
     pub hint: Option<String>,
     /// Names the log line of an internal failure.
     pub id: Option<RunId>,
+    /// When it is worth trying again, seconds: `Retry-After`. Every 503 has one.
+    pub retry_s: Option<u32>,
 }
 
 impl ApiError {
     pub fn new(status: StatusCode, error: &'static str, message: impl Into<String>) -> Self {
-        ApiError { status, error, message: message.into(), hint: None, id: None }
+        ApiError { status, error, message: message.into(), hint: None, id: None, retry_s: None }
     }
 
     pub fn bad_request(message: impl Into<String>) -> Self {
@@ -76,7 +78,12 @@ impl From<StoreError> for ApiError {
 
 impl From<Busy> for ApiError {
     fn from(busy: Busy) -> Self {
-        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", busy.to_string()).hint("try again in a second")
+        let (retry_s, text) = (busy.retry_s(), busy.to_string());
+        let error = match busy.is_callers_own() {
+            true => ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_runs", text),
+            false => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text),
+        };
+        ApiError { retry_s: Some(retry_s), ..error.hint(format!("try again in {retry_s} s")) }
     }
 }
 
@@ -90,8 +97,9 @@ impl IntoResponse for ApiError {
             body["id"] = id.to_string().into();
         }
         let mut response = (self.status, Json(body)).into_response();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(http::header::RETRY_AFTER, http::HeaderValue::from_static("1"));
+        let unavailable = self.status == StatusCode::SERVICE_UNAVAILABLE;
+        if let Some(retry_s) = self.retry_s.or(unavailable.then_some(1)) {
+            response.headers_mut().insert(http::header::RETRY_AFTER, http::HeaderValue::from(retry_s));
         }
         response
     }

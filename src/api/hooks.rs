@@ -54,7 +54,16 @@ pub(super) async fn answer<B: Incoming>(api: &Arc<Api>, peer: &Peer, call: Reque
     }
     let mut durability = durable::asked(api, &deployed, route.node, &head);
     let has_body = !matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
+    // Held until the call is answered.
+    let mut room = None;
     let parsed = if has_body {
+        let room = match body::room(&body, api) {
+            Ok(free) => room.insert(free),
+            Err(refused) => {
+                body::leave_unread(body, &head.headers, api).await;
+                return refused.into_response();
+            }
+        };
         let bytes = match body::read(body, &head.headers, api).await {
             Ok(bytes) => bytes,
             Err(refused) => return refused.into_response(),
@@ -62,6 +71,7 @@ pub(super) async fn answer<B: Incoming>(api: &Arc<Api>, peer: &Peer, call: Reque
         if let Some(durability) = &mut durability {
             durability.read(&bytes);
         }
+        room.shrink(bytes.len());
         match body::parse(bytes, &head.headers, route, &api.options).await {
             Ok(parsed) => parsed,
             Err(refused) => return refused.into_response(),

@@ -13,6 +13,11 @@
 //! | `probity_tick_drift_seconds_total` | how much later than planned they began, in all |
 //! | `probity_tick_drift_max_seconds` | the most of that since the start |
 //! | `probity_history_dropped_total` | runs lost to the history because the store was too slow |
+//! | `probity_history_waiting` | ended runs that wait to be written |
+//! | `probity_places_open{of}`, `probity_places_waiting{of}` | runs with a place, and that wait for one, by flow or tenant |
+//! | `probity_runs_refused_total` | runs for which there was no place |
+//! | `probity_net_calls_open{host}` | outgoing calls that are open or wait, of the busiest hosts |
+//! | `probity_otel_told_total`, `probity_otel_dropped_total`, `probity_otel_failures_total` | runs told to the OpenTelemetry collector, dropped; requests that failed |
 //! | `probity_history_sampled_out_total` | successful HTTP runs left out of the history on purpose |
 //! | `probity_store_commit_failures_total` | evaluations that could not be stored |
 //! | `probity_plugin_calls_total{plugin,node_type}` | calls of a plugin's node type |
@@ -72,6 +77,8 @@ pub struct Observed {
     /// Removed by retention: states, revisions, runs, completed firings.
     pub expired: [u64; 4],
     pub upkeep_failures: u64,
+    /// Of OpenTelemetry: runs told of, runs dropped, requests that failed.
+    pub telemetry: [u64; 3],
     /// Verdicts delivered, and refused; `None` when nobody is to be told.
     pub delivered: Option<(u64, u64)>,
 }
@@ -133,6 +140,12 @@ impl Metrics {
 }
 
 async fn show(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
+    let media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, media)], text(&api).await?).into_response())
+}
+
+/// What `/metrics` says.
+pub async fn text(api: &Api) -> Result<String, ApiError> {
     let mut text = String::new();
     let observed = (api.observed)();
     let mut rest = snapshot(&api.engine, observed, api.metrics.started_at_s);
@@ -141,13 +154,34 @@ async fn show(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     }
     plugins(&mut rest, &api.plugins.report());
     sources(&mut rest, &(api.agreements)());
-    metrics_budgets::add(&mut rest, &api).await;
+    metrics_budgets::add(&mut rest, api).await;
+    places(&mut rest, &api.engine);
     // Both are whole documents, each ended by "# EOF"; one end is enough.
     encode(&mut text, &rest).map_err(|e| ApiError::internal("writing the metrics", &e))?;
     text.truncate(text.trim_end().trim_end_matches("# EOF").len());
     encode(&mut text, &api.metrics.registry).map_err(|e| ApiError::internal("writing the metrics", &e))?;
-    let media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(header::CONTENT_TYPE, media)], text).into_response())
+    Ok(text)
+}
+
+/// Hosts that metrics name: the busiest ones.
+const HOSTS_MAX: usize = 50;
+
+/// Who has a place, and who waits for one.
+fn places(registry: &mut Registry, engine: &Engine) {
+    let open = Family::<OwnedLabels, Gauge>::default();
+    let waiting = Family::<OwnedLabels, Gauge>::default();
+    for (gate, runs, wait) in engine.services.places.report() {
+        let labels = vec![("of", gate.to_string())];
+        open.get_or_create(&labels).set(i64::try_from(runs).unwrap_or(i64::MAX));
+        waiting.get_or_create(&labels).set(i64::try_from(wait).unwrap_or(i64::MAX));
+    }
+    registry.register("probity_places_open", "Runs that have a place where places are limited", open);
+    registry.register("probity_places_waiting", "Runs that wait for one", waiting);
+    let calls = Family::<OwnedLabels, Gauge>::default();
+    for (host, n) in engine.services.net.open_calls(HOSTS_MAX) {
+        calls.get_or_create(&vec![("host", host)]).set(i64::try_from(n).unwrap_or(i64::MAX));
+    }
+    registry.register("probity_net_calls_open", "Outgoing calls that are open or wait, by host", calls);
 }
 
 /// The numbers others keep, as they stand now.
@@ -200,6 +234,10 @@ fn snapshot(engine: &Engine, observed: Observed, started_at_s: f64) -> Registry 
         ("probity_hops", "Messages delivered to nodes in ended runs", read(&history.hops)),
         ("probity_history_dropped", "Runs lost to the history because the store was too slow", read(&history.dropped)),
         ("probity_history_sampled_out", "Successful HTTP runs left out of the history", read(&history.sampled_out)),
+        ("probity_runs_refused", "Runs for which there was no place", engine.services.places.refused()),
+        ("probity_otel_told", "Runs told to the OpenTelemetry collector", observed.telemetry[0]),
+        ("probity_otel_dropped", "Runs it was not told of: too slow, away, or it refused them", observed.telemetry[1]),
+        ("probity_otel_failures", "Requests to it that failed for good", observed.telemetry[2]),
         ("probity_store_commit_failures", "Evaluations that could not be stored", observed.commit_failures),
         ("probity_upkeep_failures", "Rounds of retention that failed", observed.upkeep_failures),
     ] {
@@ -215,6 +253,7 @@ fn snapshot(engine: &Engine, observed: Observed, started_at_s: f64) -> Registry 
     gauge("probity_runs_open", "Runs open now", engine.open_runs() as f64);
     let drift_max = observed.punctuality.drift_ms_max as f64 / 1000.0;
     gauge("probity_tick_drift_max_seconds", "The most a firing began later than planned", drift_max);
+    gauge("probity_history_waiting", "Ended runs that wait to be written", history.waiting() as f64);
     if let Some(lag) = observed.schedule_lag_s {
         gauge("probity_schedule_lag_seconds", "How late the last firing was", lag);
     }

@@ -48,6 +48,7 @@ mod sockets;
 mod sources;
 mod stalled;
 mod states;
+mod trace;
 mod verdicts;
 mod waivers;
 
@@ -60,7 +61,7 @@ pub use crate::registry::Snapshot as LoadedAgreements;
 pub use auth::{AuthOptions, check_exposure, check_exposure_apart};
 pub use comms::Comms;
 pub use error::ApiError;
-pub use metrics::Observed;
+pub use metrics::{Observed, text as metrics_text};
 pub use permissions::Permissions;
 pub use serve::{own_root, serve, serve_apart};
 
@@ -83,6 +84,8 @@ pub struct ApiOptions {
     pub node_root: String,
     /// Larger request bodies get 413, bytes.
     pub body_bytes_max: usize,
+    /// Bodies of calls to flows that are in memory at once, bytes; further calls get 503.
+    pub bodies_bytes_max: usize,
     /// A client that has not sent its headers by then is cut off, milliseconds. Also how long an idle connection
     /// is kept.
     pub header_ms_max: u64,
@@ -120,6 +123,7 @@ impl Default for ApiOptions {
         ApiOptions {
             node_root: "/".into(),
             body_bytes_max: 5_000_000,
+            bodies_bytes_max: 256 << 20,
             header_ms_max: 10_000,
             body_ms_max: 30_000,
             connections_max: 10_000,
@@ -189,6 +193,8 @@ pub struct Api {
     metrics: Metrics,
     /// True once the server stops: for connections that do not end by themselves.
     stopping: tokio::sync::watch::Sender<bool>,
+    /// What bodies of calls to flows take.
+    bodies: body::Bodies,
     /// Tries to log in to the Admin API.
     attempts: people::Attempts,
     /// Held while a user's settings are changed: what is merged must not be lost to another merge.
@@ -210,6 +216,7 @@ impl Api {
             auth: Auth::new(parts.options.auth.clone()),
             metrics: Metrics::new(&parts),
             stopping: tokio::sync::watch::Sender::new(false),
+            bodies: body::Bodies::default(),
             attempts: people::Attempts::default(),
             user_settings_turn: tokio::sync::Mutex::default(),
             parts,
@@ -229,6 +236,7 @@ pub fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
         flows::ENDPOINTS,
         flow_check::ENDPOINTS,
         flow_revisions::ENDPOINTS,
+        trace::ENDPOINTS,
         agreements::ENDPOINTS,
         sources::ENDPOINTS,
         states::ENDPOINTS,

@@ -11,6 +11,7 @@ use axum::routing::get;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
@@ -20,18 +21,25 @@ use super::{Api, queue};
 use crate::model::RunId;
 use crate::model::run::{RunRecord, RunState};
 use crate::runtime::run::EndedRun;
-use crate::store::{Page, PageRequest, RunQuery, trigger_kind};
+use crate::store::{Page, PageRequest, RunQuery, RunText, TRIGGER_KINDS};
 
 pub(super) const QUERY: &[Parameter] = &[
     LIMIT,
     AFTER,
-    Parameter::new("subject", Kind::Text, "only of this flow or agreement"),
+    Parameter::new("subject", Kind::Text, "only of this agreement or flow, by id or label"),
     Parameter::new("state", Kind::OneOf(STATES), "only in this state"),
     Parameter::new("trigger", Kind::OneOf(TRIGGERS), "only started this way"),
+    Parameter::new("from", Kind::Instant, "only opened then or later"),
+    Parameter::new("to", Kind::Instant, "only opened before"),
+    Parameter::new(
+        "text",
+        Kind::Text,
+        "a run's id: that run and those that happened for it; any other text: runs whose error holds it",
+    ),
 ];
 
-const STATES: &[&str] = &["running", "done", "failed", "stopped"];
-const TRIGGERS: &[&str] = &["http", "cron", "inject", "event", "manual", "metric", "linked"];
+pub(super) const STATES: &[&str] = &["running", "done", "failed", "stopped"];
+const TRIGGERS: &[&str] = TRIGGER_KINDS;
 
 pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
@@ -140,9 +148,12 @@ impl Position {
 pub(super) async fn page(api: &Api, query: &Query) -> Result<Page<RunRecord>, ApiError> {
     let limit = query.page()?.limit;
     let filter = RunQuery {
-        subject: query.owned("subject"),
+        subject: query.text("subject").map(|subject| subject_id(api, subject)),
         state: query.word("state", &STATES.join(", "), RunState::parse)?,
         trigger: query.word("trigger", &TRIGGERS.join(", "), |t| TRIGGERS.contains(&t).then(|| t.to_string()))?,
+        from: query.word("from", WHEN, instant)?,
+        to: query.word("to", WHEN, instant)?,
+        text: query.text("text").and_then(RunText::of),
     };
     let from = query.word("after", "`next` of an earlier answer", Position::read)?;
     let below = |id: RunId| from.as_ref().is_none_or(|p| id < p.below);
@@ -178,7 +189,7 @@ pub(super) async fn page(api: &Api, query: &Query) -> Result<Page<RunRecord>, Ap
             break;
         }
         let mut record = run.into_record();
-        if matches(&filter, &record) {
+        if filter.fits(&record) {
             record.trace.clear();
             // It goes with the store's page its neighbour below came from; reading that again is never wrong.
             let neighbour = runs.range(..record.id).next_back().or_else(|| runs.range(record.id..).next());
@@ -197,8 +208,20 @@ pub(super) async fn page(api: &Api, query: &Query) -> Result<Page<RunRecord>, Ap
     Ok(Page { items, next: next.map(|p| p.write()) })
 }
 
-fn matches(filter: &RunQuery, run: &RunRecord) -> bool {
-    filter.subject.as_ref().is_none_or(|s| *s == run.subject)
-        && filter.state.is_none_or(|s| s == run.state)
-        && filter.trigger.as_ref().is_none_or(|t| t == trigger_kind(&run.trigger))
+const WHEN: &str = "an instant such as 2026-03-29T00:00:00Z, or a date and time of UTC";
+
+/// An instant, or what a browser's field for date and time gives, taken as UTC.
+pub(super) fn instant(text: &str) -> Option<Timestamp> {
+    let civil = || text.parse::<jiff::civil::DateTime>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
+    text.parse().ok().or_else(|| civil().map(|zoned| zoned.timestamp()))
+}
+
+/// The id behind what somebody calls a flow: its label, where no flow has it as id.
+fn subject_id(api: &Api, subject: &str) -> String {
+    let deployed = api.engine.current();
+    let flows = &deployed.plan.flows;
+    if flows.iter().any(|f| f.id == subject) {
+        return subject.into();
+    }
+    flows.iter().find(|f| f.label == subject).map_or(subject, |f| f.id.as_str()).to_string()
 }

@@ -50,6 +50,10 @@ fn moment() -> Value {
     json!({ "type": "string", "description": "an instant, or a date or time in the agreement's zone" })
 }
 
+fn flag() -> Value {
+    json!({ "type": "boolean" })
+}
+
 fn count() -> Value {
     json!({ "type": "integer", "minimum": 0 })
 }
@@ -409,9 +413,13 @@ fn running() -> Vec<(&'static str, Value)> {
             "TraceStep",
             object(json!({
                 "at_us": count(), "node": text(), "node_type": text(), "name?": text(), "emitted": count(), "note?": text(),
+                "took_us?": count(), "input?": refer("Captured"), "sent?": array(refer("Sent")),
                 "evidence?": array(refer("Attached")), "calls?": array(refer("CallRecord")), "calls_cut?": count(),
             })),
         ),
+        ("Captured", object(json!({ "msg": {}, "cut?": flag(), "masked?": flag() }))),
+        ("Sent", object(json!({ "port": count(), "msg": {}, "cut?": flag(), "masked?": flag() }))),
+        ("TraceRequest", object(json!({ "runs": count() }))),
         ("CallRecord", object(call_record())),
         ("HostCall", object(json!({ "of": text(), "given": {}, "answer": {} }))),
         (

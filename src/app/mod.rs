@@ -33,6 +33,8 @@ use crate::model::{Diagnostic, Severity};
 use crate::net::{Net, NetOptions};
 use crate::plugin::Plugins;
 use crate::registry::{Agreements, PassThrough};
+use crate::runtime::capture::CaptureLimits;
+use crate::runtime::places::PlaceLimits;
 use crate::runtime::services::Observer;
 use crate::runtime::{Engine, Limits, Services};
 use crate::store::{Store, StoreOptions};
@@ -55,6 +57,8 @@ pub fn net(config: &Config) -> Result<Arc<Net>> {
         response_bytes_max: config.net.response_bytes_max,
         redirects_max: config.net.redirects_max,
         requests_max: config.net.requests_max,
+        host_requests_max: config.net.host_requests_max,
+        waiting_max: config.net.waiting_max,
     };
     let net = Net::new(options).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
@@ -218,6 +222,19 @@ fn limits(config: &Config) -> Limits {
         runs_kept_per_s_max: c.runs_kept_per_s_max,
         runs_in_memory_max: c.runs_in_memory_max,
         node_messages_max: c.node_messages_max,
+        places: PlaceLimits {
+            flow_runs_max: c.flow_runs_max,
+            tenant_runs_max: c.tenant_runs_max,
+            // The configuration was refused if one were no number.
+            tenants: c.tenants.iter().filter_map(|(name, max)| Some((name.clone(), max.parse().ok()?))).collect(),
+            bulk_runs_max: c.bulk_runs_max,
+            waiting_max: c.waiting_max,
+        },
+        capture: CaptureLimits {
+            which: config.trace.messages,
+            message_bytes_max: config.trace.message_bytes_max,
+            run_bytes_max: config.trace.run_bytes_max,
+        },
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -19,6 +19,7 @@ use crate::evaluate::Evaluator;
 use crate::registry::{self, Agreements, Source, StateWriter, StoredSource};
 use crate::schedule::{Options, Scheduler};
 use crate::store::Holding;
+use crate::telemetry::Telemetry;
 
 /// Serves until `stop` resolves, then drains: no new calls, open runs get `shutdown_ms_max`, results are written.
 pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()> {
@@ -58,6 +59,14 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     let (loaded, credentials, revisions) = flows::settle(&config, &store, &clock).await?;
     let (plugins, followed) = super::plugins::start_followed(&config, &surroundings.net, &clock, &loaded).await;
     let engine = engine(&config, surroundings, &plugins);
+    let telemetry = match config.otel.options() {
+        Some(options) => Some(Telemetry::new(options, clock.clone()).map_err(|e| anyhow!("{}", e.join("; ")))?),
+        None => None,
+    };
+    if let Some(telemetry) = &telemetry {
+        // Nothing else has set it.
+        drop(engine.services.watch.set(telemetry.clone()));
+    }
     let agreements = Agreements::new(clock.clone(), Some(store.clone()));
     // What users put by the API counts before what is read elsewhere.
     let watch = Duration::from_millis(config.registry.watch_ms.max(10));
@@ -111,6 +120,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
         admin: Some(admin.clone()),
         observed: {
             let (evaluator, scheduler, deliverer) = (evaluator.clone(), scheduler.clone(), deliverer.clone());
+            let telemetry = telemetry.clone();
             Box::new(move || {
                 let stored = |at: usize| evaluator.verdicts_stored[at].load(Ordering::Relaxed);
                 let lag_ms = scheduler.lag_ms.load(Ordering::Relaxed);
@@ -120,6 +130,9 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
                     punctuality: scheduler.punctuality(),
                     schedule_lag_s: (scheduler.fired.load(Ordering::Relaxed) > 0).then_some(lag_ms as f64 / 1000.0),
                     expired: std::array::from_fn(|at| upkeep.expired[at].load(Ordering::Relaxed)),
+                    telemetry: telemetry.as_ref().map_or([0; 3], |t| {
+                        [&t.told, &t.dropped, &t.failed].map(|count| count.load(Ordering::Relaxed))
+                    }),
                     upkeep_failures: upkeep.failed.load(Ordering::Relaxed),
                     delivered: deliverer.as_ref().map(|deliverer| {
                         (deliverer.delivered.load(Ordering::Relaxed), deliverer.refused.load(Ordering::Relaxed))
@@ -130,6 +143,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
         options: ApiOptions {
             node_root: config.http.node_root.clone(),
             body_bytes_max: config.http.body_bytes_max,
+            bodies_bytes_max: config.http.bodies_bytes_max,
             header_ms_max: config.http.header_ms_max,
             body_ms_max: config.http.body_ms_max,
             connections_max: config.http.connections_max,
@@ -154,6 +168,17 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
         }
     };
     let api = Api::new(parts);
+    let (telling_stop, mut telling_stopped) = watch::channel(false);
+    let telling = telemetry.map(|telemetry| {
+        let api = Arc::downgrade(&api);
+        let metrics = move || -> futures_util::future::BoxFuture<'static, Option<String>> {
+            let api = api.clone();
+            Box::pin(async move { api::metrics_text(&*api.upgrade()?).await.ok() })
+        };
+        tokio::spawn(telemetry.run(Arc::new(metrics), async move {
+            let _ = telling_stopped.wait_for(|stop| *stop).await.is_ok();
+        }))
+    });
     let delivering = deliverer.filter(|_| config.roles.worker).map(|deliverer| tokio::spawn(deliverer.run()));
     let director = super::director::Directing::new(&config, &evaluator, &holding, &plugins);
     let mut serving_apart = tokio::task::JoinSet::new();
@@ -191,7 +216,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
             let stop = async move {
                 let _ = stopped.wait_for(|stop| *stop).await.is_ok();
             };
-            engine.services.history.write_to(store, stop).await;
+            engine.services.history.write_to(store, engine.services.clock.clone(), stop).await;
         })
     };
     tracing::info!(
@@ -221,6 +246,10 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     history_stop.send_replace(true);
     bounded(&clock, grace, history).await;
     beating.abort();
+    telling_stop.send_replace(true);
+    if let Some(telling) = telling {
+        bounded(&clock, grace, telling).await;
+    }
     // Runs are over: what they left is written a last time.
     contexts_stop.send_replace(true);
     bounded(&clock, grace, contexts).await;

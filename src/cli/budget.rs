@@ -47,7 +47,7 @@ pub(super) fn budget(args: &BudgetArgs) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    super::log(&config, true);
+    super::log::start(&config, true);
     let found = match runtime().block_on(read(args, &config)) {
         Ok(found) => found,
         Err(code) => return code,

@@ -59,7 +59,7 @@ pub(super) fn compare_verdicts(args: &CompareArgs) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    super::log(&config, true);
+    super::log::start(&config, true);
     let outcome = if args.against.starts_with("http://") || args.against.starts_with("https://") {
         runtime().block_on(against_registry(args, &config))
     } else {

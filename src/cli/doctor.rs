@@ -1,5 +1,7 @@
 //! `probity doctor`: what is wrong with an installation, each with what to do, without starting it.
 
+mod runs;
+
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -9,6 +11,7 @@ use serde::Serialize;
 use super::{Format, Settings, print, report, runtime};
 use crate::api::{self, password};
 use crate::app;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::model::Severity;
 
@@ -19,13 +22,17 @@ pub(super) struct DoctorArgs {
     /// Output form
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// What has waited less is on its way and not told, seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    older_s: u64,
 }
 
 /// One thing that is wrong, or that somebody should know.
 #[derive(Serialize)]
 struct Finding {
     severity: Severity,
-    /// What it is about: `configuration`, `users`, `exposure`, `data`, `flows`, `credentials`, `database`.
+    /// What it is about: `configuration`, `users`, `exposure`, `data`, `flows`, `credentials`, `database`, `runs`,
+    /// `schedules`.
     about: &'static str,
     message: String,
 }
@@ -45,7 +52,7 @@ pub(super) fn doctor(args: &DoctorArgs) -> ExitCode {
     if let Some(config) = &config {
         users(config, &mut findings);
         exposure(config, &mut findings);
-        data(config, &mut findings);
+        data(config, args.older_s, &mut findings);
     }
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     match args.format {
@@ -121,7 +128,7 @@ fn exposure(config: &Config, findings: &mut Vec<Finding>) {
 }
 
 /// The data folder, the flows in it, their credentials, the database.
-fn data(config: &Config, findings: &mut Vec<Finding>) {
+fn data(config: &Config, older_s: u64, findings: &mut Vec<Finding>) {
     if let Err(problem) = writable(&config.data_dir) {
         findings.push(error("data", format!("{}: {problem}", config.data_dir.display())));
         return;
@@ -147,12 +154,27 @@ fn data(config: &Config, findings: &mut Vec<Finding>) {
     // A file that is not there yet is made at the start; looking must not make it.
     let made_later = config.database_url.is_empty() && !config.data_dir.join("probity.db").exists();
     if !made_later {
-        let pinged =
-            runtime().block_on(async { app::open_store(config).await?.ping().await.map_err(anyhow::Error::from) });
-        if let Err(problem) = pinged {
-            findings.push(error("database", format!("{problem:#}")));
+        match runtime().block_on(stored(config, older_s)) {
+            Ok(found) => findings.extend(found),
+            Err(problem) => findings.push(error("database", format!("{problem:#}"))),
         }
     }
+}
+
+/// What of the store's contents needs somebody.
+async fn stored(config: &Config, older_s: u64) -> anyhow::Result<Vec<Finding>> {
+    let store = app::open_store(config).await?;
+    store.ping().await?;
+    let distance = store.schema_distance().await?;
+    if !distance.pending.is_empty() || !distance.ahead.is_empty() {
+        let text = match distance.ahead.is_empty() {
+            true => "the schema is an older version's; the next start, or probity migrate, brings it up to date",
+            false => "the schema is a newer version's; this version cannot use it",
+        };
+        return Ok(vec![warning("database", text)]);
+    }
+    let older_ms = older_s.saturating_mul(1_000);
+    Ok(runs::findings(&*store, older_ms, Clock::System.now()).await?)
 }
 
 /// Whether files can be made in a folder; one that is not there is made at the start.

@@ -51,7 +51,7 @@ pub(super) fn evaluate(args: &EvaluateArgs) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    super::log(&config, true);
+    super::log::start(&config, true);
     runtime().block_on(async {
         match evaluate_once(args, &config).await {
             Ok(Done::Evaluated(evaluation)) => show(args, &evaluation),

@@ -47,7 +47,7 @@ pub(super) fn explain(args: &ExplainArgs) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    super::log(&config, true);
+    super::log::start(&config, true);
     let id = match VerdictId::parse(&args.verdict) {
         Ok(id) => id,
         Err(problem) => return usage(&problem),

@@ -11,6 +11,7 @@ mod flow_history;
 mod flows;
 mod health;
 mod import;
+mod log;
 mod nodes;
 mod plugin;
 mod report;
@@ -29,7 +30,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use toml::{Table, Value};
 
-use crate::config::{Config, ConfigError, LogFormat};
+use crate::config::{Config, ConfigError};
 
 /// A governance workflow engine: Node-RED flows, Governify agreements, verdicts with evidence.
 #[derive(Parser)]
@@ -220,23 +221,6 @@ fn not_so(problem: impl std::fmt::Display) -> ExitCode {
 fn print(text: &str) {
     use std::io::Write;
     let _closed = std::io::stdout().write_all(text.as_bytes()).is_err();
-}
-
-/// Starts logging to standard error.
-fn log(config: &Config, quiet: bool) {
-    let level = if quiet { "warn" } else { config.log.level.as_str() };
-    let filter = tracing_subscriber::EnvFilter::try_new(level).unwrap_or_else(|e| {
-        eprintln!("warning: log.level \"{level}\": {e}; using \"info\"");
-        tracing_subscriber::EnvFilter::new("info")
-    });
-    // Escape codes are for people in front of a terminal, not for files and journals.
-    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
-    // A second call (tests in one process) keeps the first subscriber.
-    let _started = match config.log.format {
-        LogFormat::Json => builder.json().try_init().is_ok(),
-        LogFormat::Text => builder.with_target(false).try_init().is_ok(),
-    };
 }
 
 /// Stack of a worker thread, bytes. Messages are nested values that are read, printed and dropped recursively, and a

@@ -36,7 +36,7 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    super::log(&config, true);
+    super::log::start(&config, true);
     runtime().block_on(async {
         match run_once(args, &config).await {
             Ok(code) | Err(code) => code,

@@ -12,7 +12,7 @@ pub(super) fn serve(settings: &Settings) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    super::log(&config, false);
+    super::log::start(&config, false);
     match runtime().block_on(app::serve(config, terminated())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => usage(&format!("{error:#}")),
@@ -43,7 +43,7 @@ pub(super) fn migrate(args: &MigrateArgs) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    super::log(&config, true);
+    super::log::start(&config, true);
     if args.dry_run && config.database_url.is_empty() && !config.data_dir.join("probity.db").exists() {
         // Looking must not make it.
         print(&format!("there is no database in {} yet; the first start makes it\n", config.data_dir.display()));

@@ -51,7 +51,7 @@ pub(super) fn simulate(args: &SimulateArgs) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    super::log(&config, true);
+    super::log::start(&config, true);
     let candidate = match load(&args.candidate) {
         Ok(candidate) => candidate,
         Err(code) => return code,

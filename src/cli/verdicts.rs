@@ -49,7 +49,7 @@ pub(super) fn verdicts(args: &VerdictsArgs) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    super::log(&config, true);
+    super::log::start(&config, true);
     match runtime().block_on(read(args, &config)) {
         Ok(text) => {
             print(&text);

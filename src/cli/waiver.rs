@@ -99,7 +99,7 @@ pub(super) fn waiver(args: &WaiverArgs) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    super::log(&config, true);
+    super::log::start(&config, true);
     let done = runtime().block_on(async {
         let desk = Desk::open(&config).await?;
         match &args.command {

@@ -25,4 +25,6 @@ pub struct Net {
     pub response_bytes_max: usize,
     pub redirects_max: u32,
     pub requests_max: usize,
+    pub host_requests_max: usize,
+    pub waiting_max: usize,
 }

@@ -496,6 +496,9 @@ impl Evaluator {
         match self.store.commit_at(commit, turn).await {
             Ok(None) => Ok(None),
             Ok(Some(committed)) => {
+                if let Some(watch) = self.engine.services.watch.get() {
+                    watch.evaluated(&commit.run);
+                }
                 let guarantees = commit.states.iter().filter(|s| s.kind == StateKind::Guarantee);
                 for verdict in guarantees.filter_map(|s| s.verdict) {
                     self.verdicts_stored[verdict as usize].fetch_add(1, Ordering::Relaxed);
@@ -561,15 +564,11 @@ impl Trace {
 
     fn step(&mut self, node: &str, node_type: &str, note: String) {
         self.steps.push(TraceStep {
-            evidence: Vec::new(),
-            calls: Vec::new(),
-            calls_cut: 0,
             at_us: self.started.elapsed().as_micros() as u64,
             node: ArcStr::from(node),
             node_type: ArcStr::from(node_type),
-            name: String::new(),
-            emitted: 0,
             note: Some(note),
+            ..TraceStep::default()
         });
     }
 }

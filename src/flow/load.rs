@@ -172,6 +172,7 @@ impl Loader {
             env: self.env(i, entry),
             declared: true,
             durability: text(entry, "durability"),
+            entry: Some(i),
         }
     }
 
@@ -326,6 +327,7 @@ impl Loader {
                 env: Vec::new(),
                 declared: false,
                 durability: ArcStr::new(),
+                entry: None,
             });
             self.diagnostics.push(
                 Diagnostic::warning(

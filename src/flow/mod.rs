@@ -24,6 +24,7 @@ mod plan;
 mod save;
 mod stops;
 mod suggest;
+mod tab;
 pub mod tabs;
 
 pub use changes::changes;

@@ -79,12 +79,16 @@ fn flows(expansion: &Expansion<'_>, stops: &[Option<Stopped>], diagnostics: &mut
                 None
             }
         };
+        let limits = super::tab::limits(expansion, f, diagnostics);
         out.push(PlanFlow {
             id: flow.id.clone(),
             label: flow.label.clone(),
             stopped: stops[f].clone(),
             reply_ms_max: reply_ms_max.map(|ms| ms as u64),
             durable,
+            concurrency: limits.concurrency,
+            tenant: limits.tenant,
+            trace: limits.trace,
         });
     }
     out

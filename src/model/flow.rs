@@ -31,6 +31,8 @@ pub struct Flow {
     pub declared: bool,
     /// `durable`, `fast`, or nothing; as written.
     pub durability: ArcStr,
+    /// Index into [`FlowFile::entries`], for properties that only we know; `None` when it is not declared.
+    pub entry: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -101,7 +103,7 @@ pub struct Plan {
 }
 
 /// A tab of a plan.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct PlanFlow {
     pub id: ArcStr,
     pub label: ArcStr,
@@ -111,6 +113,12 @@ pub struct PlanFlow {
     pub reply_ms_max: Option<u64>,
     /// Whether its runs are durable: committed before they are acknowledged. `None`: the configuration says.
     pub durable: Option<bool>,
+    /// Runs of it that are open at once: the tab's `concurrency`; 0 for no limit.
+    pub concurrency: Option<usize>,
+    /// Whose it is: the tab's `tenant`.
+    pub tenant: Option<ArcStr>,
+    /// Whether what its steps are given and send is kept: the tab's `trace`.
+    pub trace: Option<bool>,
 }
 
 /// Why a flow of a plan does not run.

@@ -16,6 +16,7 @@ pub mod provenance;
 pub mod run;
 pub mod score;
 pub mod state;
+pub mod trace_context;
 pub mod value;
 pub mod waiver;
 

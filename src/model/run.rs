@@ -105,7 +105,7 @@ pub struct RunError {
 }
 
 /// One delivery of a message to a node (flow runs) or one step of an evaluation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TraceStep {
     /// Microseconds since the run started.
     pub at_us: u64,
@@ -115,6 +115,15 @@ pub struct TraceStep {
     pub name: String,
     /// Messages it emitted while handling this one.
     pub emitted: u32,
+    /// How long the node took over it, microseconds, without what it waited for; only of runs that are looked at closely.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_us: Option<u64>,
+    /// The message it was given; only of runs whose messages are kept. A step that goes on after a wait has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Captured>,
+    /// What it sent, in order; as long as there was room.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sent: Vec<Sent>,
     /// What happened, for evaluations and errors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -127,6 +136,26 @@ pub struct TraceStep {
     /// Calls of the whole run that were not recorded for want of room; on its last step.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub calls_cut: u64,
+}
+
+/// A message as it was kept for a trace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Captured {
+    pub msg: serde_json::Value,
+    /// Something was left out for want of room.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
+    /// Secrets were masked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub masked: bool,
+}
+
+/// A message that a step sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sent {
+    pub port: u32,
+    #[serde(flatten)]
+    pub msg: Captured,
 }
 
 fn is_zero(n: &u64) -> bool {

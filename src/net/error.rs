@@ -12,7 +12,8 @@ use super::rules::Refused;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub struct NetError {
-    /// `ECONNREFUSED`, `ECONNRESET`, `ETIMEDOUT`, `ENOTFOUND`, `EACCES` (refused by `net.allow`), `EMSGSIZE` (answer
+    /// `ECONNREFUSED`, `ECONNRESET`, `ETIMEDOUT`, `ENOTFOUND`, `EACCES` (refused by `net.allow`), `EAGAIN` (too many wait for
+    /// the same host), `EMSGSIZE` (answer
     /// too large), `ERR_TOO_MANY_REDIRECTS`, `CERT_HAS_EXPIRED` and other certificate codes, `EPROTO`.
     pub code: &'static str,
     pub message: String,

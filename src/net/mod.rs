@@ -7,6 +7,7 @@
 mod agent;
 mod digest;
 mod error;
+mod places;
 mod resolve;
 mod rules;
 mod stream;
@@ -24,7 +25,6 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method};
 use reqwest::Client;
 use reqwest::cookie::{CookieStore, Jar};
-use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::model::Diagnostic;
@@ -32,6 +32,7 @@ pub use agent::{Agent, Proxy};
 pub use digest::Credentials;
 pub use error::NetError;
 use error::authority;
+use places::Places;
 use resolve::CheckedResolver;
 use rules::Rules;
 pub use stream::{Encryption, Stream};
@@ -69,6 +70,10 @@ pub struct NetOptions {
     pub redirects_max: u32,
     /// Requests open at once; more wait for a place within their own time.
     pub requests_max: usize,
+    /// Requests open at once to one host and port.
+    pub host_requests_max: usize,
+    /// Requests to one host and port that may wait; further ones fail at once (`EAGAIN`).
+    pub waiting_max: usize,
 }
 
 impl Default for NetOptions {
@@ -81,6 +86,8 @@ impl Default for NetOptions {
             response_bytes_max: 64 << 20,
             redirects_max: 21,
             requests_max: 256,
+            host_requests_max: 64,
+            waiting_max: 10_000,
         }
     }
 }
@@ -159,7 +166,7 @@ pub struct Net {
     unverified: Arc<Rules>,
     plain: OnceLock<Client>,
     tls: OnceLock<Client>,
-    places: Semaphore,
+    places: Arc<Places>,
 }
 
 impl std::fmt::Debug for Net {
@@ -185,7 +192,7 @@ impl Net {
                 return Err([allow.err(), unverified.err()].into_iter().flatten().flatten().collect());
             }
         };
-        let places = Semaphore::new(options.requests_max.clamp(1, Semaphore::MAX_PERMITS));
+        let places = Places::new(&options);
         Ok(Net { answering: None, options, rules, unverified, plain: OnceLock::new(), tls: OnceLock::new(), places })
     }
 
@@ -199,10 +206,15 @@ impl Net {
     /// address or network itself.
     pub fn granting(&self, allow: &[String]) -> Result<Net, Vec<Diagnostic>> {
         let rules = Arc::new(Rules::grant(allow, self.rules.clone())?);
-        let places = Semaphore::new(self.options.requests_max.clamp(1, Semaphore::MAX_PERMITS));
+        let places = self.places.clone();
         let (plain, tls) = (OnceLock::new(), OnceLock::new());
         let (answering, options, unverified) = (self.answering.clone(), self.options.clone(), self.unverified.clone());
         Ok(Net { answering, options, rules, unverified, plain, tls, places })
+    }
+
+    /// Calls that are open or wait, by host and port, the busiest first; at most so many hosts.
+    pub fn open_calls(&self, hosts_max: usize) -> Vec<(String, usize)> {
+        self.places.report(hosts_max)
     }
 
     pub fn options(&self) -> &NetOptions {
@@ -224,7 +236,7 @@ impl Net {
     }
 
     async fn exchange(&self, mut request: NetRequest) -> Result<NetResponse, NetError> {
-        let _place = self.places.acquire().await.expect("never closed");
+        let mut place = self.places.take(&request.url).await?;
         let follow = request.redirects_max.unwrap_or(self.options.redirects_max);
         let jar = Jar::default();
         for cookie in &request.cookies {
@@ -260,7 +272,13 @@ impl Net {
                         set_cookies: answer.headers().get_all(SET_COOKIE).iter().map(|v| text(Some(v))).collect(),
                     });
                     login.forget(&mut request);
+                    let elsewhere = authority(&to) != authority(&request.url);
                     redirect(&mut request, answer.status().as_u16(), to);
+                    if elsewhere {
+                        // Given back before another is waited for: who holds one while waiting may wait for ever.
+                        drop((answer, place));
+                        place = self.places.take(&request.url).await?;
+                    }
                 }
             }
         }

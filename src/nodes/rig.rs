@@ -63,7 +63,7 @@ impl Rig {
     }
 
     pub(super) fn with(nodes: Vec<PlanNode>, limits: Limits, prepare: impl FnOnce(&mut Services)) -> Rig {
-        let flow = PlanFlow { id: "tab".into(), label: "tab".into(), stopped: None, reply_ms_max: None, durable: None };
+        let flow = PlanFlow { id: "tab".into(), label: "tab".into(), ..PlanFlow::default() };
         Rig::deploy(Plan { nodes, flows: vec![flow], ..Plan::default() }, limits, prepare)
     }
 

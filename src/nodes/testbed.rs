@@ -107,7 +107,7 @@ impl Bed {
         }
         let sink_type = NodeType { spec: &SINK, build: |_| Ok(Arc::new(Sink)) };
         let engine = Engine::new(Arc::new(services), Catalogue::new(&[node_type, sink_type]));
-        let flow = PlanFlow { id: "tab".into(), label: "tab".into(), stopped: None, reply_ms_max: None, durable: None };
+        let flow = PlanFlow { id: "tab".into(), label: "tab".into(), ..PlanFlow::default() };
         let deployed = engine.deploy(Plan { nodes: vec![node, sink], flows: vec![flow], ..Plan::default() });
         assert!(deployed.stopped(0).is_none(), "the node was refused: {config}");
         Bed { engine, outputs, warnings }

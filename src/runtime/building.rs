@@ -178,6 +178,7 @@ pub(super) fn build(
         services: services.clone(),
         active: active.clone(),
         stopped: AtomicBool::new(false),
+        secrets: Default::default(),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::model::call::CallRecord;
 use crate::model::flow::{NodeIndex, Plan, PlanNode};
 use crate::model::path::Path;
 use crate::model::run::{Attached, RunError, Trigger};
+use crate::model::trace_context::TraceParent;
 use crate::model::{Msg, Object, RunId, Value};
 
 /// Where a node stands: what it may read without handling a message.
@@ -98,6 +99,9 @@ impl Cx<'_> {
         {
             *completing = msg.clone();
         }
+        if let Some(recorder) = &mut self.core.recorder {
+            recorder.sends(port, &msg);
+        }
         let deployed = self.deployed;
         let source = &deployed.plan.nodes[from as usize];
         let wires = source.wires.get(port).map_or(&[][..], |w| w.as_slice());
@@ -117,6 +121,9 @@ impl Cx<'_> {
     /// Delivers straight to a node, past the wires (link call).
     pub fn emit_to(&mut self, target: NodeIndex, mut msg: Msg) {
         msg.ensure_id();
+        if let Some(recorder) = &mut self.core.recorder {
+            recorder.sends(0, &msg);
+        }
         self.push(target, msg);
     }
 
@@ -345,7 +352,20 @@ impl Cx<'_> {
     /// How long this run may go on (`run_ms_max`, `durable.run_ms_max`).
     pub fn time_left(&self) -> Duration {
         let max = self.core.time_max(&self.deployed.services.limits);
-        max.saturating_sub(self.core.started.elapsed())
+        max.saturating_sub(self.core.began.elapsed())
+    }
+
+    /// The `traceparent` for calls that this step makes: part of the caller's trace, or of the run's own when traces are
+    /// told to somebody; else `None`.
+    pub fn trace_parent(&self) -> Option<TraceParent> {
+        let core = &self.core;
+        if core.parent.is_none() && !core.timed {
+            return None;
+        }
+        let kept = core.steps.len() < self.deployed.services.limits.trace_steps_max;
+        let span = if kept { core.id.step_span(core.steps.len()) } else { core.id.span() };
+        let (trace, sampled) = core.parent.map_or((core.id.trace(), true), |p| (p.trace, p.sampled));
+        Some(TraceParent { trace, span, sampled })
     }
 
     /// When this run was opened.

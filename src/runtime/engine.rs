@@ -1,12 +1,11 @@
 //! The engine: builds the nodes of a plan, swaps it in, opens runs and drains them at the end.
 
-use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -16,9 +15,13 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::building::{Kept, build};
+use super::capture::{Recorder, Secrets, Wanted};
+use super::current::{current_run, of_run};
 use super::durable::{Beginning, Durable, DurableEnd, DurableOpening};
-use super::exchange::{Reply, ReplyHandle, ReplyTo};
+use super::exchange::{Reply, ReplyHandle, ReplyTo, Request};
 use super::instance::Instance;
+pub use super::places::Busy;
+use super::places::{Place as PlaceInside, Rank, Turn};
 use super::routes::Routes;
 use super::run::{EndedRun, RunCore, drive, drive_durable};
 use super::sockets::Doors;
@@ -26,6 +29,7 @@ use super::{Catalogue, Cx, Effect, Entry, Node, Place, Services};
 use crate::clock::Clock;
 use crate::model::flow::{NodeIndex, Plan, PlanNode, Stopped};
 use crate::model::run::{RunRecord, RunState, Trigger};
+use crate::model::trace_context::TraceParent;
 use crate::model::{Diagnostic, Msg, RunId, Value};
 
 /// Runs flows. One per process.
@@ -63,6 +67,14 @@ pub struct Deployed {
     pub services: Arc<Services>,
     pub(super) active: Arc<Active>,
     pub(super) stopped: AtomicBool,
+    /// Found when they are first needed.
+    pub(super) secrets: OnceLock<Arc<Secrets>>,
+}
+
+/// The span that a caller's `traceparent` names.
+fn trace_parent(msg: &Msg) -> Option<TraceParent> {
+    let request = msg.get("req")?.as_handle::<Request>()?;
+    TraceParent::parse(request.headers.get("traceparent")?.as_bytes())
 }
 
 /// Runs that are open, in this process.
@@ -90,11 +102,6 @@ pub enum Start {
     Deliver,
 }
 
-/// Too many runs are open (`runs_max`), or the engine is stopping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too many runs are open (runs_max), or the engine is stopping")]
-pub struct Busy;
-
 /// What came of a call with a caller.
 pub struct Called {
     pub run: RunId,
@@ -121,14 +128,14 @@ impl Source {
     }
 
     fn spawn(&self, start: Start, msg: Msg, trigger: Trigger) -> Result<RunId, Busy> {
-        let (deployed, node) = self.instance.place().ok_or(Busy)?;
+        let (deployed, node) = self.instance.place().ok_or(Busy::Server)?;
         deployed.spawn(Opening { node, start, msg, trigger, reply: None })
     }
 
     /// Opens a run in which the node does what `act` says: emits, shows a status, reports an error. One that leaves
     /// nothing to do is over at once and leaves no trace.
     pub fn act(&self, act: impl FnOnce(&mut Cx<'_>)) -> Result<(), Busy> {
-        let (deployed, node) = self.instance.place().ok_or(Busy)?;
+        let (deployed, node) = self.instance.place().ok_or(Busy::Server)?;
         deployed.act(node, act)
     }
 
@@ -284,29 +291,11 @@ pub type RunFuture = Pin<Box<dyn Future<Output = Arc<EndedRun>> + Send>>;
 /// A durable run about to be polled.
 pub type DurableFuture = Pin<Box<dyn Future<Output = DurableEnd> + Send>>;
 
-thread_local! {
-    /// Whether this thread is polling a run.
-    static IN_A_RUN: Cell<bool> = const { Cell::new(false) };
-}
-
-/// A run's future that notes when it is polled.
-struct Noted<F>(Pin<Box<F>>);
-
-impl<F: Future> Future for Noted<F> {
-    type Output = F::Output;
-    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<F::Output> {
-        let before = IN_A_RUN.replace(true);
-        let polled = self.0.as_mut().poll(task);
-        IN_A_RUN.set(before);
-        polled
-    }
-}
-
 /// Lets a run go as far as it can at once, and the rest of it on a task of its own: what one source opens one after
 /// the other (messages of a topic, an inject pressed twice) keeps that order. What a node opens while its own run is
 /// polled is left to a task, so that no node is called within another.
 fn begin(mut run: RunFuture) {
-    if !IN_A_RUN.get() && run.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+    if current_run().is_none() && run.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
         return;
     }
     tokio::spawn(run);
@@ -315,13 +304,26 @@ fn begin(mut run: RunFuture) {
 impl Deployed {
     /// Opens a run; it makes progress when the future is polled.
     pub fn open(self: &Arc<Self>, opening: Opening) -> Result<(RunId, RunFuture), Busy> {
-        self.open_at(opening, self.services.clock.now())
+        let turn = self.turn(opening.node, &opening.trigger)?;
+        self.open_at(opening, self.services.clock.now(), turn)
     }
 
-    fn open_at(self: &Arc<Self>, opening: Opening, started_at: Timestamp) -> Result<(RunId, RunFuture), Busy> {
+    fn open_at(
+        self: &Arc<Self>,
+        opening: Opening,
+        started_at: Timestamp,
+        turn: Turn,
+    ) -> Result<(RunId, RunFuture), Busy> {
         let (mut core, open) = self.core(opening.node, opening.trigger, opening.reply, started_at)?;
+        core.parent = trace_parent(&opening.msg);
         self.enter(&mut core, opening.node, opening.start, opening.msg);
-        Ok((core.id, self.run(core, open)))
+        Ok((core.id, self.run(core, open, turn)))
+    }
+
+    /// A place for a run of this node's flow, or a place in the queue for one.
+    fn turn(&self, node: NodeIndex, trigger: &Trigger) -> Result<Turn, Busy> {
+        let flow = self.plan.flows.get(self.plan.nodes[node as usize].flow as usize);
+        self.services.places.ask(flow, Rank::of(trigger))
     }
 
     /// Puts a run's first message where it enters.
@@ -353,27 +355,31 @@ impl Deployed {
         };
         self.services.history.opened(self.open_record(id, node, trigger, started_at));
         let deployed = self.clone();
-        Ok(Box::pin(Noted(Box::pin(async move {
+        Ok(Box::pin(of_run(id, async move {
             let end = match stays {
                 Some(end) => end,
                 None => drive_durable(deployed.clone(), core).await,
             };
+            if let (DurableEnd::Ended(ended), Some(watch)) = (&end, deployed.services.watch.get()) {
+                watch.ended(ended);
+            }
             deployed.services.history.closed(id);
             drop(open);
             end
-        }))))
+        })))
     }
 
     fn act(self: &Arc<Self>, node: NodeIndex, act: impl FnOnce(&mut Cx<'_>)) -> Result<(), Busy> {
         let trigger = Trigger::Event { node: self.plan.nodes[node as usize].id.to_string() };
         let started_at = self.services.clock.now();
+        let turn = self.turn(node, &trigger)?;
         let (mut core, open) = self.core(node, trigger.clone(), None, started_at)?;
         act(&mut Cx { core: &mut core, deployed: self, node, hops: 0, emitted: 0 });
         if core.queue.is_empty() && core.error.is_none() {
             return Ok(());
         }
         self.services.history.opened(self.open_record(core.id, node, trigger, started_at));
-        begin(self.run(core, open));
+        begin(self.run(core, open, turn));
         Ok(())
     }
 
@@ -389,14 +395,24 @@ impl Deployed {
             || *self.active.cut_off.borrow()
         {
             drop(OpenRun(self.active.clone()));
-            return Err(Busy);
+            return Err(Busy::Server);
         }
         let open = OpenRun(self.active.clone());
+        let flow = self.plan.nodes[node as usize].flow;
+        let recorder = match self.services.capturing.wants(self.plan.flows.get(flow as usize), &trigger) {
+            Wanted::No => None,
+            wanted => {
+                let limits = &self.services.capturing.limits;
+                Some(Box::new(Recorder::new(limits, self.secrets(), wanted == Wanted::Asked)))
+            }
+        };
+        let now = Instant::now();
         let core = RunCore {
             id: RunId::fresh(),
-            flow: self.plan.nodes[node as usize].flow,
+            flow,
             trigger,
-            started: Instant::now(),
+            started: now,
+            began: now,
             started_at,
             queue: Default::default(),
             completing: None,
@@ -404,6 +420,9 @@ impl Deployed {
             at_end: Default::default(),
             steps: Vec::new(),
             evidence: Vec::new(),
+            recorder,
+            timed: self.services.watch.get().is_some(),
+            parent: None,
             calls: Default::default(),
             hops: 0,
             error: None,
@@ -415,20 +434,48 @@ impl Deployed {
         Ok((core, open))
     }
 
-    fn run(self: &Arc<Self>, core: RunCore, open: OpenRun) -> RunFuture {
+    fn run(self: &Arc<Self>, mut core: RunCore, open: OpenRun, turn: Turn) -> RunFuture {
         let deployed = self.clone();
-        Box::pin(Noted(Box::pin(async move {
-            let ended = drive(deployed.clone(), core).await;
+        Box::pin(of_run(core.id, async move {
+            let place = deployed.take_place(&mut core, turn).await;
+            let ended = drive(deployed.clone(), core, place.is_none()).await;
+            let place = place.flatten();
             let ended = deployed.services.history.ended(ended);
-            drop(open);
+            if let Some(watch) = deployed.services.watch.get() {
+                watch.ended(&ended);
+            }
+            drop((place, open));
             ended
-        })))
+        }))
+    }
+
+    /// Waits for a run's place, if it needs one that is not free. `None`: the engine stopped first, and the run is not to
+    /// begin.
+    async fn take_place(&self, core: &mut RunCore, turn: Turn) -> Option<Option<PlaceInside>> {
+        let mut ticket = match turn {
+            Turn::Free => return Some(None),
+            Turn::Now(place) => return Some(Some(place)),
+            Turn::Later(ticket) => ticket,
+        };
+        let place = tokio::select! {
+            biased;
+            place = ticket.place() => place,
+            () = self.cut_off() => return None,
+        };
+        core.began = Instant::now();
+        Some(place)
+    }
+
+    /// What must not be shown of this plan's messages.
+    fn secrets(&self) -> Arc<Secrets> {
+        self.secrets.get_or_init(|| Arc::new(Secrets::of(&self.plan))).clone()
     }
 
     /// Opens a run that nobody waits for: it goes as far as it can at once, then on a task of its own.
     pub fn spawn(self: &Arc<Self>, opening: Opening) -> Result<RunId, Busy> {
         let (node, trigger, started_at) = (opening.node, opening.trigger.clone(), self.services.clock.now());
-        let (id, run) = self.open_at(opening, started_at)?;
+        let turn = self.turn(node, &trigger)?;
+        let (id, run) = self.open_at(opening, started_at, turn)?;
         self.services.history.opened(self.open_record(id, node, trigger, started_at));
         begin(run);
         Ok(id)
@@ -452,8 +499,8 @@ impl Deployed {
         }
     }
 
-    /// Opens a run with a caller and waits for its answer at most `deadline`; the run goes on regardless.
-    /// `msg` gets its `res`.
+    /// Opens a run with a caller and waits for its answer at most `deadline`; the run goes on regardless. One for which
+    /// there is no place by then is not begun. `msg` gets its `res`.
     pub async fn call(
         self: &Arc<Self>,
         node: NodeIndex,
@@ -462,12 +509,24 @@ impl Deployed {
         trigger: Trigger,
         deadline: Duration,
     ) -> Result<Called, Busy> {
+        let turn = self.turn(node, &trigger)?;
+        let too_late = self.services.clock.sleep(deadline);
+        tokio::pin!(too_late);
+        let turn = match turn {
+            Turn::Later(mut ticket) => tokio::select! {
+                biased;
+                place = ticket.place() => place.map_or(Turn::Free, Turn::Now),
+                () = &mut too_late => return Err(ticket.late.clone()),
+                () = self.cut_off() => return Err(Busy::Server),
+            },
+            turn => turn,
+        };
         let (reply_to, answer) = ReplyTo::new();
         let reply_to = Arc::new(reply_to);
         msg.set(arcstr::literal!("res"), Value::handle(ReplyHandle(reply_to.clone())));
         let started_at = self.services.clock.now();
         let opening = Opening { node, start, msg, trigger: trigger.clone(), reply: Some(reply_to) };
-        let (run, mut future) = self.open_at(opening, started_at)?;
+        let (run, mut future) = self.open_at(opening, started_at, turn)?;
         // Most runs end without waiting for anything: they are done after one poll, on the caller's task.
         if futures_util::poll!(&mut future).is_pending() {
             self.services.history.opened(self.open_record(run, node, trigger, started_at));
@@ -476,7 +535,7 @@ impl Deployed {
         let reply = tokio::select! {
             biased;
             reply = answer => reply.ok(),
-            () = self.services.clock.sleep(deadline) => None,
+            () = &mut too_late => None,
         };
         Ok(Called { run, reply })
     }

@@ -7,18 +7,22 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
 use super::Limits;
 use super::run::EndedRun;
+use crate::clock::Clock;
 use crate::model::RunId;
 use crate::model::run::{RunRecord, RunState, Trigger};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Ended runs waiting to be written.
 const QUEUE_MAX: usize = 10_000;
+/// Pauses between two tries while the store is away, milliseconds.
+const RETRY_MS_MIN: u64 = 100;
+const RETRY_MS_MAX: u64 = 5_000;
 /// Runs written in one transaction.
 const BATCH_MAX: usize = 500;
 
@@ -38,9 +42,9 @@ struct Memory {
 
 impl Memory {
     fn push(&mut self, run: Arc<EndedRun>, runs_max: usize) {
-        self.call_bytes += run.call_bytes();
+        self.call_bytes += run.recorded_bytes();
         while !self.ended.is_empty() && (self.ended.len() >= runs_max || self.call_bytes > CALL_BYTES_MAX) {
-            self.call_bytes -= self.ended.pop_front().map_or(0, |run| run.call_bytes());
+            self.call_bytes -= self.ended.pop_front().map_or(0, |run| run.recorded_bytes());
         }
         self.ended.push_back(run);
     }
@@ -90,21 +94,21 @@ impl History {
     pub(super) fn ended(&self, mut run: EndedRun) -> Arc<EndedRun> {
         self.count(&run);
         let http = matches!(run.trigger, Trigger::Http { .. });
-        let plain = run.state == RunState::Done && http && !run.has_evidence();
+        let plain = run.state == RunState::Done && http && !run.has_evidence() && !run.is_asked_for();
         let written = !plain || self.allow();
         let waiting = self.waiting_call_bytes.load(Ordering::Relaxed);
         // Calls are recorded to be replayed from the history: of a run that is not in it, or while its writer is far
         // behind, they would be in the way.
-        if !written || waiting.saturating_add(run.call_bytes()) > CALL_BYTES_MAX {
-            run.drop_calls();
+        if !written || waiting.saturating_add(run.recorded_bytes()) > CALL_BYTES_MAX {
+            run.drop_recorded();
         }
         let run = Arc::new(run);
         if !written {
             self.sampled_out.fetch_add(1, Ordering::Relaxed);
         } else {
-            self.waiting_call_bytes.fetch_add(run.call_bytes(), Ordering::Relaxed);
+            self.waiting_call_bytes.fetch_add(run.recorded_bytes(), Ordering::Relaxed);
             if self.sender.try_send(run.clone()).is_err() {
-                self.waiting_call_bytes.fetch_sub(run.call_bytes(), Ordering::Relaxed);
+                self.waiting_call_bytes.fetch_sub(run.recorded_bytes(), Ordering::Relaxed);
                 self.dropped.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -158,6 +162,11 @@ impl History {
         self.hops.fetch_add(run.hops, Ordering::Relaxed);
     }
 
+    /// Ended runs that wait to be written.
+    pub fn waiting(&self) -> usize {
+        self.sender.max_capacity() - self.sender.capacity()
+    }
+
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(|p| p.into_inner())
     }
@@ -188,28 +197,55 @@ impl History {
     }
 
     /// Writes ended runs to the store in batches until `stop` resolves and nothing is left. Call once.
-    pub async fn write_to(&self, store: Arc<dyn Store>, stop: impl Future<Output = ()>) {
+    /// While the store is away, runs wait here, as many as fit; it is asked again and again, and those that do not fit are
+    /// counted.
+    pub async fn write_to(&self, store: Arc<dyn Store>, clock: Clock, stop: impl Future<Output = ()>) {
         let receiver = self.receiver.lock().unwrap_or_else(|p| p.into_inner()).take();
         let Some(mut receiver) = receiver else { return };
         let mut batch = Vec::new();
         tokio::pin!(stop);
+        let mut stopping = false;
         loop {
-            let more = tokio::select! {
-                biased;
-                n = receiver.recv_many(&mut batch, BATCH_MAX) => n > 0,
-                () = &mut stop => {
-                    receiver.close();
-                    receiver.recv_many(&mut batch, QUEUE_MAX).await > 0
-                }
+            let more = match stopping {
+                true => receiver.recv_many(&mut batch, BATCH_MAX).await > 0,
+                false => tokio::select! {
+                    biased;
+                    n = receiver.recv_many(&mut batch, BATCH_MAX) => n > 0,
+                    () = &mut stop => {
+                        stopping = true;
+                        receiver.close();
+                        continue;
+                    }
+                },
             };
             if !more {
                 return;
             }
-            let call_bytes = batch.iter().map(|run| run.call_bytes()).sum();
+            let call_bytes = batch.iter().map(|run| run.recorded_bytes()).sum();
             let records: Vec<RunRecord> = batch.drain(..).map(|run| run.to_record()).collect();
-            if let Err(error) = store.record_runs(&records).await {
-                self.dropped.fetch_add(records.len() as u64, Ordering::Relaxed);
-                tracing::error!(%error, runs = records.len(), "run history could not be written");
+            let mut pause = RETRY_MS_MIN;
+            while let Err(error) = store.record_runs(&records).await {
+                let away = error.is_unreachable() || matches!(error, StoreError::Disk { .. });
+                if !away || stopping {
+                    self.dropped.fetch_add(records.len() as u64, Ordering::Relaxed);
+                    tracing::error!(%error, runs = records.len(), "run history could not be written");
+                    break;
+                }
+                if pause == RETRY_MS_MIN {
+                    tracing::warn!(%error, "run history waits for the store; up to {QUEUE_MAX} runs are held meanwhile");
+                }
+                tokio::select! {
+                    () = clock.sleep(Duration::from_millis(pause)) => pause = (pause * 2).min(RETRY_MS_MAX),
+                    () = &mut stop => {
+                        // One last try.
+                        stopping = true;
+                        receiver.close();
+                    }
+                }
+            }
+            if pause > RETRY_MS_MIN && !stopping {
+                let (waiting, dropped) = (receiver.len(), self.dropped.load(Ordering::Relaxed));
+                tracing::info!(waiting, dropped, "run history is written again");
             }
             self.waiting_call_bytes.fetch_sub(call_bytes, Ordering::Relaxed);
         }

@@ -1,9 +1,11 @@
 //! Floor 5: runs plans. Knows what a node may do and how a run goes; names no node type.
 
 mod building;
+pub mod capture;
 pub mod catalogue;
 pub mod context;
 pub mod credential_file;
+mod current;
 pub mod cx;
 pub mod durable;
 pub mod engine;
@@ -11,6 +13,7 @@ pub mod exchange;
 pub mod history;
 mod instance;
 pub mod node;
+pub mod places;
 pub mod routes;
 pub mod run;
 pub mod services;
@@ -18,6 +21,7 @@ pub mod snapshot;
 pub mod sockets;
 
 pub use catalogue::{Catalogue, NodeConfig, NodeType};
+pub use current::current_run;
 pub use cx::{Cx, Place};
 pub use durable::Effect;
 pub use engine::{Deployed, Engine, Source};
@@ -27,4 +31,4 @@ pub use services::{Event, Feed, Limits, Services};
 pub use snapshot::NodeState;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

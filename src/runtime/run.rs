@@ -17,17 +17,23 @@ use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use jiff::Timestamp;
 
+use super::capture::{Kept, Recorder};
 use super::durable::{Durable, DurableEnd, Wish};
 use super::engine::Deployed;
 use super::exchange::ReplyTo;
+use super::places::Rank;
 use super::{Cx, Node, NodeState, Reply, Step, Then, Wait};
 use crate::model::call::CallRecord;
 use crate::model::flow::NodeIndex;
 use crate::model::run::{Attached, RunError, RunRecord, RunState, TraceStep, Trigger};
+use crate::model::trace_context::TraceParent;
 use crate::model::{Msg, RunId};
 
 /// A run lets others on after this many deliveries.
 const YIELD_HOPS: u32 = 256;
+
+/// One that an evaluation asked for does so sooner: calls that come meanwhile pass it.
+const BULK_YIELD_HOPS: u32 = 16;
 
 /// A message on its way to a node.
 pub(super) struct Delivery {
@@ -42,6 +48,8 @@ pub(super) struct RunCore {
     pub(super) flow: u32,
     pub(super) trigger: Trigger,
     pub(super) started: Instant,
+    /// When it was let in, if it had to wait for a place: `run_ms_max` counts from here.
+    pub(super) began: Instant,
     pub(super) started_at: Timestamp,
     pub(super) queue: VecDeque<Delivery>,
     /// The message that the node now called works on, as it last sent it on; kept when complete nodes want to hear of it.
@@ -51,6 +59,12 @@ pub(super) struct RunCore {
     pub(super) steps: Vec<StepRecord>,
     /// Evidence by the step that attached it.
     pub(super) evidence: Vec<(usize, Attached)>,
+    /// What its steps are given and send, when that is kept.
+    pub(super) recorder: Option<Box<Recorder>>,
+    /// Whether its steps are timed.
+    pub(super) timed: bool,
+    /// The caller's span, if it named one.
+    pub(super) parent: Option<TraceParent>,
     pub(super) calls: Calls,
     pub(super) hops: u64,
     pub(super) error: Option<RunError>,
@@ -89,8 +103,13 @@ pub(super) struct StepRecord {
     at_us: u32,
     node: NodeIndex,
     emitted: u32,
+    /// [`UNTIMED`] when nobody wants to know.
+    took_us: u32,
     failed: bool,
 }
+
+/// A step whose time was not taken.
+const UNTIMED: u32 = u32::MAX;
 
 impl StepRecord {
     pub(super) fn is_of(&self, node: NodeIndex) -> bool {
@@ -110,7 +129,7 @@ impl RunCore {
 
     /// Adds a step of a node past the trace's limit; gives its place.
     pub(super) fn keep_step(&mut self, node: NodeIndex) -> usize {
-        self.steps.push(StepRecord { at_us: self.age_us(), node, emitted: 0, failed: false });
+        self.steps.push(StepRecord { at_us: self.age_us(), node, emitted: 0, took_us: UNTIMED, failed: false });
         self.steps.len() - 1
     }
 }
@@ -127,8 +146,12 @@ pub struct EndedRun {
     pub error: Option<RunError>,
     /// How long it took, microseconds.
     pub took_us: u64,
+    /// The caller's span, if it named one.
+    pub parent: Option<TraceParent>,
     steps: Vec<StepRecord>,
     evidence: Vec<(usize, Attached)>,
+    /// What steps were given and sent.
+    messages: Kept,
     calls: Calls,
     deployed: Arc<Deployed>,
 }
@@ -139,13 +162,25 @@ impl EndedRun {
         !self.evidence.is_empty()
     }
 
-    /// About what its recorded calls take, bytes.
-    pub(super) fn call_bytes(&self) -> usize {
-        self.calls.bytes
+    /// The name of its flow as people know it.
+    pub fn flow_label(&self) -> String {
+        let flow = self.deployed.plan.flows.get(self.flow as usize);
+        flow.map(|f| if f.label.is_empty() { f.id.to_string() } else { f.label.to_string() }).unwrap_or_default()
     }
 
-    /// Forgets recorded calls: nobody will read them, or there is no room.
-    pub(super) fn drop_calls(&mut self) {
+    /// About what its recorded calls and messages take, bytes.
+    pub(super) fn recorded_bytes(&self) -> usize {
+        self.calls.bytes + self.messages.bytes
+    }
+
+    /// True when somebody asked for this run's messages and waits for them.
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.messages.asked
+    }
+
+    /// Forgets recorded calls and messages: nobody will read them, or there is no room.
+    pub(super) fn drop_recorded(&mut self) {
+        self.messages = Kept { asked: self.messages.asked, ..Kept::default() };
         self.calls.cut += self.calls.kept.len() as u64;
         self.calls.kept = Vec::new();
         self.calls.bytes = 0;
@@ -154,14 +189,19 @@ impl EndedRun {
     /// As kept in the history.
     pub fn to_record(&self) -> RunRecord {
         let plan = &self.deployed.plan;
+        let mut exchanged = self.messages.steps.iter().peekable();
         let trace = self.steps.iter().enumerate().map(|(at, step)| {
             let node = &plan.nodes[step.node as usize];
+            let messages = exchanged.next_if(|(of, _)| *of == at).map(|(_, e)| e.clone()).unwrap_or_default();
             TraceStep {
                 at_us: u64::from(step.at_us),
                 node: node.id.clone(),
                 node_type: node.node_type.clone(),
                 name: node.name.to_string(),
                 emitted: step.emitted,
+                took_us: (step.took_us != UNTIMED).then_some(u64::from(step.took_us)),
+                input: messages.input,
+                sent: messages.sent,
                 note: step.failed.then(|| "failed".to_string()),
                 evidence: self.evidence.iter().filter(|(of, _)| *of == at).map(|(_, e)| e.clone()).collect(),
                 calls: self.calls.kept.iter().filter(|(of, _)| *of == at).map(|(_, call)| call.clone()).collect(),
@@ -213,9 +253,10 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
     format!("the node panicked: {}", text.unwrap_or_else(|| "no message".into()))
 }
 
-/// Drives a run to its end. Never panics because of a node.
-pub(super) async fn drive(deployed: Arc<Deployed>, mut core: RunCore) -> EndedRun {
-    let stopped = work(&deployed, &mut core).await;
+/// Drives a run to its end; one that comes too late, while the engine stops, ends before it begins. Never panics because
+/// of a node.
+pub(super) async fn drive(deployed: Arc<Deployed>, mut core: RunCore, too_late: bool) -> EndedRun {
+    let stopped = if too_late { Some(SHUT_DOWN) } else { work(&deployed, &mut core).await };
     if let Some(reply) = &core.reply {
         reply.send(no_response(core.id));
     }
@@ -266,6 +307,7 @@ fn ended(deployed: Arc<Deployed>, mut core: RunCore, stopped: Option<&'static st
             message: why.to_string(),
         });
     }
+    let limits = &deployed.services.capturing.limits;
     EndedRun {
         id: core.id,
         state,
@@ -276,8 +318,10 @@ fn ended(deployed: Arc<Deployed>, mut core: RunCore, stopped: Option<&'static st
         hops: core.hops,
         error: core.error,
         took_us: core.started.elapsed().as_micros() as u64,
+        parent: core.parent,
         steps: core.steps,
         evidence: core.evidence,
+        messages: core.recorder.map(|recorder| recorder.into_kept(limits)).unwrap_or_default(),
         calls: core.calls,
         deployed,
     }
@@ -320,6 +364,7 @@ async fn work(deployed: &Arc<Deployed>, core: &mut RunCore) -> Option<Stop> {
     let mut waits: FuturesUnordered<Waiting> = FuturesUnordered::new();
     let mut since_yield = 0;
     let run_max = core.time_max(&deployed.services.limits);
+    let yields = if Rank::of(&core.trigger) == Rank::Bulk { BULK_YIELD_HOPS } else { YIELD_HOPS };
     let mut too_long = None;
     loop {
         while let Some(delivery) = core.queue.pop_front() {
@@ -336,16 +381,19 @@ async fn work(deployed: &Arc<Deployed>, core: &mut RunCore) -> Option<Stop> {
                 msg.ensure_id();
                 msg.clone()
             });
+            if let Some(recorder) = &mut core.recorder {
+                recorder.given(&msg);
+            }
             let step = call(deployed, core, node, hops, |node, cx| node.on_msg(msg, cx));
             settle(deployed, core, &mut waits, (node, hops), step, spare).await;
             if let Some(stop) = core.take_stop() {
                 return Some(stop);
             }
             since_yield += 1;
-            if since_yield >= YIELD_HOPS {
+            if since_yield >= yields {
                 since_yield = 0;
                 tokio::task::yield_now().await;
-                if core.started.elapsed() > run_max {
+                if core.began.elapsed() > run_max {
                     return Some(RAN_TOO_LONG);
                 }
                 if deployed.is_cut_off() {
@@ -381,7 +429,7 @@ async fn work(deployed: &Arc<Deployed>, core: &mut RunCore) -> Option<Stop> {
         }
         let told = core.told();
         let deadline = too_long.get_or_insert_with(|| {
-            let left = run_max.saturating_sub(core.started.elapsed());
+            let left = run_max.saturating_sub(core.began.elapsed());
             let clock = deployed.services.clock.clone();
             Box::pin(async move { clock.sleep(left).await })
         });
@@ -515,7 +563,12 @@ fn call(
     let emitted = cx.emitted;
     if traced {
         let failed = !matches!(step, Ok(Step::Done | Step::Wait(_)));
-        core.steps.push(StepRecord { at_us, node: index, emitted, failed });
+        let timed = core.timed || core.recorder.is_some();
+        let took_us = if timed { core.age_us().saturating_sub(at_us).min(UNTIMED - 1) } else { UNTIMED };
+        core.steps.push(StepRecord { at_us, node: index, emitted, took_us, failed });
+    }
+    if let Some(recorder) = &mut core.recorder {
+        recorder.close(traced.then(|| core.steps.len() - 1));
     }
     step.unwrap_or_else(|panic| Step::fail(Msg::new(), panic_text(&*panic)))
 }

@@ -6,11 +6,14 @@ use arcstr::ArcStr;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use super::capture::{CaptureLimits, Capturing};
+use super::places::{PlaceLimits, Places};
+use super::run::EndedRun;
 use super::{Reply, Status, context::ContextStore, history::History};
 use crate::clock::Clock;
 use crate::datasource::Datasources;
 use crate::files::Files;
-use crate::model::run::Trigger;
+use crate::model::run::{RunRecord, Trigger};
 use crate::model::state::State;
 use crate::model::{Msg, RunId, Value};
 use crate::net::Net;
@@ -41,6 +44,10 @@ pub struct Limits {
     pub runs_in_memory_max: usize,
     /// Messages and groups a combining node (join, batch) may hold.
     pub node_messages_max: usize,
+    /// Runs open at once by flow, by tenant and for evaluations.
+    pub places: PlaceLimits,
+    /// What is kept of the messages of runs.
+    pub capture: CaptureLimits,
 }
 
 impl Default for Limits {
@@ -57,6 +64,8 @@ impl Default for Limits {
             runs_kept_per_s_max: 50,
             runs_in_memory_max: 1_000,
             node_messages_max: 1_000_000,
+            places: PlaceLimits::default(),
+            capture: CaptureLimits::default(),
         }
     }
 }
@@ -111,6 +120,12 @@ pub trait Feed: Send + Sync {
     fn told(&self, at: super::Place<'_>, event: &Event);
 }
 
+/// Is told of every run that has ended. Called where it ended, so it must be quick.
+pub trait Watch: Send + Sync {
+    fn ended(&self, run: &Arc<EndedRun>);
+    fn evaluated(&self, run: &RunRecord);
+}
+
 /// Looks up an environment variable.
 pub type ReadEnv = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
@@ -158,6 +173,12 @@ pub struct Services {
     pub evaluate: OnceLock<Arc<dyn EvaluateAgreement>>,
     pub context: ContextStore,
     pub history: History,
+    /// Who waits to be let in.
+    pub places: Arc<Places>,
+    /// Whose messages are kept.
+    pub capturing: Capturing,
+    /// Set once by the application, when somebody is to be told of runs: their steps are timed then.
+    pub watch: OnceLock<Arc<dyn Watch>>,
     pub observer: Option<Observer>,
     /// Set once by the application, when people look on.
     pub feed: OnceLock<Arc<dyn Feed>>,
@@ -172,6 +193,9 @@ impl Services {
     pub fn new(clock: Clock, limits: Limits, net: Arc<Net>) -> Self {
         Services {
             history: History::new(&limits),
+            places: Places::new(limits.places.clone()),
+            capturing: Capturing::new(limits.capture.clone()),
+            watch: OnceLock::new(),
             clock,
             limits,
             net,

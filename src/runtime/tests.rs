@@ -1,5 +1,7 @@
 //! The run model, on nodes made for the purpose.
 
+mod places;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -187,7 +189,7 @@ fn engine(nodes: Vec<PlanNode>, clock: Clock, limits: Limits) -> (Arc<Engine>, O
 }
 
 fn tab() -> PlanFlow {
-    PlanFlow { id: "tab".into(), label: "tab".into(), stopped: None, reply_ms_max: None, durable: None }
+    PlanFlow { id: "tab".into(), label: "tab".into(), ..PlanFlow::default() }
 }
 
 async fn run(engine: &Arc<Engine>, msg: Msg) -> Arc<super::run::EndedRun> {

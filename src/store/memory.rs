@@ -19,7 +19,7 @@ use super::cursor::{self, AuditPosition, CorrectionPosition, RunPosition, StateP
 use super::{
     AuditEntry, ClaimKey, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, NewFlowRevision, Page,
     PageRequest, PutDocument, Retention, RunQuery, SchemaDistance, Settled, StateQuery, Store, StoreError,
-    StoreOptions, StoredDocument, delivery, fingerprint, retention, session::Session, trigger_kind,
+    StoreOptions, StoredDocument, delivery, fingerprint, retention, session::Session,
 };
 use crate::clock::Clock;
 use crate::model::RunId;
@@ -380,9 +380,7 @@ impl Store for MemoryStore {
             .values()
             .rev()
             .filter(|run| after.is_none_or(|after| run.id.0 < after.0))
-            .filter(|run| query.subject.as_ref().is_none_or(|subject| *subject == run.subject))
-            .filter(|run| query.state.is_none_or(|state| state == run.state))
-            .filter(|run| query.trigger.as_ref().is_none_or(|trigger| trigger == trigger_kind(&run.trigger)))
+            .filter(|run| query.fits(run))
             .take(request.rows_max() + 1)
             .map(|run| (RunPosition(run.id.0), RunRecord { trace: Vec::new(), ..run.clone() }))
             .collect();

@@ -22,6 +22,7 @@ mod harness;
 mod io;
 mod jsonata;
 mod jsonpath;
+mod limits;
 mod mustache;
 mod nodes;
 mod orders;

@@ -137,6 +137,7 @@ fn evaluation(id: RunId, started_at: Timestamp) -> RunRecord {
         name: String::new(),
         emitted,
         note: Some(note.to_string()),
+        ..TraceStep::default()
     };
     RunRecord {
         id,

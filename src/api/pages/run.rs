@@ -11,12 +11,13 @@ use crate::api::Api;
 use crate::api::query::Query;
 use crate::api::runs::{self, QUERY};
 use crate::model::call::CallRecord;
-use crate::model::run::{RunRecord, RunState, TraceStep, Trigger};
+use crate::model::run::{Captured, RunRecord, RunState, TraceStep, Trigger};
+use crate::store::TRIGGER_KINDS;
 
 pub(super) async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Response, PageError> {
     let query = Query::read(query.as_deref(), QUERY)?;
     let runs = runs::page(&api, &query).await?;
-    let given: Vec<(&str, &str)> = ["subject", "state", "trigger", "limit"]
+    let given: Vec<(&str, &str)> = ["subject", "state", "trigger", "from", "to", "text", "limit"]
         .into_iter()
         .filter_map(|name| Some((name, query.text(name)?)))
         .collect();
@@ -30,6 +31,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery)
                 " " a href=(address("/probity/runs", &[("state", state.as_str())])) aria-current=[on.then_some("true")] { (state.as_str()) }
             }
         }
+        (search(&api, &query))
         @if runs.items.is_empty() { p .empty { "No run fits." } }
         ul .rows {
             @for run in &runs.items {
@@ -44,6 +46,53 @@ pub(super) async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery)
         (layout::more("/probity/runs", &given, runs.next.as_deref()))
     };
     Ok(page(Section::Runs, "Runs", &[], body))
+}
+
+/// The form that searches.
+fn search(api: &Api, query: &Query) -> Markup {
+    let deployed = api.engine.current();
+    let chosen = |name: &str, value: &str| (query.text(name) == Some(value)).then_some("selected");
+    let subject = query.text("subject").unwrap_or_default();
+    let known = deployed.plan.flows.iter().any(|f| f.id == subject);
+    // As the browser's field wants it.
+    let when = |name: &str| {
+        let at = query.text(name).and_then(runs::instant);
+        at.map(|at| at.strftime("%Y-%m-%dT%H:%M").to_string()).unwrap_or_default()
+    };
+    html! {
+        form .filters action="/probity/runs" method="get" role="search" {
+            label { "Flow or agreement"
+                select name="subject" {
+                    option value="" { "any" }
+                    @if !subject.is_empty() && !known { option value=(subject) selected { (subject) } }
+                    @for flow in &deployed.plan.flows {
+                        option value=(flow.id) selected[chosen("subject", &flow.id).is_some()] {
+                            @if flow.label.is_empty() { (flow.id) } @else { (flow.label) }
+                        }
+                    }
+                    @for agreement in &(api.agreements)().agreements {
+                        @if agreement.id != subject || known { option value=(agreement.id) { (agreement.id) } }
+                    }
+                }
+            }
+            label { "State"
+                select name="state" {
+                    option value="" { "any" }
+                    @for state in runs::STATES { option value=(state) selected[chosen("state", state).is_some()] { (state) } }
+                }
+            }
+            label { "Started by"
+                select name="trigger" {
+                    option value="" { "any" }
+                    @for kind in TRIGGER_KINDS { option value=(kind) selected[chosen("trigger", kind).is_some()] { (kind) } }
+                }
+            }
+            label { "From (UTC)" input type="datetime-local" name="from" value=(when("from")); }
+            label { "Before (UTC)" input type="datetime-local" name="to" value=(when("to")); }
+            label { "Error or run id" input type="search" name="text" value=(query.text("text").unwrap_or_default()); }
+            button { "Search" }
+        }
+    }
 }
 
 pub(super) async fn show(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<Response, PageError> {
@@ -114,10 +163,27 @@ fn step_row(step: &TraceStep) -> Markup {
                 strong { (step.node_type) }
                 " " @if step.name.is_empty() { code { (step.node) } } @else { (step.name) }
                 @if step.emitted > 0 { span .quiet { " → " (step.emitted) } }
+                @if let Some(took) = step.took_us { span .quiet { " · " (micros(took)) } }
                 @if let Some(note) = &step.note { br; (note) }
                 @for call in &step.calls { br; span .quiet { (recorded(call)) } }
+                @if let Some(input) = &step.input { (message("in", input)) }
+                @for sent in &step.sent { (message(&format!("out, port {}", sent.port + 1), &sent.msg)) }
                 @if step.calls_cut > 0 { br; span .quiet { (step.calls_cut) " further calls were not recorded" } }
             }
+        }
+    }
+}
+
+/// A message that was kept, to be unfolded.
+fn message(what: &str, captured: &Captured) -> Markup {
+    html! {
+        details {
+            summary {
+                (what)
+                @if captured.cut { span .quiet { " · cut" } }
+                @if captured.masked { span .quiet { " · secrets masked" } }
+            }
+            pre tabindex="0" { (serde_json::to_string_pretty(&captured.msg).unwrap_or_default()) }
         }
     }
 }

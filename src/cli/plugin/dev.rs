@@ -46,7 +46,7 @@ pub(super) fn dev(args: &DevArgs) -> Result<ExitCode, ExitCode> {
     std::fs::create_dir_all(folder.join(OWN)).map_err(failed(folder))?;
     let listening = server(args)?;
     if let Some(config) = &listening {
-        crate::cli::log(config, false);
+        crate::cli::log::start(config, false);
     }
     once(folder);
     runtime().block_on(async {

@@ -30,7 +30,7 @@ pub(super) struct ReplayArgs {
 
 pub(super) fn replay(args: &ReplayArgs) -> Result<ExitCode, ExitCode> {
     let config = args.settings.load()?;
-    log(&config, true);
+    log::start(&config, true);
     let id: RunId = args.run.parse().map_err(|_| usage(&format!("\"{}\" is no run id; it is a UUID", args.run)))?;
     runtime().block_on(async {
         let run = stored(&config, id).await?;

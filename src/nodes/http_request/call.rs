@@ -15,7 +15,7 @@ use super::super::mustache::View;
 use super::{Auth, HttpRequest, Part, Payload, body};
 use crate::model::{Msg, Object, Value};
 use crate::net::{Agent, Credentials, NetRequest, Redirect, Tls, TlsOptions};
-use crate::runtime::{Cx, NodeError};
+use crate::runtime::{Cx, NodeError, Request};
 
 /// Builds the call; `msg` loses headers that are an earlier answer's.
 pub(super) fn prepare(node: &HttpRequest, msg: &mut Msg, cx: &mut Cx<'_>) -> Result<NetRequest, NodeError> {
@@ -48,6 +48,13 @@ pub(super) fn prepare(node: &HttpRequest, msg: &mut Msg, cx: &mut Cx<'_>) -> Res
     if let Some(key) = cx.idempotency_key().filter(|_| !headers.contains_key("idempotency-key")) {
         set(&mut headers, "idempotency-key", &key)?;
     }
+    // A flow that sets its own knows better.
+    if let Some(parent) = cx.trace_parent().filter(|_| !headers.contains_key("traceparent")) {
+        set(&mut headers, "traceparent", &parent.to_string())?;
+        if let Some(state) = trace_state(msg) {
+            headers.entry("tracestate").or_insert(state);
+        }
+    }
     let cookies = cookies(&mut headers, msg);
     let body = body::of(node.payload, &method, msg, &mut headers)?;
     if method == Method::GET
@@ -75,6 +82,12 @@ pub(super) fn prepare(node: &HttpRequest, msg: &mut Msg, cx: &mut Cx<'_>) -> Res
         request.agent = Some(unverified(node)?);
     }
     Ok(request)
+}
+
+/// What others keep of the trace that the caller named; passed on as it came.
+fn trace_state(msg: &Msg) -> Option<HeaderValue> {
+    let request = msg.get("req")?.as_handle::<Request>()?;
+    request.headers.get("traceparent").and_then(|_| request.headers.get("tracestate")).cloned()
 }
 
 /// `msg.rejectUnauthorized`, where the node has no TLS settings of its own.

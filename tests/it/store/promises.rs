@@ -475,7 +475,7 @@ async fn runs_are_listed_newest_first_without_traces(fixture: &Fixture) {
     assert_eq!(count(RunQuery { subject: Some("even".into()), ..RunQuery::default() }).await, 6);
     assert_eq!(count(RunQuery { state: Some(RunState::Failed), ..RunQuery::default() }).await, 3);
     assert_eq!(count(RunQuery { trigger: Some("http".into()), ..RunQuery::default() }).await, 4);
-    let failed_odd = RunQuery { subject: Some("odd".into()), state: Some(RunState::Failed), trigger: None };
+    let failed_odd = RunQuery { subject: Some("odd".into()), state: Some(RunState::Failed), ..RunQuery::default() };
     assert_eq!(count(failed_odd).await, 0);
 }
 

@@ -6,7 +6,7 @@ use jiff::{Timestamp, ToSpan};
 use probity::model::RunId;
 use probity::model::call::{Bounds, CallRecord, Export, HostCall, Outcome};
 use probity::model::provenance::{Digest, Provenance};
-use probity::model::run::{RunRecord, RunState, TraceStep, Trigger};
+use probity::model::run::{Captured, RunRecord, RunState, Sent, TraceStep, Trigger};
 use probity::model::score::Score;
 use probity::model::state::{Coverage, Evidence, Scope, State, StateKind, Verdict, Window};
 use probity::model::waiver::{AppliedWaiver, Origin, Waiver};
@@ -126,9 +126,21 @@ pub fn run_of(subject: &str, id: RunId) -> RunRecord {
             node_type: "metric".into(),
             name: String::new(),
             emitted: 1,
+            took_us: Some(9),
+            input: Some(captured(false)),
+            sent: vec![Sent { port: 1, msg: captured(true) }],
             note: Some("asked".into()),
         }],
         trace_dropped: 2,
+    }
+}
+
+/// A message of a trace.
+fn captured(cut: bool) -> Captured {
+    Captured {
+        msg: serde_json::json!({ "_msgid": "1", "payload": { "n": 1.5, "text": "ä\u{1f600}" } }),
+        cut,
+        masked: cut,
     }
 }
 

@@ -1,0 +1,92 @@
+//! `probity doctor` names the runs and firings that need somebody.
+
+use probity::model::RunId;
+use probity::model::run::{RunError, Trigger};
+use probity::store::queue::{Held, LeaseWanted, NewRun, Outcome, Priority, Settlement};
+use probity::store::{AuditEntry, ClaimKey, StoreOptions, open};
+use serde_json::{Value, json};
+
+use crate::serve::{Folder, probity};
+
+fn new_run(flow: &str) -> NewRun {
+    NewRun {
+        id: RunId::fresh(),
+        flow: flow.into(),
+        node: "n".into(),
+        flow_version: "v".into(),
+        trigger: Trigger::Manual { by: "ana".into() },
+        msg: "{}".into(),
+        reply: false,
+        priority: Priority::Normal,
+        tenant: String::new(),
+        delay_ms: 0,
+        dedup: None,
+        lease_ms: None,
+    }
+}
+
+fn findings(folder: &Folder, arguments: &[&str]) -> (Option<i32>, Vec<String>) {
+    let output = probity()
+        .args(["doctor", "--format", "json", "--data-dir"])
+        .arg(folder.0.join("data"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+    let list = found["findings"].as_array().unwrap();
+    let list = list.iter().map(|f| {
+        format!(
+            "{} {}: {}",
+            f["severity"].as_str().unwrap(),
+            f["about"].as_str().unwrap(),
+            f["message"].as_str().unwrap()
+        )
+    });
+    (output.status.code(), list.collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doubts_dead_letters_stuck_leases_pauses_and_orphaned_ticks_are_named() {
+    let folder = Folder::new();
+    std::fs::create_dir_all(folder.0.join("data")).unwrap();
+    let url = format!("sqlite:{}", folder.0.join("data/probity.db").display());
+    let store = open(&url, &StoreOptions::default()).await.unwrap();
+    store.migrate().await.unwrap();
+    let of_runs = |all: &[String]| -> Vec<String> {
+        let about = |f: &&String| [" runs: ", " schedules: "].iter().any(|a| f.contains(a));
+        all.iter().filter(about).cloned().collect()
+    };
+    assert_eq!(of_runs(&findings(&folder, &["--older-s", "0"]).1), [] as [String; 0]);
+    let runs = ["doubtful", "dead", "stuck", "waiting"].map(new_run);
+    store.accept_runs("a", &runs).await.unwrap();
+    let leased = store.lease_runs("a", &LeaseWanted { max: 3, lease_ms: 0, ..LeaseWanted::default() }).await.unwrap();
+    assert_eq!(leased.len(), 3);
+    let error =
+        |message: &str| RunError { node: "n".into(), node_type: "http request".into(), message: message.into() };
+    let held = |n: usize| Held { id: runs[n].id, epoch: 1 };
+    let settled = [
+        Settlement { held: held(0), outcome: Outcome::Doubt { what: error("was it sent?") } },
+        Settlement { held: held(1), outcome: Outcome::Dead { error: error("again and again") } },
+    ];
+    assert_eq!(store.settle_runs(&settled).await.unwrap(), [true, true]);
+    let at = "2026-01-01T00:00:00Z".parse().unwrap();
+    let audit =
+        AuditEntry { at, actor: "ana".into(), action: "pause".into(), subject: "waiting".into(), detail: json!({}) };
+    store.pause_flow("waiting", &audit).await.unwrap();
+    store.claim(&ClaimKey { schedule: "agreement/sla".into(), due_at: at }, at).await.unwrap();
+    let (code, found) = findings(&folder, &["--older-s", "0"]);
+    assert_eq!(code, Some(1), "{found:#?}");
+    let found = of_runs(&found);
+    let has = |parts: &[&str]| found.iter().any(|f| parts.iter().all(|part| f.contains(part)));
+    let ids: Vec<String> = runs.iter().map(|r| r.id.to_string()).collect();
+    assert!(has(&["error", "1 runs are in doubt", &ids[0], "flow doubtful"]), "{found:#?}");
+    assert!(has(&["warning", "used up their attempts", &ids[1]]), "{found:#?}");
+    assert!(has(&["error", "leases ran out", &ids[2], "role worker"]), "{found:#?}");
+    assert!(has(&["warning", "1 runs are ready"]), "{found:#?}");
+    assert!(has(&["warning", "flow waiting is paused by ana"]), "{found:#?}");
+    assert!(has(&["warning", "agreement/sla at 2026-01-01T00:00:00Z"]), "{found:#?}");
+    // What is on its way is nobody's business yet; what needs a person is, always.
+    let later = of_runs(&findings(&folder, &[]).1);
+    assert!(!later.iter().any(|f| f.contains("leases ran out") || f.contains("are ready")), "{later:#?}");
+    assert!(later.iter().any(|f| f.contains("in doubt")), "{later:#?}");
+}
