@@ -23,6 +23,7 @@ mod explain;
 mod express;
 mod flow_check;
 mod flows;
+mod forwarded;
 mod grants;
 mod guard;
 mod health;
@@ -36,6 +37,7 @@ mod people;
 mod permissions;
 mod plugins;
 mod query;
+mod rates;
 pub mod registry_v6;
 mod runs;
 mod schedules;
@@ -45,6 +47,7 @@ mod sockets;
 mod sources;
 mod stalled;
 mod states;
+mod status_token;
 mod verdicts;
 mod waivers;
 
@@ -57,10 +60,14 @@ pub use crate::registry::Snapshot as LoadedAgreements;
 pub use auth::{AuthOptions, check_exposure, check_exposure_apart};
 pub use comms::Comms;
 pub use error::ApiError;
+pub use forwarded::problems as forwarded_problems;
 pub use metrics::Observed;
 pub use permissions::Permissions;
+pub use rates::{Rate, RateOptions};
 pub use serve::{own_root, serve, serve_apart};
+pub use status_token::FlowToken;
 
+use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::plugin::Plugins;
 use crate::plugin::desk::Desk;
@@ -73,7 +80,7 @@ use metrics::Metrics;
 use openapi::Endpoint;
 
 /// Bounds and rules of the HTTP server; defaults are those of `config.default.toml`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ApiOptions {
     /// Flow endpoints live below this path.
     pub node_root: String,
@@ -103,6 +110,12 @@ pub struct ApiOptions {
     /// What Node-RED kept for its users, by name (`_`: who did not log in); it counts until we keep something.
     pub user_settings: serde_json::Map<String, serde_json::Value>,
     pub auth: AuthOptions,
+    /// How often somebody may call.
+    pub rates: RateOptions,
+    /// Networks and addresses of proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<String>,
+    /// What replicas count together in.
+    pub cache: Option<Arc<Cache>>,
 }
 
 impl Default for ApiOptions {
@@ -121,6 +134,9 @@ impl Default for ApiOptions {
             editor: serde_json::Map::new(),
             user_settings: serde_json::Map::new(),
             auth: AuthOptions::default(),
+            rates: RateOptions::default(),
+            trusted_proxies: Vec::new(),
+            cache: None,
         }
     }
 }
@@ -168,6 +184,8 @@ pub struct Api {
     /// Normalised: empty for `/`, else with a leading and without a trailing slash.
     node_root: String,
     auth: Auth,
+    rates: rates::Rates,
+    trusted_proxies: Vec<ipnet::IpNet>,
     metrics: Metrics,
     /// True once the server stops: for connections that do not end by themselves.
     stopping: tokio::sync::watch::Sender<bool>,
@@ -190,12 +208,20 @@ impl Api {
         Arc::new(Api {
             node_root: if root.is_empty() { String::new() } else { format!("/{root}") },
             auth: Auth::new(parts.options.auth.clone()),
+            rates: rates::Rates::new(&parts.options.rates),
+            trusted_proxies: forwarded::networks(&parts.options.trusted_proxies),
             metrics: Metrics::new(&parts),
             stopping: tokio::sync::watch::Sender::new(false),
             attempts: people::Attempts::default(),
             user_settings_turn: tokio::sync::Mutex::default(),
             parts,
         })
+    }
+
+    /// Lets others in from now on; what those before had and these have not counts for so long yet.
+    pub fn renew_auth(&self, options: AuthOptions, overlap_s: u32) {
+        let renewed = options.succeeding(&self.auth.options(), self.clock().now(), overlap_s);
+        self.auth.renew(renewed);
     }
 
     fn clock(&self) -> &Clock {

@@ -9,10 +9,12 @@ use anyhow::{Context, Result, bail};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::rotation::Rotation;
 use super::upkeep::Upkeep;
 use super::{Surroundings, content, engine, evaluator, flows, make_data_dir, net, open_store, report};
 use crate::api::registry_v6;
 use crate::api::{self, Api, ApiOptions, Observed, Parts, ScheduleView};
+use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::evaluate::Evaluator;
@@ -67,7 +69,12 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     let evaluator = evaluator(&config, &engine, &store, agreements.clone(), Default::default());
     super::name_plugins(&evaluator, &plugins);
     let writing = write_back(&config, &evaluator, &clock);
-    let deliverer = super::delivery::deliverer(&config, &evaluator, &engine.services.net, &store, &clock)?;
+    let deliverer = super::delivery::deliverer(&config, &engine.services.net, &store, &clock)?;
+    let notifier = super::notify::notifier(&config, &engine.services.net, &store, &clock)?;
+    super::notify::listen(&evaluator, deliverer.clone(), notifier.clone());
+    // The configuration was refused if it could not be read.
+    let cache = config.cache.options().unwrap_or_default();
+    let cache = cache.map(|options| Cache::new(options, engine.services.net.clone(), clock.clone()));
     let upkeep = Arc::new(Upkeep::new(&config.retention, store.clone(), clock.clone()));
     let keeping = tokio::spawn(upkeep.clone().run());
     let following_plugins = super::plugins::Following::new(config.clone(), plugins.clone(), engine.clone(), followed);
@@ -99,6 +106,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
         admin: Some(admin.clone()),
         observed: {
             let (evaluator, scheduler, deliverer) = (evaluator.clone(), scheduler.clone(), deliverer.clone());
+            let notifier = notifier.clone();
             Box::new(move || {
                 let stored = |at: usize| evaluator.verdicts_stored[at].load(Ordering::Relaxed);
                 let lag_ms = scheduler.lag_ms.load(Ordering::Relaxed);
@@ -110,6 +118,9 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
                     upkeep_failures: upkeep.failed.load(Ordering::Relaxed),
                     delivered: deliverer.as_ref().map(|deliverer| {
                         (deliverer.delivered.load(Ordering::Relaxed), deliverer.refused.load(Ordering::Relaxed))
+                    }),
+                    notified: notifier.as_ref().map(|notifier| {
+                        [&notifier.told, &notifier.failed, &notifier.refused].map(|count| count.load(Ordering::Relaxed))
                     }),
                 }
             })
@@ -126,6 +137,9 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
             editor: config.editor.clone(),
             user_settings: super::credentials::user_settings(&config),
             auth,
+            rates: config.rates.options(),
+            trusted_proxies: config.rates.trusted_proxies.clone(),
+            cache: cache.clone(),
             ..ApiOptions::default()
         },
     };
@@ -138,7 +152,18 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
         }
     };
     let api = Api::new(parts);
+    let rotation = Rotation {
+        config: config.clone(),
+        api: api.clone(),
+        store: store.clone(),
+        deliverer: deliverer.clone(),
+        notifier: notifier.clone(),
+        cache,
+        clock: clock.clone(),
+    };
+    let rotating = tokio::spawn(rotation.run());
     let delivering = deliverer.map(|deliverer| tokio::spawn(deliverer.run()));
+    let notifying = notifier.map(|notifier| tokio::spawn(notifier.run()));
     let director = super::director::Directing::new(&config, &evaluator, &plugins);
     let mut serving_apart = tokio::task::JoinSet::new();
     for (address, serves, listener) in listeners_apart {
@@ -187,7 +212,8 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     watched.abort();
     following.abort();
     keeping.abort();
-    writing.into_iter().chain(delivering).for_each(|task| task.abort());
+    rotating.abort();
+    writing.into_iter().chain(delivering).chain(notifying).for_each(|task| task.abort());
     stopping.send_replace(true);
     let (cut, ..) = tokio::join!(
         engine.drain(grace),

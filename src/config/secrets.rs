@@ -12,10 +12,23 @@ const TYPED_LENGTH_MIN: usize = 8;
 const EXAMPLES: &[&str] =
     &["change-me", "changeme", "secret", "root", "statuspass", "grafanapass", "postgres", "example"];
 
+/// Secrets of ours that everybody knows or that can be guessed, by their keys.
+pub(super) fn problems(config: &super::Config) -> Vec<String> {
+    let given =
+        [("auth.status_secret (JWT_SECRET)", &config.auth.status_secret), ("director.secret", &config.director.secret)];
+    let weak = given.into_iter().filter(|(_, value)| !value.is_empty() && !config.allow_default_passwords);
+    let weak = weak.filter_map(|(key, value)| Some(format!("{key} {}", weakness(key, value)?)));
+    weak.map(|problem| format!("{problem}; make one with: openssl rand -hex 24")).collect()
+}
+
 /// What is wrong with the secret in this variable; never its value.
 #[expect(clippy::disallowed_methods, reason = "this module reads the environment for `config`")]
 pub fn problem(variable: &str) -> Option<String> {
-    let value = std::env::var(variable).unwrap_or_default();
+    let mut files = Vec::new();
+    let value = match super::secret_files::value(variable, &|name| std::env::var(name).ok(), &mut files) {
+        Ok(value) => value.unwrap_or_default(),
+        Err(problem) => return Some(problem),
+    };
     weakness(variable, value.trim()).map(|weakness| format!("{variable} {weakness}"))
 }
 

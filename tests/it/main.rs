@@ -23,6 +23,7 @@ mod jsonata;
 mod jsonpath;
 mod mustache;
 mod nodes;
+mod notifications;
 mod orders;
 mod people;
 mod plugins;

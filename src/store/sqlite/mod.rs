@@ -6,6 +6,7 @@ mod delivery;
 mod documents;
 mod good;
 mod history;
+mod notifications;
 mod people;
 mod queue;
 mod states;
@@ -25,9 +26,9 @@ use tokio::sync::watch;
 
 use super::queue::{CommittedRun, Held};
 use super::{
-    AuditEntry, ClaimKey, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, Page, PageRequest,
-    PutDocument, Retention, RunQuery, SchemaDistance, Settled, StateQuery, Store, StoreError, StoreOptions,
-    StoredDocument, batch, during, session::Session,
+    AuditEntry, ClaimKey, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, NotificationRule, Page,
+    PageRequest, PutDocument, Retention, RunQuery, SchemaDistance, Settled, StateQuery, Store, StoreError,
+    StoreOptions, StoredDocument, batch, during, session::Session,
 };
 use crate::model::RunId;
 use crate::model::budget::Outcome;
@@ -43,6 +44,7 @@ pub(super) struct SqliteStore {
     path: PathBuf,
     deliver: Option<Vec<String>>,
     wakes: watch::Sender<u64>,
+    notify: Vec<NotificationRule>,
 }
 
 impl SqliteStore {
@@ -85,8 +87,8 @@ impl SqliteStore {
             })?;
         let readers = pool(options.connections_max.max(1), options)
             .connect_lazy_with(connect.create_if_missing(false).pragma("query_only", "ON"));
-        let (deliver, wakes) = (options.deliver.clone(), watch::channel(0).0);
-        Ok(SqliteStore { writer, readers, path, deliver, wakes })
+        let (deliver, notify, wakes) = (options.deliver.clone(), options.notify.clone(), watch::channel(0).0);
+        Ok(SqliteStore { writer, readers, path, deliver, notify, wakes })
     }
 
     async fn try_commit(
@@ -96,7 +98,7 @@ impl SqliteStore {
         held: Option<Held>,
     ) -> Result<CommittedRun, sqlx::Error> {
         let mut writer = self.writer.acquire().await?;
-        let done = commit_on(&mut writer, commit, turn, held, self.deliver.as_deref()).await;
+        let done = commit_on(&mut writer, commit, turn, held, self.deliver.as_deref(), &self.notify).await;
         release(writer, done).await
     }
 
@@ -183,6 +185,7 @@ async fn commit_on(
     turn: Option<i64>,
     held: Option<Held>,
     deliver: Option<&[String]>,
+    notify: &[NotificationRule],
 ) -> Result<CommittedRun, sqlx::Error> {
     let rows = batch::rows(&commit.states);
     let mut tx = begin(writer).await?;
@@ -203,6 +206,7 @@ async fn commit_on(
     states::insert(&mut tx, &changes.written, commit.recorded_at).await?;
     let kept = super::delivery::kept(&changes.written, deliver);
     delivery::keep(&mut tx, commit.run.id.0, &kept, commit.recorded_at).await?;
+    notifications::keep(&mut tx, commit.run.id, &changes.written, notify, commit.recorded_at).await?;
     history::put_run(&mut tx, &commit.run).await?;
     history::add_audit(&mut *tx, &commit.audit).await?;
     if let Some(claim) = &commit.claim {
