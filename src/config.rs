@@ -378,6 +378,14 @@ impl Config {
             .flatten()
     }
 
+    /// The file that holds a key's secret, if one does.
+    #[expect(clippy::disallowed_methods, reason = "this is the module that reads the environment")]
+    pub fn file_of(key: &str) -> Option<PathBuf> {
+        let (ours, stack) = secret_files::variables_of(key);
+        let named = |name: String| std::env::var(format!("{name}_FILE")).ok().filter(|path| !path.is_empty());
+        named(ours).or_else(|| named(stack?)).map(PathBuf::from)
+    }
+
     /// What flows may read of the process environment: everything but our own variables, which may hold secrets.
     #[expect(clippy::disallowed_methods, reason = "this is the module that reads the environment")]
     pub fn process_env(name: &str) -> Option<String> {

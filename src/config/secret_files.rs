@@ -20,6 +20,16 @@ const SUFFIX: &str = "_FILE";
 /// Longer files hold no secret, bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
+/// The variables that a key is given by: ours, and the stack's if it has one.
+pub(super) fn variables_of(key: &str) -> (String, Option<String>) {
+    if key == "pass_status" {
+        return ("PASS_STATUS".into(), None);
+    }
+    let ours = format!("PROBITY_{}", key.to_uppercase().replace('.', "_"));
+    let stack = STACK.iter().find(|(_, name)| *name == ours).map(|(stack, _)| stack.to_string());
+    (ours, stack)
+}
+
 /// Whether a variable of the environment is kept from flows.
 pub(super) fn is_hidden(name: &str) -> bool {
     let name = name.strip_suffix(SUFFIX).unwrap_or(name);

@@ -302,7 +302,7 @@ impl Queue for MemoryStore {
             return Ok(CommittedRun::OtherTurn);
         }
         contents.queue.remove(held.id, now);
-        Ok(CommittedRun::Done(contents.commit(commit, self.deliver.as_deref())))
+        Ok(CommittedRun::Done(contents.commit(commit, self.deliver.as_deref(), &self.notify)))
     }
 
     async fn cancel_run(&self, id: RunId, audit: &AuditEntry) -> Result<Cancelled, StoreError> {
