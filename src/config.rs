@@ -3,9 +3,12 @@
 //! The only module that reads the environment. Everything that is wrong is reported at once, with the key, what was
 //! expected and a suggestion for misspelt keys.
 
+pub mod channels;
 pub mod datasources;
+pub mod door;
 pub mod reach;
 pub mod roles;
+mod secret_files;
 pub mod secrets;
 pub mod settings_js;
 
@@ -48,11 +51,24 @@ pub struct Config {
     pub flows: String,
     pub agreements: String,
     pub database_url: String,
+    pub database_password: String,
     pub allow_default_passwords: bool,
     pub shutdown_ms_max: u64,
     pub roles: roles::Roles,
     pub http: Http,
     pub auth: Auth,
+    pub rates: door::Rates,
+    pub cache: door::Cache,
+    pub secrets: door::Secrets,
+    pub mail: channels::Mail,
+    pub notify: channels::Notify,
+    pub channels: BTreeMap<String, channels::Channel>,
+    /// No key: the files that secrets were read from.
+    #[serde(skip)]
+    pub secret_files: Vec<PathBuf>,
+    /// No key: what it was read from, to read it again.
+    #[serde(skip)]
+    given: Given,
     pub credentials: Credentials,
     /// No key: the settings.js that was read.
     #[serde(skip)]
@@ -103,6 +119,9 @@ pub struct Auth {
     pub flow_users: Vec<String>,
     pub flow_logins: BTreeMap<String, String>,
     pub status_secret: String,
+    pub status_leeway_s: u32,
+    pub status_roles: BTreeMap<String, String>,
+    pub flow_status_token: crate::api::FlowToken,
     /// No key: the user whom USER_STATUS and PASS_STATUS name, and what stands for the password.
     #[serde(skip)]
     pub environment_user: Option<(String, String)>,
@@ -336,9 +355,24 @@ impl Config {
             session_s_max: auth.session_s_max,
             allow_default_passwords: self.allow_default_passwords,
             status_secret: auth.status_secret.clone(),
+            status_leeway_s: auth.status_leeway_s,
+            status_roles: auth
+                .status_roles
+                .iter()
+                .map(|(role, text)| (role.clone(), Permissions::of_text(text)))
+                .collect(),
+            flow_status_token: auth.flow_status_token,
+            former: Vec::new(),
             hosts: self.http.hosts.clone(),
         }
     }
+}
+
+/// What a configuration is read from besides the environment.
+#[derive(Clone, Debug, Default)]
+struct Given {
+    file: Option<PathBuf>,
+    flags: Table,
 }
 
 /// What is wrong with the configuration: one line per problem.
@@ -360,7 +394,10 @@ impl Config {
             .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
             .filter(|(k, _)| k.starts_with(PREFIX))
             .collect();
-        let status = environment_user();
+        #[expect(clippy::disallowed_methods, reason = "this is the module that reads the environment")]
+        let stack = |name: &str| std::env::var(name).ok();
+        let (mut problems, mut files) = (Vec::new(), Vec::new());
+        let status = environment_user(&stack, &mut files, &mut problems);
         let named = variables.iter().find(|(k, _)| k == "PROBITY_CONFIG").map(|(_, v)| PathBuf::from(v));
         let path = file.map(Path::to_path_buf).or(named.filter(|p| !p.as_os_str().is_empty()));
         let text = match &path {
@@ -371,10 +408,22 @@ impl Config {
             }
             None => None,
         };
-        let (mut config, warnings) =
-            resolve(text.as_ref().map(|(p, t)| (p.as_str(), t.as_str())), &read_settings, &variables, flags)?;
+        let text = text.as_ref().map(|(p, t)| (p.as_str(), t.as_str()));
+        let resolved = resolve_with(text, &read_settings, &variables, &stack, flags);
+        let (mut config, warnings) = match (resolved, problems.is_empty()) {
+            (Ok(resolved), true) => resolved,
+            (Ok(_), false) => return Err(ConfigError(problems)),
+            (Err(more), _) => return Err(ConfigError(problems.into_iter().chain(more.0).collect())),
+        };
         config.auth.environment_user = status;
+        config.secret_files.append(&mut files);
+        config.given = Given { file: file.map(Path::to_path_buf), flags: flags.clone() };
         Ok((config, warnings))
+    }
+
+    /// The same read again from where it came from: files with secrets may hold others now.
+    pub fn read_again(&self) -> Result<Config, ConfigError> {
+        Config::load(self.given.file.as_deref(), &self.given.flags).map(|(config, _)| config)
     }
 
     /// `sqlite:<data_dir>/probity.db` unless configured.
@@ -391,13 +440,27 @@ impl Config {
         if name.is_empty() || name.contains(['=', '\0']) {
             return None;
         }
-        std::env::var(format!("{PREFIX}SECRET_{}", name.to_uppercase().replace('-', "_"))).ok()
+        let variable = format!("{PREFIX}SECRET_{}", name.to_uppercase().replace('-', "_"));
+        // Read each time it is asked for: what a file holds may have changed.
+        secret_files::value(&variable, &|name| std::env::var(name).ok(), &mut Vec::new())
+            .inspect_err(|problem| tracing::error!("{problem}"))
+            .ok()
+            .flatten()
+    }
+
+    /// The file that holds a key's secret, if one does.
+    #[expect(clippy::disallowed_methods, reason = "this is the module that reads the environment")]
+    pub fn file_of(key: &str) -> Option<PathBuf> {
+        let (ours, stack) = secret_files::variables_of(key);
+        let named = |name: String| std::env::var(format!("{name}_FILE")).ok().filter(|path| !path.is_empty());
+        named(ours).or_else(|| named(stack?)).map(PathBuf::from)
     }
 
     /// What flows may read of the process environment: everything but our own variables, which may hold secrets.
     #[expect(clippy::disallowed_methods, reason = "this is the module that reads the environment")]
     pub fn process_env(name: &str) -> Option<String> {
-        if name.starts_with(PREFIX) || name.is_empty() || name.contains(['=', '\0']) {
+        let ours = name.starts_with(PREFIX) || secret_files::is_hidden(name);
+        if ours || name.is_empty() || name.contains(['=', '\0']) {
             return None;
         }
         std::env::var(name).ok()
@@ -405,10 +468,15 @@ impl Config {
 }
 
 /// The user that STATUS' backend logs in as: USER_STATUS with the password PASS_STATUS. The password itself is not kept.
-#[expect(clippy::disallowed_methods, reason = "this is the module that reads the environment")]
-fn environment_user() -> Option<(String, String)> {
-    let read = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
-    Some((read("USER_STATUS")?, password::given(&read("PASS_STATUS")?)))
+fn environment_user(
+    lookup: &dyn Fn(&str) -> Option<String>,
+    files: &mut Vec<PathBuf>,
+    problems: &mut Vec<String>,
+) -> Option<(String, String)> {
+    let mut read =
+        |name| secret_files::value(name, lookup, files).map_err(|problem| problems.push(problem)).ok().flatten();
+    let (user, secret) = (read("USER_STATUS"), read("PASS_STATUS"));
+    Some((user?, password::given(&secret?)))
 }
 
 /// Reads the settings.js of a data folder; `None` when there is none.
@@ -438,10 +506,21 @@ fn data_dir(merged: &Table, variables: &[(String, String)], flags: &Table) -> Pa
     key(flags).or_else(|| variable.map(str::to_owned)).or_else(|| key(merged)).unwrap_or_default().into()
 }
 
+/// Without the names that the stack has for some keys.
 fn resolve(
     file: Option<(&str, &str)>,
     read_settings: ReadSettings<'_>,
     variables: &[(String, String)],
+    flags: &Table,
+) -> Result<(Config, Vec<String>), ConfigError> {
+    resolve_with(file, read_settings, variables, &|_| None, flags)
+}
+
+fn resolve_with(
+    file: Option<(&str, &str)>,
+    read_settings: ReadSettings<'_>,
+    variables: &[(String, String)],
+    stack: &dyn Fn(&str) -> Option<String>,
     flags: &Table,
 ) -> Result<(Config, Vec<String>), ConfigError> {
     let mut merged: Table = DEFAULTS.parse().expect("config.default.toml is TOML");
@@ -471,12 +550,16 @@ fn resolve(
         None => {}
     }
     datasources::from_environment(&mut merged, variables, &mut problems);
+    channels::from_environment(&mut merged, variables, &mut problems);
     let known = leaves(&merged);
-    for (name, value) in variables {
+    let is_key = |name: &str| known.iter().any(|(variable, _)| variable == name);
+    let (variables, mut files) = secret_files::resolved(variables, stack, &is_key, &mut problems);
+    for (name, value) in &variables {
         let others = ["PROBITY_TEST_", "PROBITY_SECRET_"];
         if OTHER_VARIABLES.contains(&name.as_str())
             || others.iter().any(|p| name.starts_with(p))
             || datasources::is_variable(name)
+            || channels::is_variable(name)
         {
             continue;
         }
@@ -498,6 +581,9 @@ fn resolve(
     let mut config: Config = Value::Table(merged).try_into().map_err(|e: toml::de::Error| {
         ConfigError(vec![format!("configuration: {}", e.to_string().trim().replace('\n', " "))])
     })?;
+    files.extend(config.datasources.values().filter_map(datasources::Datasource::file));
+    files.extend(config.channels.values().flat_map(channels::Channel::files));
+    config.secret_files = files;
     (config.settings_js, config.editor) = (found.then(|| data_dir.join("settings.js")), editor);
     validate(&config)?;
     Ok((config, warnings))
@@ -563,6 +649,9 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
             problems.push(format!("limits.tenants.{tenant}: expected a number of runs, found \"{max}\""));
         }
     }
+    problems.extend(door::problems(config));
+    problems.extend(channels::problems(config));
+    problems.extend(secrets::problems(config));
     if config.retention.every_ms == 0 {
         problems.push("retention.every_ms: expected at least 1, found 0".into());
     }
@@ -688,6 +777,8 @@ const OPEN: &[&str] = &[
     "auth.tokens",
     "auth.permissions",
     "auth.flow_logins",
+    "auth.status_roles",
+    "channels",
     "collectors.services",
     "datasources",
     "delivery.controls",
@@ -728,7 +819,7 @@ fn set_from_text(table: &mut Table, path: &[String], variable: &str, text: &str,
         _ => None,
     };
     let Some(slot) = slot else { return };
-    let list = || text.split(',').map(str::trim).filter(|s| !s.is_empty());
+    let list = || text.split([',', '\n']).map(str::trim).filter(|s| !s.is_empty());
     let value = match slot {
         Value::String(_) => Some(Value::String(text.into())),
         Value::Integer(_) => text.trim().replace('_', "").parse().ok().map(Value::Integer),

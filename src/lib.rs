@@ -8,12 +8,12 @@
 //! | 1 | `expr` objectives, `cron` firings, `regexp` JavaScript's regular expressions: pure |
 //! | 2 | `flow` Node-RED files to plans, `agreement` windows and verdicts: pure |
 //! | 3 | `clock`, `net`, `files` the folder of flows, `failpoint` where tests let a process die |
-//! | 4 | `store`, `datasource` databases that flows may ask |
+//! | 4 | `store`, `datasource` databases that flows may ask, `cache` what replicas share |
 //! | 5 | `runtime` runs plans, `registry` where agreements come from |
 //! | 6 | `plugin` nodes from outside, sandboxed WASM |
 //! | 7 | `nodes` builtin nodes |
 //! | 8 | `evaluate` the one evaluation path, `deploy` the flows of a server and how they change |
-//! | 9 | `dispatch` durable runs, `schedule` what fires what is due, `director` tasks as a Director keeps them, `delivery` verdicts told to STATUS, `telemetry` traces and metrics told to a collector |
+//! | 9 | `dispatch` durable runs, `schedule` what fires what is due, `director` tasks as a Director keeps them, `delivery` verdicts told to STATUS, `telemetry` traces and metrics told to a collector, `notify` people told of changed verdicts |
 //! | 10 | `api` HTTP |
 //! | 11 | `config` defaults, file, environment, flags |
 //! | 12 | `app` puts everything together |
@@ -33,6 +33,7 @@ pub mod failpoint;
 pub mod files;
 pub mod net;
 
+pub mod cache;
 pub mod datasource;
 pub mod store;
 
@@ -49,6 +50,7 @@ pub mod evaluate;
 pub mod delivery;
 pub mod director;
 pub mod dispatch;
+pub mod notify;
 pub mod schedule;
 pub mod telemetry;
 

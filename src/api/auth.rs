@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
+use arc_swap::ArcSwap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, header};
@@ -14,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::password;
 use super::permissions::Permissions;
+use super::status_token::{self, FlowToken, Refused};
 
 /// Users and tokens.
 #[derive(Clone, Debug)]
@@ -36,9 +38,18 @@ pub struct AuthOptions {
     pub session_s_max: u32,
     /// Whether who has a shipped password ([`password::SHIPPED`]) is let in.
     pub allow_default_passwords: bool,
-    /// Secret that STATUS signs its tokens with (its `JWT_SECRET`, HS256): who shows such a token in `x-access-token`
-    /// may write on the addresses of the Registry and Director APIs. Empty: such tokens mean nothing.
+    /// Secret that STATUS signs its tokens with (its `JWT_SECRET`, HS256): who shows such a token in `x-access-token`, or
+    /// as a Bearer, may do what [`AuthOptions::status_roles`] says, and write on the addresses of the Registry and
+    /// Director APIs. Empty: such tokens mean nothing.
     pub status_secret: String,
+    /// How far STATUS' clock may be from ours, seconds.
+    pub status_leeway_s: u32,
+    /// What the authorities in STATUS' tokens may do; nothing who is not named.
+    pub status_roles: BTreeMap<String, Permissions>,
+    /// Whether calls of flows are held to such tokens.
+    pub flow_status_token: FlowToken,
+    /// What counted before secrets were changed, for a while.
+    pub former: Vec<Former>,
     /// Host names this server answers to besides loopback ones, when nobody needs to log in.
     pub hosts: Vec<String>,
 }
@@ -57,10 +68,26 @@ impl Default for AuthOptions {
             session_s_max: SESSION_S_MAX,
             allow_default_passwords: false,
             status_secret: String::new(),
+            status_leeway_s: 0,
+            status_roles: BTreeMap::new(),
+            flow_status_token: FlowToken::Off,
+            former: Vec::new(),
             hosts: Vec::new(),
         }
     }
 }
+
+/// Secrets that were replaced, and until when they still count.
+#[derive(Clone, Debug)]
+pub struct Former {
+    until: Timestamp,
+    status_secret: String,
+    tokens: BTreeMap<String, String>,
+    environment_user: Option<(String, String)>,
+}
+
+/// Changes that are remembered at once.
+const FORMER_MAX: usize = 8;
 
 /// A login lasts a week unless configured otherwise, as in Node-RED.
 const SESSION_S_MAX: u32 = 604_800;
@@ -76,18 +103,52 @@ impl AuthOptions {
         !self.flow_users.is_empty() || !self.flow_logins.is_empty() || self.environment_user.is_some()
     }
 
+    /// These in the place of others: what those had and these have not counts for a while yet.
+    pub fn succeeding(mut self, before: &AuthOptions, now: Timestamp, overlap_s: u32) -> AuthOptions {
+        let until = now.saturating_add(SignedDuration::from_secs(overlap_s.into())).unwrap_or(Timestamp::MAX);
+        let replaced = before.status_secret != self.status_secret
+            || before.tokens != self.tokens
+            || before.environment_user != self.environment_user;
+        self.former = before.former.iter().filter(|former| now < former.until).cloned().collect();
+        if replaced {
+            self.former.push(Former {
+                until,
+                status_secret: before.status_secret.clone(),
+                // A token that is gone was taken from somebody; one that has another hash was renewed.
+                tokens: before.tokens.iter().filter(|(name, _)| self.tokens.contains_key(*name)).map(owned).collect(),
+                environment_user: before.environment_user.clone(),
+            });
+        }
+        let forgotten = self.former.len().saturating_sub(FORMER_MAX);
+        self.former.drain(..forgotten);
+        self
+    }
+
+    fn former(&self, now: Timestamp) -> impl Iterator<Item = &Former> {
+        self.former.iter().filter(move |former| now < former.until)
+    }
+
+    /// The secrets that STATUS' tokens may be signed with, the present one first.
+    pub(super) fn status_secrets(&self, now: Timestamp) -> impl Iterator<Item = &str> {
+        let former = self.former(now).map(|former| former.status_secret.as_str());
+        std::iter::once(self.status_secret.as_str()).chain(former).filter(|secret| !secret.is_empty())
+    }
+
     /// What a user may do.
     pub fn permissions_of(&self, name: &str) -> Permissions {
         self.permissions.get(name).cloned().unwrap_or_else(Permissions::all)
     }
 
-    /// The hashes of passwords that let this user in.
-    fn hashes(&self, realm: Realm, name: &str) -> Vec<String> {
+    /// The hashes of passwords that let this user in; former ones only where an instant is given.
+    fn hashes(&self, realm: Realm, name: &str, now: Option<Timestamp>) -> Vec<String> {
         let may_call = |users: &[String]| users.iter().any(|user| user == name || user == "*");
         let own = self.users.get(name).filter(|_| realm == Realm::Users || may_call(&self.flow_users));
         let flow = self.flow_logins.get(name).filter(|_| realm == Realm::Flows);
         let environment = self.environment_user.as_ref().filter(|(user, _)| user == name).map(|(_, hash)| hash);
         let mut hashes: Vec<String> = [own, flow, environment].into_iter().flatten().cloned().collect();
+        let former =
+            now.into_iter().flat_map(|now| self.former(now)).filter_map(|former| former.environment_user.as_ref());
+        hashes.extend(former.filter(|(user, _)| user == name).map(|(_, hash)| hash.clone()));
         hashes.dedup();
         hashes
     }
@@ -218,16 +279,12 @@ const ENTRIES_MAX: usize = 10_000;
 /// Verified for unknown names, so that they take as long as known ones; whether it fits never matters.
 const NOBODY: &str = "$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy";
 
-/// What we read of a STATUS token; times are seconds since 1970.
-#[derive(serde::Deserialize)]
-struct StatusClaims {
-    exp: f64,
-    nbf: Option<f64>,
-    username: Option<String>,
+fn owned((name, text): (&String, &String)) -> (String, String) {
+    (name.clone(), text.clone())
 }
 
 pub(super) struct Auth {
-    options: Arc<AuthOptions>,
+    options: ArcSwap<AuthOptions>,
     /// Keys the table of verified credentials, so that it is no table of password hashes.
     salt: [u8; 32],
     verified: Mutex<HashMap<[u8; 32], Timestamp>>,
@@ -243,10 +300,9 @@ impl Auth {
         let mut salt = [0; 32];
         salt[..16].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
         salt[16..].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
-        let known = options.password_users().map(|(.., hash)| hash);
-        let shipped = known.filter(|hash| password::known_hash(hash).is_some()).cloned().collect();
+        let shipped = known_shipped(&options);
         Auth {
-            options: Arc::new(options),
+            options: ArcSwap::from_pointee(options),
             salt,
             verified: Mutex::default(),
             failures: Mutex::default(),
@@ -258,10 +314,11 @@ impl Auth {
     /// Looks for users with shipped passwords, on a thread of its own since that takes seconds, and names them in the
     /// log. Until it is done such a user is refused all the same, at login.
     pub(super) fn look_for_shipped_passwords(&self) {
-        if self.options.allow_default_passwords {
+        let options = self.options();
+        if options.allow_default_passwords {
             return;
         }
-        let (options, shipped) = (self.options.clone(), self.shipped.clone());
+        let shipped = self.shipped.clone();
         let look = move || {
             for (table, name, hash) in options.password_users() {
                 if let Some(found) = password::shipped_behind(hash) {
@@ -275,13 +332,22 @@ impl Auth {
 
     /// Whether a user has no other password than shipped ones.
     pub(super) fn is_disabled(&self, realm: Realm, name: &str) -> bool {
-        let hashes = self.options.hashes(realm, name);
+        let options = self.options();
+        let hashes = options.hashes(realm, name, None);
         let shipped = self.shipped.lock().unwrap_or_else(|p| p.into_inner());
-        !self.options.allow_default_passwords && !hashes.is_empty() && hashes.iter().all(|hash| shipped.contains(hash))
+        !options.allow_default_passwords && !hashes.is_empty() && hashes.iter().all(|hash| shipped.contains(hash))
     }
 
-    pub(super) fn options(&self) -> &AuthOptions {
-        &self.options
+    pub(super) fn options(&self) -> Arc<AuthOptions> {
+        self.options.load_full()
+    }
+
+    /// Lets others in from now on. What was verified is verified anew.
+    pub(super) fn renew(&self, options: AuthOptions) {
+        *self.shipped.lock().unwrap_or_else(|p| p.into_inner()) = known_shipped(&options);
+        self.options.store(Arc::new(options));
+        self.verified.lock().unwrap_or_else(|p| p.into_inner()).clear();
+        self.look_for_shipped_passwords();
     }
 
     /// Who calls, by the `Authorization` header.
@@ -298,8 +364,11 @@ impl Auth {
             self.check_basic(secret.trim(), realm, ip, now).await?
         } else if scheme.eq_ignore_ascii_case("bearer") {
             self.not_too_many(ip, now)?;
-            self.token_name(secret.trim()).map(|name| {
-                let permissions = self.options.permissions_of(&name);
+            if status_token::looks_like_one(secret.trim()) && !self.options().status_secret.is_empty() {
+                return self.check_status_token(secret.as_bytes(), ip, now);
+            }
+            self.token_name(secret.trim(), now).map(|name| {
+                let permissions = self.options().permissions_of(&name);
                 Caller { permissions, ..Caller::known(name, true) }
             })
         } else {
@@ -311,46 +380,29 @@ impl Auth {
         })
     }
 
-    /// Who calls, by a token that STATUS signed: HS256 with the configured secret, with an `exp` that is still to come.
-    /// Any other algorithm, `none` among them, is refused.
+    /// Who calls, by a token that STATUS signed ([`status_token::caller`]).
     pub(super) fn check_status_token(&self, token: &[u8], ip: IpAddr, now: Timestamp) -> Result<Caller, Denied> {
         self.not_too_many(ip, now)?;
-        let claims = std::str::from_utf8(token).ok().and_then(|token| self.status_claims(token));
-        let valid = claims.filter(|claims| {
-            let second = now.as_second() as f64;
-            claims.exp > second && claims.nbf.is_none_or(|from| from <= second)
-        });
-        match valid {
-            Some(claims) => {
-                let name = claims.username.filter(|name| !name.is_empty()).unwrap_or_else(|| "status".into());
-                Ok(Caller::known(name, true))
-            }
-            None => {
+        status_token::caller(&self.options(), token, now).map_err(|refused| {
+            // Who has a token that is over is no guesser; behind STATUS all users come from one address.
+            if refused == Refused::NotSigned {
                 self.failed(ip, now);
-                Err(Denied::WrongCredentials)
             }
-        }
-    }
-
-    fn status_claims(&self, token: &str) -> Option<StatusClaims> {
-        let mut rules = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::HS256);
-        // The bounds in time are checked against our own clock.
-        rules.validate_exp = false;
-        rules.validate_aud = false;
-        rules.required_spec_claims.clear();
-        let key = jsonwebtoken::DecodingKey::from_secret(self.options.status_secret.as_bytes());
-        jsonwebtoken::decode::<StatusClaims>(token.trim(), &key, &rules).ok().map(|token| token.claims)
+            Denied::WrongCredentials
+        })
     }
 
     /// The name of one of `auth.tokens`.
-    pub(super) fn token_name(&self, token: &str) -> Option<String> {
+    pub(super) fn token_name(&self, token: &str, now: Timestamp) -> Option<String> {
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let equal = |hash: &String| {
             hex::decode(hash).is_ok_and(|h| {
                 h.len() == digest.len() && h.iter().zip(&digest).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
             })
         };
-        self.options.tokens.iter().find(|(_, hash)| equal(hash)).map(|(name, _)| name.clone())
+        let options = self.options();
+        let former = options.former(now).flat_map(|former| &former.tokens);
+        options.tokens.iter().chain(former).find(|(_, hash)| equal(hash)).map(|(name, _)| name.clone())
     }
 
     async fn check_basic(
@@ -363,7 +415,7 @@ impl Auth {
         let pair = STANDARD.decode(secret).ok().and_then(|b| String::from_utf8(b).ok()).unwrap_or_default();
         let Some((name, password)) = pair.split_once(':') else { return Ok(None) };
         let fits = self.password_fits(realm, name, password, Some(ip), now).await?;
-        Ok(fits.then(|| Caller { permissions: self.options.permissions_of(name), ..Caller::known(name, false) }))
+        Ok(fits.then(|| Caller { permissions: self.options().permissions_of(name), ..Caller::known(name, false) }))
     }
 
     /// Whether a password lets this user in. `ip`: whose failures count, when they do.
@@ -381,7 +433,7 @@ impl Auth {
         }
         let not_too_many = || ip.map_or(Ok(()), |ip| self.not_too_many(ip, now));
         not_too_many()?;
-        let hashes = self.options.hashes(realm, name);
+        let hashes = self.options().hashes(realm, name, Some(now));
         let known = !hashes.is_empty();
         let tried = if known { hashes } else { vec![NOBODY.to_string()] };
         let _turn = self.hashing.acquire().await.expect("this semaphore is never closed");
@@ -393,7 +445,7 @@ impl Auth {
         };
         let hash = tokio::task::spawn_blocking(fits).await.unwrap_or_default();
         let Some(hash) = hash.filter(|_| known) else { return Ok(false) };
-        if password::is_shipped(password) && !self.options.allow_default_passwords {
+        if password::is_shipped(password) && !self.options().allow_default_passwords {
             if self.shipped.lock().unwrap_or_else(|p| p.into_inner()).insert(hash) {
                 tracing::warn!("{}", disabled("auth.users", name, password));
             }
@@ -450,6 +502,12 @@ impl Auth {
     }
 }
 
+/// Hashes of shipped passwords that need no trying.
+fn known_shipped(options: &AuthOptions) -> BTreeSet<String> {
+    let known = options.password_users().map(|(.., hash)| hash);
+    known.filter(|hash| password::known_hash(hash).is_some()).cloned().collect()
+}
+
 /// Says that a user cannot log in because the password is one that everybody knows.
 pub fn disabled(table: &str, name: &str, password: &str) -> String {
     format!(
@@ -460,7 +518,7 @@ pub fn disabled(table: &str, name: &str, password: &str) -> String {
 }
 
 /// Whose guesses are counted together: one IPv4 address, or one IPv6 network of 64 bits, which is what one customer has.
-fn network(ip: IpAddr) -> IpAddr {
+pub(super) fn network(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,
         IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),

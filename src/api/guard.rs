@@ -3,14 +3,18 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 
 use super::auth::{AuthOptions, Caller, Denied, Realm};
 use super::error::ApiError;
 use super::permissions::Permissions;
 use super::serve::Peer;
+use super::status_token::FlowToken;
 use super::{Api, cors, express, people};
 use crate::director::client::CALLBACK_PATH;
+
+/// Where STATUS shows its tokens.
+const STATUS_TOKEN: HeaderName = HeaderName::from_static("x-access-token");
 
 /// Lets a call to one of our paths in, or says why not.
 pub(super) async fn admit<B>(api: &Api, peer: &Peer, call: &Request<B>) -> Result<Caller, Response> {
@@ -20,14 +24,19 @@ pub(super) async fn admit<B>(api: &Api, peer: &Peer, call: &Request<B>) -> Resul
     let options = api.auth.options();
     let safe = is_safe(call.method());
     let caller = if options.is_open() {
-        check_host(call.headers(), options).map_err(|e| *e)?;
+        check_host(call.headers(), &options).map_err(|e| *e)?;
         Caller::anonymous(Permissions::all())
     } else {
         match bearer(call.headers()) {
             Some(token) if looks_like_session(token) => {
                 session(api, token).await?.ok_or_else(|| refuse(Denied::WrongCredentials))?
             }
-            _ => api.auth.check(call.headers(), Realm::Users, peer.ip, api.clock().now()).await.map_err(refuse)?,
+            _ => match of_status(api, peer, call.headers()) {
+                Some(known) => known.map_err(refuse)?,
+                None => {
+                    api.auth.check(call.headers(), Realm::Users, peer.ip, api.clock().now()).await.map_err(refuse)?
+                }
+            },
         }
     };
     if !safe && !caller.by_token {
@@ -53,13 +62,13 @@ pub(super) async fn require<B>(
 ) -> Result<Caller, Response> {
     let options = api.auth.options();
     let caller = if options.is_open() {
-        check_host(call.headers(), options).map_err(|e| *e)?;
+        check_host(call.headers(), &options).map_err(|e| *e)?;
         Caller::anonymous(Permissions::all())
     } else {
         let given = bearer(call.headers()).map(str::to_owned).or_else(|| query_token(call.uri().query()));
         let known = match &given {
             Some(token) => by_token(api, peer, token).await?,
-            None => None,
+            None => of_status(api, peer, call.headers()).and_then(Result::ok),
         };
         let anonymous = || options.default_permissions.clone().map(Caller::anonymous);
         known.or_else(anonymous).ok_or_else(|| {
@@ -84,7 +93,7 @@ pub(super) async fn require<B>(
 pub(super) fn admit_socket(api: &Api, headers: &HeaderMap) -> Result<(), Box<Response>> {
     let options = api.auth.options();
     if options.is_open() {
-        check_host(headers, options)?;
+        check_host(headers, &options)?;
         check_origin(api, headers)?;
     }
     Ok(())
@@ -115,6 +124,16 @@ pub(super) async fn by_token(api: &Api, peer: &Peer, token: &str) -> Result<Opti
         Err(Denied::TooManyFailures { retry_s }) => Err(refuse(Denied::TooManyFailures { retry_s })),
         Err(_) => Ok(None),
     }
+}
+
+/// Who shows a token of STATUS in `x-access-token` and logs in by nothing else; `None`: nobody does. Basic
+/// authentication, which STATUS sends along with every call, is no login where such a token is.
+fn of_status(api: &Api, peer: &Peer, headers: &HeaderMap) -> Option<Result<Caller, Denied>> {
+    let shown = headers.get(STATUS_TOKEN).filter(|_| bearer(headers).is_none())?;
+    if api.auth.options().status_secret.is_empty() {
+        return None;
+    }
+    Some(api.auth.check_status_token(shown.as_bytes(), peer.ip, api.clock().now()))
 }
 
 async fn session(api: &Api, token: &str) -> Result<Option<Caller>, Response> {
@@ -154,7 +173,7 @@ pub(super) async fn admit_apart<B>(api: &Api, peer: &Peer, call: &Request<B>) ->
     let options = api.auth.options();
     let safe = is_safe(call.method());
     if options.writes_are_open() {
-        check_host(call.headers(), options).map_err(|e| *e)?;
+        check_host(call.headers(), &options).map_err(|e| *e)?;
         if !safe {
             check_origin(api, call.headers()).map_err(|e| *e)?;
         }
@@ -166,7 +185,7 @@ pub(super) async fn admit_apart<B>(api: &Api, peer: &Peer, call: &Request<B>) ->
     }
     let now = api.clock().now();
     if !options.status_secret.is_empty()
-        && let Some(token) = call.headers().get("x-access-token")
+        && let Some(token) = call.headers().get(STATUS_TOKEN)
     {
         return api.auth.check_status_token(token.as_bytes(), peer.ip, now).map_err(refuse);
     }
@@ -177,16 +196,67 @@ pub(super) async fn admit_apart<B>(api: &Api, peer: &Peer, call: &Request<B>) ->
     Ok(caller)
 }
 
-/// Lets a call to a flow in: only who may call flows, when a login is needed.
+/// Lets a call to a flow in: only who may call flows, when a login or a token of STATUS is needed.
 pub(super) async fn admit_to_flow(api: &Api, peer: &Peer, headers: &HeaderMap) -> Result<(), Response> {
-    if !api.auth.options().flows_need_login() {
+    let options = api.auth.options();
+    let now = api.clock().now();
+    let by_status = |wanted: &'static str| match headers.get(STATUS_TOKEN) {
+        None => Err(express::unauthorized(Some(wanted))),
+        Some(token) => match api.auth.check_status_token(token.as_bytes(), peer.ip, now) {
+            // An authority that the configuration does not name may do nothing.
+            Ok(caller) if !caller.permissions.is_empty() => Ok(()),
+            Err(denied @ Denied::TooManyFailures { .. }) => Err(refuse(denied)),
+            Ok(_) | Err(_) => Err(express::unauthorized(Some("Bearer realm=\"STATUS\", error=\"invalid_token\""))),
+        },
+    };
+    match options.flow_status_token {
+        FlowToken::Off => {}
+        FlowToken::Required => by_status("Bearer realm=\"STATUS\"")?,
+        FlowToken::Enough if headers.contains_key(STATUS_TOKEN) || !options.flows_need_login() => {
+            match by_status("Bearer realm=\"STATUS\"") {
+                Ok(()) => return Ok(()),
+                // A login may do what the token does not.
+                Err(_) if options.flows_need_login() && headers.contains_key(header::AUTHORIZATION) => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        FlowToken::Enough => {}
+    }
+    if !options.flows_need_login() {
         return Ok(());
     }
-    match api.auth.check(headers, Realm::Flows, peer.ip, api.clock().now()).await {
+    match api.auth.check(headers, Realm::Flows, peer.ip, now).await {
         Ok(_) => Ok(()),
         Err(denied @ Denied::TooManyFailures { .. }) => Err(refuse(denied)),
         Err(_) => Err(express::unauthorized(Some("Basic realm=\"Authorization Required\""))),
     }
+}
+
+/// Counts a call against the limits of its source and of its token, together with other replicas where there is a cache
+/// that answers.
+pub(super) async fn count(api: &Api, peer: &Peer, headers: &HeaderMap) -> Result<(), Response> {
+    for who in api.rates.counted(peer.ip, headers) {
+        // Here first: who is too much for one is too much for all, and need not be asked about.
+        let mut taken = api.rates.take(&who, api.clock().now());
+        if let (Ok(()), Some(cache)) = (&taken, &api.options.cache) {
+            taken = cache.take(&who.name, who.bucket).await.unwrap_or(Ok(()));
+        }
+        if let Err(wait) = taken {
+            return Err(too_often(wait));
+        }
+    }
+    Ok(())
+}
+
+fn too_often(wait: std::time::Duration) -> Response {
+    let retry_s = wait.as_millis().div_ceil(1000).max(1);
+    let retry_s = u64::try_from(retry_s).unwrap_or(u64::MAX);
+    let error =
+        ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "calls come more often than is allowed")
+            .hint(format!("try again in {retry_s} s; [rates] in the configuration says how often"));
+    let mut response = error.into_response();
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_s));
+    response
 }
 
 fn refuse(denied: Denied) -> Response {

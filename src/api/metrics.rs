@@ -37,6 +37,10 @@
 //! | `probity_delivered_total` | verdicts delivered to status-backend, when that is configured |
 //! | `probity_delivery_refused_total` | verdicts that status-backend refuses; the audit log has them |
 //! | `probity_delivery_waiting` | verdicts that wait to be delivered |
+//! | `probity_notifications_told_total` | notifications of changed verdicts told, when there are channels |
+//! | `probity_notifications_failed_total` | tries to tell one that failed |
+//! | `probity_notifications_refused_total` | notifications given up; the audit log has them |
+//! | `probity_notifications_waiting` | notifications that wait to be told, by channel |
 //! | `process_resident_memory_bytes` | memory held |
 //! | `process_start_time_seconds` | start, seconds since the Unix epoch |
 
@@ -81,6 +85,8 @@ pub struct Observed {
     pub telemetry: [u64; 3],
     /// Verdicts delivered, and refused; `None` when nobody is to be told.
     pub delivered: Option<(u64, u64)>,
+    /// Notifications told, tries that failed, notifications given up; `None` when there is no channel.
+    pub notified: Option<[u64; 3]>,
 }
 
 pub(super) const ENDPOINTS: &[Endpoint] = &[Endpoint {
@@ -151,6 +157,9 @@ pub async fn text(api: &Api) -> Result<String, ApiError> {
     let mut rest = snapshot(&api.engine, observed, api.metrics.started_at_s);
     if observed.delivered.is_some() {
         waiting(&mut rest, &*api.store).await;
+    }
+    if observed.notified.is_some() {
+        untold(&mut rest, &*api.store).await;
     }
     plugins(&mut rest, &api.plugins.report());
     sources(&mut rest, &(api.agreements)());
@@ -225,7 +234,14 @@ fn snapshot(engine: &Engine, observed: Observed, started_at_s: f64) -> Registry 
             ("probity_delivery_refused", "Verdicts that status-backend refuses", refused),
         ]
     });
-    for (name, help, value) in delivered {
+    let notified = observed.notified.into_iter().flat_map(|[told, failed, refused]| {
+        [
+            ("probity_notifications_told", "Notifications told", told),
+            ("probity_notifications_failed", "Tries to tell a notification that failed", failed),
+            ("probity_notifications_refused", "Notifications given up", refused),
+        ]
+    });
+    for (name, help, value) in delivered.chain(notified) {
         let counter = Counter::<u64>::default();
         counter.inc_by(value);
         registry.register(name, help, counter);
@@ -270,6 +286,17 @@ async fn waiting(registry: &mut Registry, store: &dyn Store) {
         let gauge = Gauge::<f64, AtomicU64>::default();
         gauge.set(waiting as f64);
         registry.register("probity_delivery_waiting", "Verdicts that wait to be delivered to status-backend", gauge);
+    }
+}
+
+/// Notifications that wait, by channel, if the store says so soon.
+async fn untold(registry: &mut Registry, store: &dyn Store) {
+    if let Ok(Ok(waiting)) = tokio::time::timeout(Duration::from_secs(1), store.notifications_waiting()).await {
+        let family = Family::<OwnedLabels, Gauge<f64, AtomicU64>>::default();
+        for (channel, count) in waiting {
+            family.get_or_create(&vec![("channel", channel)]).set(count as f64);
+        }
+        registry.register("probity_notifications_waiting", "Notifications that wait to be told", family);
     }
 }
 

@@ -25,6 +25,7 @@ mod express;
 mod flow_check;
 mod flow_revisions;
 mod flows;
+mod forwarded;
 mod grants;
 mod guard;
 mod health;
@@ -39,6 +40,7 @@ mod permissions;
 mod plugins;
 mod query;
 mod queue;
+mod rates;
 pub mod registry_v6;
 mod runs;
 mod schedules;
@@ -49,6 +51,7 @@ mod sources;
 mod stalled;
 mod states;
 mod trace;
+mod status_token;
 mod verdicts;
 mod waivers;
 
@@ -61,10 +64,14 @@ pub use crate::registry::Snapshot as LoadedAgreements;
 pub use auth::{AuthOptions, check_exposure, check_exposure_apart};
 pub use comms::Comms;
 pub use error::ApiError;
+pub use forwarded::problems as forwarded_problems;
 pub use metrics::{Observed, text as metrics_text};
 pub use permissions::Permissions;
+pub use rates::{Rate, RateOptions};
 pub use serve::{own_root, serve, serve_apart};
+pub use status_token::FlowToken;
 
+use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::dispatch::Acceptor;
 use crate::plugin::Plugins;
@@ -78,7 +85,7 @@ use metrics::Metrics;
 use openapi::Endpoint;
 
 /// Bounds and rules of the HTTP server; defaults are those of `config.default.toml`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ApiOptions {
     /// Flow endpoints live below this path.
     pub node_root: String,
@@ -116,6 +123,12 @@ pub struct ApiOptions {
     pub flows_durable: bool,
     /// How long an `Idempotency-Key` is remembered after its run has ended, milliseconds.
     pub idempotency_key_ms: u64,
+    /// How often somebody may call.
+    pub rates: RateOptions,
+    /// Networks and addresses of proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<String>,
+    /// What replicas count together in.
+    pub cache: Option<Arc<Cache>>,
 }
 
 impl Default for ApiOptions {
@@ -138,6 +151,9 @@ impl Default for ApiOptions {
             auth: AuthOptions::default(),
             flows_durable: false,
             idempotency_key_ms: 86_400_000,
+            rates: RateOptions::default(),
+            trusted_proxies: Vec::new(),
+            cache: None,
         }
     }
 }
@@ -190,6 +206,8 @@ pub struct Api {
     /// Normalised: empty for `/`, else with a leading and without a trailing slash.
     node_root: String,
     auth: Auth,
+    rates: rates::Rates,
+    trusted_proxies: Vec<ipnet::IpNet>,
     metrics: Metrics,
     /// True once the server stops: for connections that do not end by themselves.
     stopping: tokio::sync::watch::Sender<bool>,
@@ -214,6 +232,8 @@ impl Api {
         Arc::new(Api {
             node_root: if root.is_empty() { String::new() } else { format!("/{root}") },
             auth: Auth::new(parts.options.auth.clone()),
+            rates: rates::Rates::new(&parts.options.rates),
+            trusted_proxies: forwarded::networks(&parts.options.trusted_proxies),
             metrics: Metrics::new(&parts),
             stopping: tokio::sync::watch::Sender::new(false),
             bodies: body::Bodies::default(),
@@ -221,6 +241,12 @@ impl Api {
             user_settings_turn: tokio::sync::Mutex::default(),
             parts,
         })
+    }
+
+    /// Lets others in from now on; what those before had and these have not counts for so long yet.
+    pub fn renew_auth(&self, options: AuthOptions, overlap_s: u32) {
+        let renewed = options.succeeding(&self.auth.options(), self.clock().now(), overlap_s);
+        self.auth.renew(renewed);
     }
 
     fn clock(&self) -> &Clock {

@@ -22,7 +22,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tower::ServiceExt;
 
 use super::stalled::Stalled;
-use super::{Api, ApiError, admin, cors, guard, hooks, people};
+use super::{Api, ApiError, admin, cors, forwarded, guard, hooks, people};
 
 /// Who is at the other end.
 #[derive(Clone, Debug)]
@@ -37,6 +37,15 @@ impl Peer {
         // An IPv4 caller on an IPv6 socket is still an IPv4 caller.
         let ip = address.ip().to_canonical();
         Peer { ip, text: ip.to_string().into() }
+    }
+
+    /// Who is at the other end of the proxies before us, as far as they are trusted.
+    fn behind_proxies(self, api: &Api, headers: &http::HeaderMap) -> Peer {
+        if api.trusted_proxies.is_empty() {
+            return self;
+        }
+        let ip = forwarded::source(self.ip, headers, &api.trusted_proxies);
+        if ip == self.ip { self } else { Peer { ip, text: ip.to_string().into() } }
     }
 }
 
@@ -167,6 +176,16 @@ async fn answer(api: &Arc<Api>, served: Served, peer: Peer, call: Call) -> Respo
             .hint("ask a replica whose `roles` have \"api\"")
             .into_response();
     }
+    let peer = peer.behind_proxies(api, call.headers());
+    if !is_health(call.uri().path())
+        && let Err(refusal) = guard::count(api, &peer, call.headers()).await
+    {
+        let own = is_own(call.uri().path());
+        let origin = call.headers().get(http::header::ORIGIN).cloned();
+        super::body::leave_unread_of(call, api).await;
+        api.metrics.http(own, refusal.status(), started.elapsed());
+        return marked(api, origin, !own, refusal);
+    }
     if let Served::All(_) = served
         && call.method() == http::Method::OPTIONS
     {
@@ -188,6 +207,11 @@ async fn answer(api: &Arc<Api>, served: Served, peer: Peer, call: Call) -> Respo
     };
     api.metrics.http(own, response.status(), started.elapsed());
     if all { marked(api, origin, !own, response) } else { response }
+}
+
+/// Paths by which others see whether we live; never refused, or a flood would look like a failure.
+fn is_health(path: &str) -> bool {
+    matches!(path, "/health/live" | "/health/ready")
 }
 
 /// OPTIONS on any path, for pages of other sites that ask before they call.

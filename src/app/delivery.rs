@@ -8,14 +8,21 @@ use anyhow::{Context, Result};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::{Deliverer, Options, Token};
-use crate::evaluate::Evaluator;
 use crate::net::Net;
 use crate::store::Store;
 
-/// What tells verdicts to status-backend, and hears of those that are stored; `None` when none is configured.
+/// The token for what nobody showed one for, as it is configured now.
+pub fn token(config: &Config) -> Option<Token> {
+    match (config.delivery.token.as_str(), config.auth.status_secret.as_str()) {
+        ("", "") => None,
+        ("", secret) => Some(Token::Signed { secret: secret.to_owned() }),
+        (token, _) => Some(Token::Fixed(token.to_owned())),
+    }
+}
+
+/// What tells verdicts to status-backend; `None` when none is configured.
 pub fn deliverer(
     config: &Config,
-    evaluator: &Evaluator,
     net: &Arc<Net>,
     store: &Arc<dyn Store>,
     clock: &Clock,
@@ -25,11 +32,7 @@ pub fn deliverer(
         return Ok(None);
     }
     let url = of.status_url.parse().context("delivery.status_url is no address")?;
-    let token = match (of.token.as_str(), config.auth.status_secret.as_str()) {
-        ("", "") => None,
-        ("", secret) => Some(Token::Signed { secret: secret.to_owned() }),
-        (token, _) => Some(Token::Fixed(token.to_owned())),
-    };
+    let token = token(config);
     let controls = of.controls.iter().filter_map(|(name, number)| Some((name.clone(), number.parse().ok()?))).collect();
     let options = Options {
         url,
@@ -39,10 +42,5 @@ pub fn deliverer(
         request: Duration::from_millis(of.request_ms_max),
         retry_max: Duration::from_millis(of.retry_ms_max),
     };
-    let deliverer = Deliverer::new(options, net.clone(), store.clone(), clock.clone());
-    let told = deliverer.clone();
-    if evaluator.on_stored.set(Box::new(move |run, token| told.stored(run, token))).is_err() {
-        tracing::error!("an evaluator was told twice who hears of what it stores; it keeps the first");
-    }
-    Ok(Some(deliverer))
+    Ok(Some(Deliverer::new(options, net.clone(), store.clone(), clock.clone())))
 }

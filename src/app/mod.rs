@@ -7,8 +7,10 @@ pub mod delivery;
 mod director;
 mod durable;
 mod flows;
+pub mod notify;
 pub mod plugins;
 mod repeating;
+mod rotation;
 mod serve;
 pub mod upkeep;
 
@@ -69,13 +71,20 @@ pub fn net(config: &Config) -> Result<Arc<Net>> {
 
 /// Opens the configured store.
 pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
-    let options = StoreOptions {
+    Ok(crate::store::open(&config.database_url(), &store_options(config)).await?)
+}
+
+/// How the configured store is used.
+pub fn store_options(config: &Config) -> StoreOptions {
+    StoreOptions {
         connections_max: config.store.connections_max,
         connect_timeout_ms: config.store.wait_ms_max,
         deliver: (!config.delivery.status_url.is_empty()).then(|| config.delivery.agreements.clone()),
+        // The configuration was refused if one of them could not be read.
+        notify: config.notification_rules().unwrap_or_default(),
+        password: config.database_password.clone(),
         ..StoreOptions::default()
-    };
-    Ok(crate::store::open(&config.database_url(), &options).await?)
+    }
 }
 
 /// The configured store, if there is one with a schema already: looking must not make a database.

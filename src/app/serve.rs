@@ -9,10 +9,12 @@ use anyhow::{Context, Result, anyhow, bail};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::rotation::Rotation;
 use super::upkeep::Upkeep;
 use super::{Surroundings, content, engine, evaluator, flows, make_data_dir, net, open_store};
 use crate::api::registry_v6;
 use crate::api::{self, Api, ApiOptions, Observed, Parts, ScheduleView};
+use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::evaluate::Evaluator;
@@ -77,7 +79,12 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     let evaluator = evaluator(&config, &engine, &store, agreements.clone(), Default::default());
     super::name_plugins(&evaluator, &plugins);
     let writing = write_back(&config, &evaluator, &clock);
-    let deliverer = super::delivery::deliverer(&config, &evaluator, &engine.services.net, &store, &clock)?;
+    let deliverer = super::delivery::deliverer(&config, &engine.services.net, &store, &clock)?;
+    let notifier = super::notify::notifier(&config, &engine.services.net, &store, &clock)?;
+    super::notify::listen(&evaluator, deliverer.clone(), notifier.clone());
+    // The configuration was refused if it could not be read.
+    let cache = config.cache.options().unwrap_or_default();
+    let cache = cache.map(|options| Cache::new(options, engine.services.net.clone(), clock.clone()));
     let upkeep = Arc::new(Upkeep::new(&config.retention, store.clone(), clock.clone()));
     let keeping = config.roles.worker.then(|| tokio::spawn(upkeep.clone().run()));
     let following_plugins = super::plugins::Following::new(config.clone(), plugins.clone(), engine.clone(), followed);
@@ -121,6 +128,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
         observed: {
             let (evaluator, scheduler, deliverer) = (evaluator.clone(), scheduler.clone(), deliverer.clone());
             let telemetry = telemetry.clone();
+            let notifier = notifier.clone();
             Box::new(move || {
                 let stored = |at: usize| evaluator.verdicts_stored[at].load(Ordering::Relaxed);
                 let lag_ms = scheduler.lag_ms.load(Ordering::Relaxed);
@@ -136,6 +144,9 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
                     upkeep_failures: upkeep.failed.load(Ordering::Relaxed),
                     delivered: deliverer.as_ref().map(|deliverer| {
                         (deliverer.delivered.load(Ordering::Relaxed), deliverer.refused.load(Ordering::Relaxed))
+                    }),
+                    notified: notifier.as_ref().map(|notifier| {
+                        [&notifier.told, &notifier.failed, &notifier.refused].map(|count| count.load(Ordering::Relaxed))
                     }),
                 }
             })
@@ -156,6 +167,9 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
             auth,
             flows_durable: config.durable.flows == "durable",
             idempotency_key_ms: config.durable.key_ms,
+            rates: config.rates.options(),
+            trusted_proxies: config.rates.trusted_proxies.clone(),
+            cache: cache.clone(),
             ..ApiOptions::default()
         },
     };
@@ -179,7 +193,18 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
             let _ = telling_stopped.wait_for(|stop| *stop).await.is_ok();
         }))
     });
+    let rotation = Rotation {
+        config: config.clone(),
+        api: api.clone(),
+        store: store.clone(),
+        deliverer: deliverer.clone(),
+        notifier: notifier.clone(),
+        cache,
+        clock: clock.clone(),
+    };
+    let rotating = tokio::spawn(rotation.run());
     let delivering = deliverer.filter(|_| config.roles.worker).map(|deliverer| tokio::spawn(deliverer.run()));
+    let notifying = notifier.filter(|_| config.roles.worker).map(|notifier| tokio::spawn(notifier.run()));
     let director = super::director::Directing::new(&config, &evaluator, &holding, &plugins);
     let mut serving_apart = tokio::task::JoinSet::new();
     for (address, serves, listener) in listeners_apart {
@@ -230,7 +255,8 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     following_flows.abort();
     super::repeating::stop(repeating, &holding).await;
     following.abort();
-    writing.into_iter().chain(delivering).chain(keeping).for_each(|task| task.abort());
+    rotating.abort();
+    writing.into_iter().chain(delivering).chain(notifying).chain(keeping).for_each(|task| task.abort());
     stopping.send_replace(true);
     let (cut, ..) = tokio::join!(
         engine.drain(grace),

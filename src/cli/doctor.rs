@@ -32,7 +32,7 @@ pub(super) struct DoctorArgs {
 struct Finding {
     severity: Severity,
     /// What it is about: `configuration`, `users`, `exposure`, `data`, `flows`, `credentials`, `database`, `runs`,
-    /// `schedules`.
+    /// `schedules`, `secrets`, `rates`, `cache`, `notifications`, `mail`.
     about: &'static str,
     message: String,
 }
@@ -53,6 +53,9 @@ pub(super) fn doctor(args: &DoctorArgs) -> ExitCode {
         users(config, &mut findings);
         exposure(config, &mut findings);
         data(config, args.older_s, &mut findings);
+        secrets(config, &mut findings);
+        door(config, &mut findings);
+        told(config, &mut findings);
     }
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     match args.format {
@@ -124,6 +127,91 @@ fn exposure(config: &Config, findings: &mut Vec<Finding>) {
     }
     if config.http.cors_origins.iter().any(|origin| origin == "*") {
         findings.push(warning("exposure", "http.cors_origins: pages of every site may call this server"));
+    }
+}
+
+/// Secrets in files that others can read.
+fn secrets(config: &Config, findings: &mut Vec<Finding>) {
+    use std::os::unix::fs::PermissionsExt;
+    for file in &config.secret_files {
+        let Ok(known) = std::fs::metadata(file) else { continue };
+        // What is mounted as a secret by Docker or Kubernetes may be read by all of its container.
+        let mounted = ["/run/secrets", "/var/run/secrets"].iter().any(|folder| file.starts_with(folder));
+        if known.permissions().mode() & 0o007 != 0 && !mounted {
+            let advice = format!("chmod 600 {}", file.display());
+            findings.push(warning(
+                "secrets",
+                format!("{}: everybody on this machine may read it: {advice}", file.display()),
+            ));
+        }
+    }
+    if config.database_url.starts_with("postgres") {
+        let insecure = ["sslmode=verify-full", "sslmode=verify-ca", "host=/", "host=%2F"];
+        let url = config.database_url.as_str();
+        let local = ["@localhost", "@127.0.0.1", "@[::1]"].iter().any(|host| url.contains(host));
+        if !local && !insecure.iter().any(|safe| url.contains(safe)) {
+            findings.push(warning(
+                "database",
+                "the connection to Postgres is not held to a certificate: sslmode=verify-full&sslrootcert=FILE in database_url",
+            ));
+        }
+    }
+}
+
+/// Limits at the door, and the cache they are counted in.
+fn door(config: &Config, findings: &mut Vec<Finding>) {
+    let rates = &config.rates;
+    let open = !config.listen.ip().is_loopback();
+    if open && rates.source_per_min == 0 && rates.token_per_min == 0 {
+        findings
+            .push(warning("rates", "calls are not limited; rates.source_per_min and rates.token_per_min limit them"));
+    }
+    if rates.source_per_min > 0 && rates.trusted_proxies.is_empty() && open {
+        findings.push(warning(
+            "rates",
+            "rates.trusted_proxies is empty: behind a proxy all callers are one source, and are limited together",
+        ));
+    }
+    let Ok(Some(options)) = config.cache.options() else { return };
+    if !options.address.has_password() && !crate::cache::is_local(&options.address) {
+        findings.push(warning("cache", "the cache has no password (cache.password)"));
+    }
+    let Ok(net) = app::net(config) else { return };
+    let cache = crate::cache::Cache::new(options, net, crate::clock::Clock::System);
+    if let Err(problem) = runtime().block_on(cache.ping()) {
+        findings.push(warning(
+            "cache",
+            format!("it is away ({problem}); each replica counts calls for itself until it is back"),
+        ));
+    }
+}
+
+/// The ways to tell people.
+fn told(config: &Config, findings: &mut Vec<Finding>) {
+    let (Ok(channels), Ok(net)) = (config.notification_channels(), app::net(config)) else { return };
+    for (name, channel) in &channels.by_name {
+        if let crate::notify::Target::Webhook { url, secrets } = &channel.target {
+            if secrets.is_empty() {
+                let message = format!(
+                    "channels.{name}: what is posted is not signed (secret): its receiver cannot tell it from anybody's"
+                );
+                findings.push(warning("notifications", message));
+            }
+            if url.scheme() == "http" {
+                findings.push(warning(
+                    "notifications",
+                    format!("channels.{name}.url: http:// is read by whoever is on the way"),
+                ));
+            }
+        }
+    }
+    if let Some(options) = &channels.mail {
+        let probed = runtime().block_on(async {
+            let limit = std::time::Duration::from_millis(config.notify.request_ms_max);
+            tokio::time::timeout(limit, crate::notify::Mailer::new(options, &net).probe()).await
+        });
+        let problem = probed.unwrap_or_else(|_| Err("it does not answer".into())).err();
+        findings.extend(problem.map(|problem| error("mail", format!("mail cannot be handed in: {problem}"))));
     }
 }
 

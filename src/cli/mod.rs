@@ -17,6 +17,7 @@ mod plugin;
 mod report;
 mod run;
 mod sarif;
+mod secrets;
 mod serve;
 mod server;
 mod simulate;
@@ -74,6 +75,8 @@ enum Command {
     Health(health::HealthArgs),
     /// Say what is wrong with an installation, and what to do.
     Doctor(doctor::DoctorArgs),
+    /// Say where secrets come from, and make new ones.
+    Secrets(secrets::SecretsArgs),
     /// Look at an installation of something else before it is switched to Probity.
     Import(import::ImportArgs),
     /// One flow file as one file per tab, and back; revisions of the flows, and going back to one.
@@ -191,6 +194,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Migrate(args) => serve::migrate(&args),
         Command::Health(args) => health::health(&args),
         Command::Doctor(args) => doctor::doctor(&args),
+        Command::Secrets(args) => secrets::secrets(&args),
         Command::Import(args) => import::import(&args),
         Command::Flows(args) => flows::flows(&args),
         Command::Nodes(args) => nodes::nodes(&args),

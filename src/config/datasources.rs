@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
 use crate::datasource::{DatasourceOptions, Datasources};
@@ -48,6 +49,16 @@ impl std::fmt::Debug for Datasource {
 }
 
 impl Datasource {
+    /// The file that the address is read from.
+    pub(super) fn file(&self) -> Option<std::path::PathBuf> {
+        Some(&self.url_file).filter(|file| !file.is_empty()).map(Into::into)
+    }
+
+    /// The hash of its address.
+    pub fn fingerprint(&self) -> Option<[u8; 32]> {
+        self.options().ok().map(|options| Sha256::digest(options.url.as_bytes()).into())
+    }
+
     fn options(&self) -> Result<DatasourceOptions, String> {
         let url = match (self.url.as_str(), self.url_file.as_str()) {
             (url, "") => url.to_string(),

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, header};
 use jiff::{SignedDuration, Timestamp};
@@ -73,6 +74,8 @@ impl std::fmt::Debug for Token {
 /// Tells verdicts until it is dropped. One per process.
 pub struct Deliverer {
     options: Options,
+    /// In the place of the one in the options, which was the first.
+    token: ArcSwapOption<Token>,
     net: Arc<Net>,
     store: Arc<dyn Store>,
     clock: Clock,
@@ -115,6 +118,7 @@ enum Step {
 impl Deliverer {
     pub fn new(options: Options, net: Arc<Net>, store: Arc<dyn Store>, clock: Clock) -> Arc<Deliverer> {
         Arc::new(Deliverer {
+            token: ArcSwapOption::new(options.token.clone().map(Arc::new)),
             options,
             net,
             store,
@@ -124,6 +128,11 @@ impl Deliverer {
             delivered: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         })
+    }
+
+    /// Shows another token from now on.
+    pub fn renew(&self, token: Option<Token>) {
+        self.token.store(token.map(Arc::new));
     }
 
     /// An evaluation was stored, asked for with this token if with one.
@@ -310,7 +319,7 @@ impl Deliverer {
         };
         let now = self.clock.now().as_second();
         let counts = of_caller.filter(|token| expires(token).is_none_or(|at| at > now));
-        counts.or_else(|| match self.options.token.as_ref()? {
+        counts.or_else(|| match self.token.load().as_deref()? {
             Token::Fixed(token) => Some(token.clone()),
             Token::Signed { secret } => signed(secret, now),
         })

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Committed, fingerprint};
 use crate::model::provenance::Provenance;
-use crate::model::state::State;
+use crate::model::state::{State, Verdict};
 
 /// A state on its way into a table.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +18,8 @@ pub(super) struct Row<'a> {
     pub state: &'a State,
     /// Valid once [`changes`] has set it.
     pub revision: i32,
+    /// What was said for good before of the same; valid once [`changes`] has set it.
+    pub before: Option<Verdict>,
 }
 
 /// What is stored of a state: enough to see whether it changed.
@@ -26,6 +28,7 @@ pub(super) struct Known {
     pub content: Uuid,
     pub revision: i32,
     pub provisional: bool,
+    pub verdict: Option<Verdict>,
 }
 
 /// What to write, by end of window and key.
@@ -54,6 +57,7 @@ pub(super) fn rows(states: &[State]) -> Vec<Row<'_>> {
             provenance,
             state,
             revision: 1,
+            before: None,
         });
     }
     // Stable, and from behind: the last of equal keys comes first and is the one that stays. Equal keys have equal
@@ -88,6 +92,7 @@ pub(super) fn changes<'a>(rows: &[Row<'a>], known: &HashMap<Uuid, Known>) -> Cha
                 changes.committed.revised += 1;
                 changes.replaced.push(row);
                 row.revision = known.revision.saturating_add(1);
+                row.before = known.verdict.filter(|_| !known.provisional);
             }
         }
         changes.written.push(row);

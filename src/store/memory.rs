@@ -4,6 +4,7 @@
 
 mod claims;
 mod flow_revisions;
+mod notifications;
 mod queue;
 
 use std::collections::BTreeMap;
@@ -16,8 +17,10 @@ use uuid::Uuid;
 
 use super::batch::comes_late;
 use super::cursor::{self, AuditPosition, CorrectionPosition, RunPosition, StatePosition};
+use super::notification::Written;
 use super::{
-    AuditEntry, ClaimKey, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, NewFlowRevision, Page,
+    AuditEntry, ClaimKey, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, NewFlowRevision,
+    NotificationRule, Page,
     PageRequest, PutDocument, Retention, RunQuery, SchemaDistance, Settled, StateQuery, Store, StoreError,
     StoreOptions, StoredDocument, delivery, fingerprint, retention, session::Session,
 };
@@ -34,6 +37,7 @@ pub(super) struct MemoryStore {
     /// What time it is for durable runs.
     clock: Clock,
     wakes: watch::Sender<u64>,
+    notify: Vec<NotificationRule>,
 }
 
 /// States to deliver, and who has them until when.
@@ -68,6 +72,7 @@ struct Contents {
     deliveries: Vec<Waiting>,
     deliveries_made: i64,
     queue: queue::Runs,
+    notifications: notifications::Waiting,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -128,22 +133,26 @@ impl Contents {
         }
     }
 
-    fn commit(&mut self, commit: &Commit, deliver: Option<&[String]>) -> Committed {
+    fn commit(&mut self, commit: &Commit, deliver: Option<&[String]>, notify: &[NotificationRule]) -> Committed {
         *self.turns.entry(commit.run.subject.clone()).or_default() += 1;
         // Of several states with one identity the last counts.
         let last: BTreeMap<Identity, &State> = commit.states.iter().map(|state| (Identity::of(state), state)).collect();
         let mut committed = Committed::default();
         let mut written = Vec::new();
-        for state in last.into_values() {
+        for (identity, state) in last {
+            let known = self.states.get(&identity).and_then(|revisions| revisions.last());
+            let before = known.filter(|known| !known.state.provisional).and_then(|known| known.state.verdict);
             let one = self.put(state, commit.recorded_at);
             if one.unchanged == 0 {
-                written.push(state);
+                written.push(Written { state, before });
             }
             committed.inserted += one.inserted;
             committed.revised += one.revised;
             committed.unchanged += one.unchanged;
         }
-        self.keep_for_delivery(commit.run.id.0, &delivery::told(written.into_iter(), deliver));
+        let states = written.iter().map(|written| written.state);
+        self.keep_for_delivery(commit.run.id.0, &delivery::told(states, deliver));
+        self.notifications.keep(commit.run.id, &written, notify, commit.recorded_at);
         self.runs.insert(commit.run.id, commit.run.clone());
         self.audit.push(commit.audit.clone());
         if let Some(claim) = &commit.claim {
@@ -204,7 +213,8 @@ impl Contents {
 impl MemoryStore {
     pub(super) fn new(options: &StoreOptions, clock: Clock) -> MemoryStore {
         let wakes = watch::channel(0).0;
-        MemoryStore { contents: Mutex::default(), deliver: options.deliver.clone(), clock, wakes }
+        let (deliver, notify) = (options.deliver.clone(), options.notify.clone());
+        MemoryStore { contents: Mutex::default(), deliver, notify, clock, wakes }
     }
 
     /// Something can be leased.
@@ -287,7 +297,7 @@ impl Store for MemoryStore {
     async fn commit(&self, commit: &Commit) -> Result<Committed, StoreError> {
         let mut contents = self.contents();
         contents.refuse_late(commit)?;
-        Ok(contents.commit(commit, self.deliver.as_deref()))
+        Ok(contents.commit(commit, self.deliver.as_deref(), &self.notify))
     }
 
     async fn commit_at(&self, commit: &Commit, turn: i64) -> Result<Option<Committed>, StoreError> {
@@ -297,7 +307,7 @@ impl Store for MemoryStore {
             return Ok(None);
         }
         contents.refuse_late(commit)?;
-        Ok(Some(contents.commit(commit, self.deliver.as_deref())))
+        Ok(Some(contents.commit(commit, self.deliver.as_deref(), &self.notify)))
     }
 
     async fn upkeep(&self, now: Timestamp, keep: &Retention) -> Result<Expired, StoreError> {

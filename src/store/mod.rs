@@ -11,6 +11,7 @@ mod fingerprint;
 pub mod flow_revisions;
 mod holding;
 mod memory;
+mod notification;
 mod postgres;
 pub mod queue;
 mod retention;
@@ -30,6 +31,7 @@ pub use delivery::{Delivery, Settled};
 pub use document::{DocumentKind, GoodDocument, PutDocument, StoredDocument};
 pub use flow_revisions::{FlowHead, FlowRevision, FlowRevisionAbout, FlowRevisions, NewFlowRevision};
 pub use holding::{Held, Holding};
+pub use notification::{Notification, Notifications, Rule as NotificationRule, Told, Transition, VerdictChange};
 pub use retention::{Expired, Retention};
 pub use schema::SchemaDistance;
 pub use session::Session;
@@ -115,6 +117,10 @@ pub struct StoreOptions {
     /// Agreements whose final verdicts are kept for delivery with the commit that makes them: none, or those with these
     /// ids, or all when the list is empty.
     pub deliver: Option<Vec<String>>,
+    /// Which changes of verdicts are kept to be told, with the commit that makes them.
+    pub notify: Vec<NotificationRule>,
+    /// Postgres: the password, if it does not stand in the address.
+    pub password: String,
 }
 
 impl Default for StoreOptions {
@@ -126,6 +132,8 @@ impl Default for StoreOptions {
             call_timeout_ms: 60_000,
             commit_attempts_max: 5,
             deliver: None,
+            notify: Vec::new(),
+            password: String::new(),
         }
     }
 }
@@ -158,8 +166,23 @@ pub fn open_memory(options: &StoreOptions, clock: crate::clock::Clock) -> Arc<dy
     Arc::new(memory::MemoryStore::new(options, clock))
 }
 
+/// Gives the user of a Postgres address another password.
+///
+/// # Errors
+/// The address is of no Postgres, or that refuses; then the password is as it was.
+pub async fn change_password(url: &str, options: &StoreOptions, new: &str) -> Result<(), StoreError> {
+    if !url.starts_with("postgres") {
+        return Err(StoreError::Unusable {
+            url: without_password(url),
+            problem: "it is no Postgres, and has no password".into(),
+            hint: "only the password of a Postgres can be changed".into(),
+        });
+    }
+    postgres::change_password(url, options, new).await
+}
+
 /// Parts of an address's query that may be printed.
-const SHOWN_PARAMETERS: &[&str] = &["host", "port", "user", "dbname", "sslmode"];
+const SHOWN_PARAMETERS: &[&str] = &["host", "port", "user", "dbname", "sslmode", "target_session_attrs"];
 
 /// The address as it may be printed: no password, in whichever place it stands, nor in an address that is none because
 /// its password was not percent-encoded.
@@ -383,7 +406,7 @@ impl Default for PageRequest {
 }
 
 #[async_trait]
-pub trait Store: queue::Queue + Claims + FlowRevisions {
+pub trait Store: queue::Queue + Claims + FlowRevisions + Notifications {
     /// What it is, for `/health/ready` and logs, without secrets: `sqlite data/probity.db`.
     fn describe(&self) -> String;
 
@@ -392,6 +415,12 @@ pub trait Store: queue::Queue + Claims + FlowRevisions {
 
     /// How far the schema is from ours; changes nothing.
     async fn schema_distance(&self) -> Result<SchemaDistance, StoreError>;
+
+    /// Goes on at another address, or with another password, once that is seen to work: open calls and connections are not
+    /// disturbed. Stores in files have neither.
+    async fn renew(&self, _url: &str, _password: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Answers when the database does.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -303,7 +303,7 @@ impl Queue for MemoryStore {
         }
         contents.refuse_late(commit)?;
         contents.queue.remove(held.id, now);
-        Ok(CommittedRun::Done(contents.commit(commit, self.deliver.as_deref())))
+        Ok(CommittedRun::Done(contents.commit(commit, self.deliver.as_deref(), &self.notify)))
     }
 
     async fn cancel_run(&self, id: RunId, audit: &AuditEntry) -> Result<Cancelled, StoreError> {

@@ -1,5 +1,6 @@
 //! The store in Postgres: schema `probity`, set-based statements, one transaction a commit.
 
+mod address;
 mod aside;
 mod claims;
 mod copy;
@@ -9,6 +10,7 @@ mod flow_revisions;
 mod good;
 mod history;
 mod instant;
+mod notifications;
 mod partitions;
 mod people;
 mod queue;
@@ -17,20 +19,19 @@ mod turns;
 mod upkeep;
 mod waivers;
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Connection, PgConnection};
 
+use address::{Address, Servers};
 use partitions::{Partitions, Table};
 
 use super::batch::{self, Row};
 use super::queue::{CommittedRun, Held};
 use super::{
-    AuditEntry, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, Page, PageRequest, PutDocument,
+    AuditEntry, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, NotificationRule, Page, PageRequest, PutDocument,
     Retention, RunQuery, SchemaDistance, Settled, StateQuery, Store, StoreError, StoreOptions, StoredDocument, during,
     session::Session, without_password,
 };
@@ -57,6 +58,8 @@ pub(super) struct PostgresStore {
     call_timeout: Duration,
     commit_attempts_max: u32,
     deliver: Option<Vec<String>>,
+    notify: Vec<NotificationRule>,
+    servers: Servers,
 }
 
 impl PostgresStore {
@@ -65,27 +68,22 @@ impl PostgresStore {
         let shown = without_password(url);
         let unusable =
             |problem: String, hint: &str| StoreError::Unusable { url: shown.clone(), problem, hint: hint.to_owned() };
-        let connect = PgConnectOptions::from_str(url)
-            .map_err(|error| {
-                unusable(error.to_string(), "expected postgres://user:password@host:5432/database; percent-encode what is special in a password")
-            })?
-            .application_name("probity");
+        let expected =
+            "expected postgres://user:password@host:5432/database; percent-encode what is special in a password";
+        let address = Address::parse(url, &options.password).map_err(|problem| unusable(problem, expected))?;
         let timeout = Duration::from_millis(options.connect_timeout_ms);
-        let first = tokio::time::timeout(timeout, PgConnection::connect_with(&connect))
-            .await
-            .map_err(|_| {
-                unusable(
-                    format!("no answer within {} ms", options.connect_timeout_ms),
-                    "check host, port and firewall, or raise connect_timeout_ms",
-                )
-            })?
-            .map_err(|error| unusable(error.to_string(), hint_for(&error)))?;
-        // Saying goodbye is a courtesy; the connection is gone in any case.
-        first.close().await.ok();
+        let (wanted, servers) = (address.wanted, Servers::new(address.clone(), timeout));
+        let connect = servers.fitting(&address).await.map_err(|error| match error {
+            sqlx::Error::Io(ref io) if io.kind() == std::io::ErrorKind::TimedOut => {
+                unusable(io.to_string(), "check host, port and firewall, or raise connect_timeout_ms")
+            }
+            error => unusable(error.to_string(), hint_for(&error)),
+        })?;
         let queue = queue::Lane::new(&connect, options.connections_max, timeout);
         let pool = PgPoolOptions::new()
             .max_connections(options.connections_max.max(1))
             .acquire_timeout(timeout)
+            .after_connect(move |connection, _| Box::pin(address::check(connection, wanted)))
             .connect_lazy_with(connect);
         Ok(PostgresStore {
             pool,
@@ -95,7 +93,15 @@ impl PostgresStore {
             call_timeout: Duration::from_millis(options.call_timeout_ms),
             commit_attempts_max: options.commit_attempts_max.max(1),
             deliver: options.deliver.clone(),
+            notify: options.notify.clone(),
+            servers,
         })
+    }
+
+    /// New connections are made so from now on.
+    fn connect_with(&self, options: PgConnectOptions) {
+        self.queue.renew(&options);
+        self.pool.set_connect_options(options);
     }
 
     /// With a lease, the durable run that it is of ends with the commit.
@@ -137,6 +143,9 @@ impl PostgresStore {
         states::insert(&mut tx, &changes.written, commit.recorded_at).await.map_err(during(failed))?;
         let kept = super::delivery::kept(&changes.written, self.deliver.as_deref());
         delivery::keep(&mut tx, commit.run.id.0, &kept, commit.recorded_at).await.map_err(during(failed))?;
+        notifications::keep(&mut tx, commit.run.id, &changes.written, &self.notify, commit.recorded_at)
+            .await
+            .map_err(during(failed))?;
         history::put_runs(&mut tx, &[&commit.run]).await.map_err(during(failed))?;
         history::add_audit(&mut *tx, &commit.audit).await.map_err(during(failed))?;
         if let Some(claim) = &commit.claim
@@ -157,11 +166,20 @@ impl PostgresStore {
         what: &'static str,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        tokio::time::timeout(self.call_timeout, call).await.unwrap_or_else(|_| {
+        let done = tokio::time::timeout(self.call_timeout, call).await.unwrap_or_else(|_| {
             let problem = format!("no answer within {} ms", self.call_timeout.as_millis());
             let source = std::io::Error::new(std::io::ErrorKind::TimedOut, problem);
             Err(StoreError::Database { what, source: sqlx::Error::Io(source) })
-        })
+        });
+        if let Err(error) = &done
+            && (error.is_unreachable() || is_read_only(error))
+        {
+            let now = self.pool.connect_options();
+            if let Some(found) = self.servers.elsewhere(&now).await {
+                self.connect_with(found);
+            }
+        }
+        done
     }
 
     /// A commit, again while others are in its way.
@@ -267,6 +285,23 @@ fn hint_for(error: &sqlx::Error) -> &'static str {
     }
 }
 
+/// The server is no primary any more.
+fn is_read_only(error: &StoreError) -> bool {
+    let StoreError::Database { source: sqlx::Error::Database(error), .. } = error else { return false };
+    error.code().as_deref() == Some("25006")
+}
+
+/// Changes the password of the user of an address.
+pub(super) async fn change_password(url: &str, options: &StoreOptions, new: &str) -> Result<(), StoreError> {
+    let shown = without_password(url);
+    let unusable =
+        |problem: String, hint: &str| StoreError::Unusable { url: shown.clone(), problem, hint: hint.to_owned() };
+    let address = Address::parse(url, &options.password).map_err(|problem| unusable(problem, "check the address"))?;
+    let limit = Duration::from_millis(options.connect_timeout_ms);
+    let changed = address::change_password(&address, limit, new).await;
+    changed.map_err(|error| unusable(error.to_string(), hint_for(&error)))
+}
+
 /// Another transaction was in the way: the same again may succeed. Deadlock, serialisation failure, a row that
 /// somebody inserted meanwhile, or a partition that is gone (to Postgres a violated check).
 fn is_conflict(error: &StoreError) -> bool {
@@ -290,6 +325,15 @@ impl Store for PostgresStore {
         let applied = async { migrated(&self.pool).await.map_err(during(what)) };
         let applied = self.within(what, applied).await?;
         Ok(SchemaDistance::between(&migrator(), &applied))
+    }
+
+    async fn renew(&self, url: &str, password: &str) -> Result<(), StoreError> {
+        let what = "use another address or password";
+        let address = Address::parse(url, password)
+            .map_err(|problem| StoreError::Database { what, source: sqlx::Error::Configuration(problem.into()) })?;
+        let found = self.servers.renewed(address).await.map_err(during(what))?;
+        self.connect_with(found);
+        Ok(())
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -13,7 +13,7 @@ use super::instant::Instant;
 use super::{CHUNK_ROWS, LOCK_AGREEMENT};
 use crate::model::RunId;
 use crate::model::budget::Outcome;
-use crate::model::state::{Correction, State, StoredState, Window};
+use crate::model::state::{Correction, State, StoredState, Verdict, Window};
 use crate::store::batch::{self, Known, Row};
 use crate::store::cursor::{self, CorrectionPosition, StatePosition};
 use crate::store::stored::{self, column};
@@ -101,8 +101,8 @@ pub(super) async fn known(tx: &mut PgConnection, rows: &[Row<'_>]) -> Result<Has
     for chunk in rows.chunks(CHUNK_ROWS) {
         let Some((first, last)) = ends(chunk) else { continue };
         let places = Places::of(chunk);
-        let found: Vec<(Uuid, Uuid, i32, bool)> = sqlx::query_as(
-            "SELECT state.key, content, revision, provisional \
+        let found: Vec<(Uuid, Uuid, i32, bool, Option<String>)> = sqlx::query_as(
+            "SELECT state.key, content, revision, provisional, verdict::text \
              FROM unnest($1::timestamptz[], $2::uuid[]) AS wanted (window_to, key) \
              JOIN probity.state AS state ON state.window_to = wanted.window_to AND state.key = wanted.key \
              WHERE state.window_to BETWEEN $3 AND $4",
@@ -113,7 +113,10 @@ pub(super) async fn known(tx: &mut PgConnection, rows: &[Row<'_>]) -> Result<Has
         .bind(last)
         .fetch_all(&mut *tx)
         .await?;
-        let read = |(key, content, revision, provisional)| (key, Known { content, revision, provisional });
+        let read = |(key, content, revision, provisional, verdict): (_, _, _, _, Option<String>)| {
+            let verdict = verdict.as_deref().and_then(Verdict::parse);
+            (key, Known { content, revision, provisional, verdict })
+        };
         known.extend(found.into_iter().map(read));
     }
     Ok(known)

@@ -7,6 +7,7 @@ mod documents;
 mod flow_revisions;
 mod good;
 mod history;
+mod notifications;
 mod people;
 mod queue;
 mod states;
@@ -26,7 +27,7 @@ use tokio::sync::watch;
 
 use super::queue::{CommittedRun, Held};
 use super::{
-    AuditEntry, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, Page, PageRequest, PutDocument,
+    AuditEntry, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, NotificationRule, Page, PageRequest, PutDocument,
     Retention, RunQuery, SchemaDistance, Settled, StateQuery, Store, StoreError, StoreOptions, StoredDocument, batch,
     during, session::Session,
 };
@@ -44,6 +45,7 @@ pub(super) struct SqliteStore {
     path: PathBuf,
     deliver: Option<Vec<String>>,
     wakes: watch::Sender<u64>,
+    notify: Vec<NotificationRule>,
 }
 
 impl SqliteStore {
@@ -86,8 +88,8 @@ impl SqliteStore {
             })?;
         let readers = pool(options.connections_max.max(1), options)
             .connect_lazy_with(connect.create_if_missing(false).pragma("query_only", "ON"));
-        let (deliver, wakes) = (options.deliver.clone(), watch::channel(0).0);
-        Ok(SqliteStore { writer, readers, path, deliver, wakes })
+        let (deliver, notify, wakes) = (options.deliver.clone(), options.notify.clone(), watch::channel(0).0);
+        Ok(SqliteStore { writer, readers, path, deliver, notify, wakes })
     }
 
     async fn try_commit(
@@ -98,7 +100,7 @@ impl SqliteStore {
     ) -> Result<CommittedRun, StoreError> {
         let failed = "store an evaluation";
         let mut writer = self.writer.acquire().await.map_err(during(failed))?;
-        let done = commit_on(&mut writer, commit, turn, held, self.deliver.as_deref()).await;
+        let done = commit_on(&mut writer, commit, turn, held, self.deliver.as_deref(), &self.notify).await;
         release(writer, done).await.map_err(during(failed))?
     }
 
@@ -185,6 +187,7 @@ async fn commit_on(
     turn: Option<i64>,
     held: Option<Held>,
     deliver: Option<&[String]>,
+    notify: &[NotificationRule],
 ) -> Result<Result<CommittedRun, StoreError>, sqlx::Error> {
     let rows = batch::rows(&commit.states);
     let mut tx = begin(writer).await?;
@@ -205,6 +208,7 @@ async fn commit_on(
     states::insert(&mut tx, &changes.written, commit.recorded_at).await?;
     let kept = super::delivery::kept(&changes.written, deliver);
     delivery::keep(&mut tx, commit.run.id.0, &kept, commit.recorded_at).await?;
+    notifications::keep(&mut tx, commit.run.id, &changes.written, notify, commit.recorded_at).await?;
     history::put_run(&mut tx, &commit.run).await?;
     history::add_audit(&mut *tx, &commit.audit).await?;
     if let Some(claim) = &commit.claim

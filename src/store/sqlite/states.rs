@@ -8,7 +8,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use crate::model::budget::Outcome;
-use crate::model::state::{Correction, State, StoredState, Window};
+use crate::model::state::{Correction, State, StoredState, Verdict, Window};
 use crate::store::batch::{self, Known, Row};
 use crate::store::cursor::{self, CorrectionPosition, StatePosition};
 use crate::store::stored::{self, column};
@@ -30,10 +30,14 @@ const SELECT: &str = ", engine, time_zones, flows, plugins FROM ";
 pub(super) async fn known(tx: &mut SqliteConnection, rows: &[Row<'_>]) -> Result<HashMap<Uuid, Known>, sqlx::Error> {
     let mut known = HashMap::with_capacity(rows.len());
     for chunk in rows.chunks(CHUNK_KEYS) {
-        let mut sql = QueryBuilder::new("SELECT key, content, revision, provisional FROM probity_state WHERE key IN ");
+        let mut sql =
+            QueryBuilder::new("SELECT key, content, revision, provisional, verdict FROM probity_state WHERE key IN ");
         push_keys(&mut sql, chunk.iter().map(|row| row.key));
-        let found: Vec<(Uuid, Uuid, i32, bool)> = sql.build_query_as().fetch_all(&mut *tx).await?;
-        let read = |(key, content, revision, provisional)| (key, Known { content, revision, provisional });
+        let found: Vec<(Uuid, Uuid, i32, bool, Option<String>)> = sql.build_query_as().fetch_all(&mut *tx).await?;
+        let read = |(key, content, revision, provisional, verdict): (_, _, _, _, Option<String>)| {
+            let verdict = verdict.as_deref().and_then(Verdict::parse);
+            (key, Known { content, revision, provisional, verdict })
+        };
         known.extend(found.into_iter().map(read));
     }
     Ok(known)

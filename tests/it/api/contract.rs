@@ -1,5 +1,6 @@
 //! The OpenAPI document against the server: every path answers as it says, in the shapes it says.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -11,10 +12,11 @@ use probity::model::state::{Correction, Scope, State, StateKind, StoredState};
 use probity::model::waiver::Waiver;
 use probity::store::{
     AuditEntry, Claim, ClaimKey, Claimed, Claims, Commit, Committed, DocumentKind, Due, FlowHead, FlowRevision,
-    FlowRevisionAbout, FlowRevisions, GoodDocument, Holder, NewFlowRevision, Page, PageRequest, PutDocument, RunQuery,
-    SchemaDistance, Session, StateQuery, Store, StoreError, StoredDocument, Tick, queue,
+    FlowRevisionAbout, FlowRevisions, GoodDocument, Holder, NewFlowRevision, Notification, Notifications, Page, PageRequest, PutDocument, RunQuery,
+    SchemaDistance, Session, StateQuery, Store, StoreError, StoredDocument, Tick, Told, queue,
 };
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::harness::server::{Server, Setup, read, tab};
 use crate::orders;
@@ -401,6 +403,19 @@ struct Broken;
 fn broken<T>() -> Result<T, StoreError> {
     let url = "postgres://user:pa55word@db/probity".to_string();
     Err(StoreError::Unusable { url, problem: "it is on fire".into(), hint: "put it out".into() })
+}
+
+#[async_trait]
+impl Notifications for Broken {
+    async fn next_notifications(&self, _: Timestamp, _: Timestamp) -> Result<Vec<Notification>, StoreError> {
+        broken()
+    }
+    async fn settle_notification(&self, _: Uuid, _: &Told) -> Result<(), StoreError> {
+        broken()
+    }
+    async fn notifications_waiting(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        broken()
+    }
 }
 
 #[async_trait]

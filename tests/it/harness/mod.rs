@@ -5,5 +5,7 @@ pub mod mongo;
 pub mod mosquitto;
 pub mod nginx;
 pub mod postgres;
+pub mod redis;
 pub mod server;
+pub mod smtp;
 pub mod table;

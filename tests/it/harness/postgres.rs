@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use sqlx::{Connection, PgConnection};
 
 /// Runs the server until its standard input closes, which it does when the test process ends, however it ends.
-/// `$1` programs, `$2` folder, `$3` fsync.
+/// `$1` programs, `$2` folder, `$3` fsync, `$4` more options of the server.
 const KEEPER: &str = r#"
 set -e
 # Saying `ready` to a test process that is gone must end in the clean-up below, not in death by signal.
@@ -20,7 +20,7 @@ trap '' PIPE
 cd "$2"
 trap '"$1/pg_ctl" -D "$2/data" -m immediate -w stop >/dev/null 2>&1; rm -rf "$2"' EXIT
 "$1/initdb" -D data -U postgres -A trust -E UTF8 --locale=C --no-sync >initdb.log 2>&1 || { cat initdb.log >&2; exit 1; }
-"$1/pg_ctl" -D data -w -l server.log -o "-c listen_addresses='' -k '$2' -c fsync=$3 -c full_page_writes=$3 -c max_connections=200" start >start.log 2>&1 || { cat start.log server.log >&2; exit 1; }
+"$1/pg_ctl" -D data -w -l server.log -o "-c listen_addresses='' -k '$2' -c fsync=$3 -c full_page_writes=$3 -c max_connections=200 $4" start >start.log 2>&1 || { cat start.log server.log >&2; exit 1; }
 echo ready
 cat >/dev/null
 "#;
@@ -46,12 +46,27 @@ impl Drop for Server {
 impl Server {
     /// Starts a server of one's own. `durable`: with fsync, for tests that kill things.
     pub fn start(durable: bool) -> Server {
+        Server::start_with(durable, "", &[])
+    }
+
+    /// The same with further options, and files in its folder that only its user may read.
+    pub fn start_with(durable: bool, options: &str, files: &[(&str, &[u8])]) -> Server {
         let programs = programs();
         let user = unprivileged_user();
         let folder = std::env::temp_dir().join(format!("probity-pg-{}", uuid::Uuid::new_v4().simple()));
         std::fs::create_dir(&folder).expect("a folder for Postgres in the temporary folder");
         let mut command = Command::new("sh");
         command.args(["-c", KEEPER, "sh"]).arg(&programs).arg(&folder).arg(if durable { "on" } else { "off" });
+        command.arg(options.replace("$FOLDER", &folder.display().to_string()));
+        for (name, content) in files {
+            let path = folder.join(name);
+            std::fs::write(&path, content).expect("a file in the folder of Postgres");
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+                .expect("its mode is set");
+            if let Some((uid, gid)) = user {
+                std::os::unix::fs::chown(&path, Some(uid), Some(gid)).expect("give the file to the user of Postgres");
+            }
+        }
         if let Some((uid, gid)) = user {
             std::os::unix::fs::chown(&folder, Some(uid), Some(gid)).expect("give the folder to the user of Postgres");
             command.uid(uid).gid(gid);
@@ -70,6 +85,16 @@ impl Server {
         let url = format!("postgres://postgres@localhost/postgres?host={}", folder.display());
         let stdin = keeper.stdin.take().expect("stdin is piped");
         Server { url, keeper: Some((keeper, stdin)), home: Some((programs, folder, durable)) }
+    }
+
+    /// Where its files are; a server of one's own.
+    pub fn folder(&self) -> &Path {
+        &self.home.as_ref().expect("a server of one's own").1
+    }
+
+    /// The superuser's address.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// Kills the server and every process of it, as a machine that stops would.

@@ -66,6 +66,12 @@ impl Lane {
         Lane { pool, wakes: wake::Wakes::new(connect, acquire), paused: Mutex::default() }
     }
 
+    /// New connections are made so from now on.
+    pub(super) fn renew(&self, connect: &PgConnectOptions) {
+        self.pool.set_connect_options(connect.clone());
+        self.wakes.renew(connect);
+    }
+
     /// Flows known to be paused, asked for anew every [`PAUSES_KNOWN_MS`].
     async fn paused(&self) -> Result<Vec<String>, StoreError> {
         {

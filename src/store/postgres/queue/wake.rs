@@ -46,6 +46,11 @@ impl Wakes {
         Wakes { sender: watch::channel(0).0, fresh: Arc::default(), pool, own: Uuid::new_v4(), tasks: Mutex::default() }
     }
 
+    /// New connections are made so from now on.
+    pub fn renew(&self, connect: &PgConnectOptions) {
+        self.pool.set_connect_options(connect.clone());
+    }
+
     /// Something can be leased.
     pub fn wake(&self) {
         self.sender.send_modify(|count| *count = count.wrapping_add(1));
