@@ -29,6 +29,10 @@
 //! | `probity_delivered_total` | verdicts delivered to status-backend, when that is configured |
 //! | `probity_delivery_refused_total` | verdicts that status-backend refuses; the audit log has them |
 //! | `probity_delivery_waiting` | verdicts that wait to be delivered |
+//! | `probity_queue_runs{state}` | durable runs that have not ended: `ready`, `delayed`, `leased`, `overdue` (the lease ran out), `in-doubt`, `dead` |
+//! | `probity_queue_oldest_seconds` | how long the run that is ready longest has waited |
+//! | `probity_store_snapshot_age_seconds` | Postgres: age of the oldest snapshot that somebody holds; alarm above 600 |
+//! | `probity_store_open_transactions` | Postgres: transactions since the oldest that is still open |
 //! | `process_resident_memory_bytes` | memory held |
 //! | `process_start_time_seconds` | start, seconds since the Unix epoch |
 
@@ -49,7 +53,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::error::ApiError;
 use super::openapi::{Endpoint, Media, ok};
-use super::{Api, Parts, metrics_budgets};
+use super::{Api, Parts, metrics_budgets, metrics_queue};
 use crate::model::state::Verdict;
 use crate::plugin::Report;
 use crate::registry::{Snapshot, SourceState};
@@ -134,6 +138,7 @@ async fn show(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     if observed.delivered.is_some() {
         waiting(&mut rest, &*api.store).await;
     }
+    metrics_queue::add(&mut rest, &*api.store).await;
     plugins(&mut rest, &api.plugins.report());
     sources(&mut rest, &(api.agreements)());
     metrics_budgets::add(&mut rest, &api).await;
