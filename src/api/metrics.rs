@@ -41,6 +41,10 @@
 //! | `probity_notifications_failed_total` | tries to tell one that failed |
 //! | `probity_notifications_refused_total` | notifications given up; the audit log has them |
 //! | `probity_notifications_waiting` | notifications that wait to be told, by channel |
+//! | `probity_queue_runs{state}` | durable runs that have not ended: `ready`, `delayed`, `leased`, `overdue` (the lease ran out), `in-doubt`, `dead` |
+//! | `probity_queue_oldest_seconds` | how long the run that is ready longest has waited |
+//! | `probity_store_snapshot_age_seconds` | Postgres: age of the oldest snapshot that somebody holds; alarm above 600 |
+//! | `probity_store_open_transactions` | Postgres: transactions since the oldest that is still open |
 //! | `process_resident_memory_bytes` | memory held |
 //! | `process_start_time_seconds` | start, seconds since the Unix epoch |
 
@@ -61,7 +65,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::error::ApiError;
 use super::openapi::{Endpoint, Media, ok};
-use super::{Api, Parts, metrics_budgets};
+use super::{Api, Parts, metrics_budgets, metrics_queue};
 use crate::model::state::Verdict;
 use crate::plugin::Report;
 use crate::registry::{Snapshot, SourceState};
@@ -161,6 +165,7 @@ pub async fn text(api: &Api) -> Result<String, ApiError> {
     if observed.notified.is_some() {
         untold(&mut rest, &*api.store).await;
     }
+    metrics_queue::add(&mut rest, &*api.store).await;
     plugins(&mut rest, &api.plugins.report());
     sources(&mut rest, &(api.agreements)());
     metrics_budgets::add(&mut rest, api).await;

@@ -32,6 +32,7 @@ mod health;
 mod hooks;
 mod metrics;
 mod metrics_budgets;
+mod metrics_queue;
 mod nodes;
 mod pages;
 pub mod password;

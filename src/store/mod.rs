@@ -104,7 +104,8 @@ impl StoreError {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreOptions {
-    /// Connections to Postgres, or readers of SQLite (which has one writer besides). At least 1.
+    /// Connections to Postgres, or readers of SQLite (which has one writer besides). At least 1. Postgres: durable runs
+    /// have up to 4 of their own besides, and 2 for messages between processes.
     pub connections_max: u32,
     /// How long opening a connection, or waiting for a free one, may take.
     pub connect_timeout_ms: u64,

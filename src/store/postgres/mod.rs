@@ -130,11 +130,13 @@ impl PostgresStore {
         if let Some(held) = held
             && !queue::remove(&mut tx, held).await.map_err(during(failed))?
         {
+            tx.rollback().await.map_err(during(failed))?;
             return Ok(CommittedRun::Lost);
         }
         let next = turns::raise(&mut tx, &commit.run.subject).await.map_err(during(failed))?;
         if turn.is_some_and(|turn| next != turn + 1) {
-            // Dropped, the transaction is rolled back.
+            // At once: dropped, it would be rolled back when the connection is used next.
+            tx.rollback().await.map_err(during(failed))?;
             return Ok(CommittedRun::OtherTurn);
         }
         let known = states::known(&mut tx, rows).await.map_err(during(failed))?;

@@ -1,7 +1,9 @@
 //! Durable runs: what [`probity::store::queue::Queue`] promises, whatever lies beneath.
 
 mod ending;
+mod killed;
 mod leasing;
+mod model;
 mod people;
 
 use std::collections::BTreeMap;

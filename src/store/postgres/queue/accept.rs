@@ -25,7 +25,7 @@ const ROUNDS_MAX: usize = 4;
 const ACCEPT: &str = "WITH new AS (SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], \
      $6::text[], $7::bool[], $8::int2[], $9::text[], $10::int8[], $11::int8[], $12::bytea[], $13::bytea[], $14::int8[]) \
      AS t (id, flow, node, flow_version, trigger, msg, reply, priority, tenant, delay_ms, lease_ms, dedup, request, \
-     keep_ms)), \
+     keep_ms) WHERE (SELECT run.id FROM probity.run AS run WHERE run.id = t.id) IS NULL), \
      won AS (INSERT INTO probity.dedup AS had (key, run, request, keep_ms) \
      SELECT dedup, id, request, keep_ms FROM new WHERE dedup IS NOT NULL ORDER BY dedup \
      ON CONFLICT (key) DO UPDATE SET run = excluded.run, request = excluded.request, keep_ms = excluded.keep_ms, \
@@ -38,8 +38,7 @@ const ACCEPT: &str = "WITH new AS (SELECT * FROM unnest($1::uuid[], $2::text[], 
      now(), dedup \
      FROM new CROSS JOIN LATERAL (SELECT lease_ms IS NOT NULL \
      AND NOT EXISTS (SELECT FROM probity.flow_pause AS pause WHERE pause.flow = new.flow) AS held) AS lease \
-     WHERE (dedup IS NULL OR dedup IN (SELECT key FROM won)) \
-     AND (SELECT run.id FROM probity.run AS run WHERE run.id = new.id) IS NULL \
+     WHERE dedup IS NULL OR dedup IN (SELECT key FROM won) \
      ON CONFLICT (id) DO NOTHING RETURNING id, state = 'leased' AS leased";
 
 /// The key as it is stored.

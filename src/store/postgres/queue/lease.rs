@@ -140,6 +140,8 @@ async fn lease_within(
         .await?;
     let kept = limits.keep(picked);
     if kept.is_empty() {
+        // Now, not when the connection is used next: others would step over what is locked.
+        tx.rollback().await?;
         return Ok(Vec::new());
     }
     let rows = sqlx::query(AssertSqlSafe(take("$1", "$2", "$3")))

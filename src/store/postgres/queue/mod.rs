@@ -30,8 +30,9 @@ use crate::store::{AuditEntry, ClaimKey, Commit, Page, PageRequest, StoreError};
 
 /// Connections of the queue, besides those of everything else: a long list must not hold up leases.
 const CONNECTIONS_MAX: u32 = 4;
-/// How long it may take until a new pause is known as such; until then a lease is correct, only slower, milliseconds.
-const PAUSES_KNOWN_MS: u64 = 1_000;
+/// How long it may take until a change of pauses by another process is known, milliseconds. A pause is kept from its
+/// commit on, and until it is known leases are only slower; a flow that was resumed waits for so long.
+const PAUSES_KNOWN_MS: u64 = 250;
 /// Longer times are cut to this: a hundred years, milliseconds.
 const DURATION_MS_MAX: u64 = 100 * 366 * 86_400_000;
 

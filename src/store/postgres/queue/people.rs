@@ -79,7 +79,11 @@ pub(super) async fn decide(
     make_day(store, id, audit).await?;
     let mut tx = store.queue.pool.begin().await.map_err(during(failed))?;
     let locked = lock(&mut tx, id, failed).await?;
-    let Some(locked) = locked.filter(|locked| locked.run.state == QueueState::InDoubt) else { return Ok(false) };
+    let Some(locked) = locked.filter(|locked| locked.run.state == QueueState::InDoubt) else {
+        // Now, not when the connection is used next: who leases meanwhile would step over the row.
+        tx.rollback().await.map_err(during(failed))?;
+        return Ok(false);
+    };
     if decision == Decision::Fail {
         let record = locked.run.failed(audit, locked.now);
         end(&mut tx, &locked, &record).await.map_err(during(failed))?;

@@ -1,8 +1,8 @@
 //! Settling durable runs in Postgres: an end deletes the row and writes the history in one statement.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::postgres::PgPool;
+use sqlx::postgres::{PgPool, PgRow};
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
@@ -37,14 +37,18 @@ pub(super) async fn settle(store: &PostgresStore, settled: &[Settlement]) -> Res
     let done = store.end_and_change(&ended, &changes).await?;
     let mut answers = vec![false; settled.len()];
     for (held, at) in first {
-        answers[at] = done.contains(&held.id.0);
+        answers[at] = done.contains(&held);
     }
     Ok(answers)
 }
 
 impl PostgresStore {
-    /// In one transaction; the ids of those that were changed. Again when a partition was dropped meanwhile.
-    async fn end_and_change(&self, ended: &[(Held, &RunRecord)], changes: &Changes) -> Result<Vec<Uuid>, StoreError> {
+    /// In one transaction; those that were changed. Again when a partition was dropped meanwhile.
+    async fn end_and_change(
+        &self,
+        ended: &[(Held, &RunRecord)],
+        changes: &Changes,
+    ) -> Result<BTreeSet<Held>, StoreError> {
         let mut attempt = 1;
         loop {
             match self.try_end_and_change(ended, changes).await {
@@ -61,7 +65,7 @@ impl PostgresStore {
         &self,
         ended: &[(Held, &RunRecord)],
         changes: &Changes,
-    ) -> Result<Vec<Uuid>, StoreError> {
+    ) -> Result<BTreeSet<Held>, StoreError> {
         self.make_days(ended.iter().map(|(_, record)| *record)).await?;
         if changes.id.is_empty() {
             // One statement is a transaction.
@@ -69,7 +73,8 @@ impl PostgresStore {
             return end(&mut connection, ended).await.map_err(during(FAILED));
         }
         let mut tx = self.queue.pool.begin().await.map_err(during(FAILED))?;
-        let mut done = if ended.is_empty() { Vec::new() } else { end(&mut tx, ended).await.map_err(during(FAILED))? };
+        let mut done =
+            if ended.is_empty() { BTreeSet::new() } else { end(&mut tx, ended).await.map_err(during(FAILED))? };
         done.extend(changes.store(&mut tx).await.map_err(during(FAILED))?);
         tx.commit().await.map_err(during(FAILED))?;
         Ok(done)
@@ -84,7 +89,7 @@ impl PostgresStore {
 }
 
 /// Deletes the rows that are still leased so, lets their keys expire and writes their history; which ones.
-async fn end(connection: &mut PgConnection, ended: &[(Held, &RunRecord)]) -> Result<Vec<Uuid>, sqlx::Error> {
+async fn end(connection: &mut PgConnection, ended: &[(Held, &RunRecord)]) -> Result<BTreeSet<Held>, sqlx::Error> {
     let epochs: Vec<i64> = ended.iter().map(|(held, _)| held.epoch).collect();
     let ids: Vec<Uuid> = ended.iter().map(|(held, _)| held.id.0).collect();
     let mut columns = history::RunColumns::default();
@@ -105,15 +110,19 @@ async fn end(connection: &mut PgConnection, ended: &[(Held, &RunRecord)]) -> Res
              version, hops, error, trace, trace_dropped) \
              SELECT id, subject, trigger_kind, trigger::json, state, started_at, ended_at, version, hops, error::json, \
              trace::json, trace_dropped FROM gone ON CONFLICT (id) DO NOTHING) \
-             SELECT held FROM gone",
+             SELECT held, epoch FROM gone",
         ))
         .bind(ids)
         .bind(epochs)
         .fetch_all(connection)
         .await?
         .iter()
-        .map(|row| row.try_get(0))
+        .map(read_held)
         .collect()
+}
+
+fn read_held(row: &PgRow) -> Result<Held, sqlx::Error> {
+    Ok(Held { id: RunId(row.try_get(0)?), epoch: row.try_get(1)? })
 }
 
 /// Ends one run whose history is written elsewhere in this transaction, if it is still leased so.
@@ -195,8 +204,8 @@ impl Changes {
         self.error.push(error.map(|error| stored::text(&stored::json(error)).into_owned()));
     }
 
-    async fn store(&self, tx: &mut PgConnection) -> Result<Vec<Uuid>, sqlx::Error> {
-        sqlx::query_scalar(
+    async fn store(&self, tx: &mut PgConnection) -> Result<BTreeSet<Held>, sqlx::Error> {
+        sqlx::query(
             "UPDATE probity.queue AS run SET state = new.state, \
              ready_at = now() + new.delay_ms * interval '1 millisecond', \
              attempt = greatest(0, run.attempt - new.released::int4), error = coalesce(new.error, run.error), \
@@ -205,7 +214,7 @@ impl Changes {
              decision = CASE WHEN new.anew THEN NULL ELSE run.decision END \
              FROM unnest($1::uuid[], $2::int8[], $3::text[], $4::int8[], $5::bool[], $6::bool[], $7::text[]) \
              AS new (id, epoch, state, delay_ms, released, anew, error) \
-             WHERE run.id = new.id AND run.lease_epoch = new.epoch AND run.state = 'leased' RETURNING run.id",
+             WHERE run.id = new.id AND run.lease_epoch = new.epoch AND run.state = 'leased' RETURNING run.id, run.lease_epoch",
         )
         .bind(&self.id)
         .bind(&self.epoch)
@@ -215,6 +224,9 @@ impl Changes {
         .bind(&self.anew)
         .bind(&self.error)
         .fetch_all(tx)
-        .await
+        .await?
+        .iter()
+        .map(read_held)
+        .collect()
     }
 }

@@ -358,3 +358,18 @@ async fn who_waits_is_woken(fixture: &Fixture) {
     wakes.changed().await.unwrap();
     assert_eq!(store.queued_runs(&Default::default(), &PageRequest::default()).await.unwrap().items.len(), 1);
 }
+
+/// A message may be lost (the listener is still connecting, say), but not all of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_process_is_told_by_postgres() {
+    let fixture = Fixture::postgres().await;
+    let other = probity::store::open(&fixture.url, &probity::store::StoreOptions::default()).await.unwrap();
+    let mut wakes = other.wakes();
+    for _ in 0..200 {
+        accept(&*fixture.store, &[new_run("f")]).await;
+        if tokio::time::timeout(std::time::Duration::from_millis(100), wakes.changed()).await.is_ok() {
+            return;
+        }
+    }
+    panic!("the other process was never told");
+}

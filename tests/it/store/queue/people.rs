@@ -213,3 +213,22 @@ async fn what_holds_the_database_back_is_known(fixture: &Fixture) {
     let horizon = store.horizon().await.unwrap();
     assert_eq!(horizon.is_some(), fixture.url.starts_with("postgres"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_left_open_is_seen() {
+    use sqlx::{Connection, Executor};
+    let fixture = Fixture::postgres().await;
+    let mut idle = sqlx::PgConnection::connect(&fixture.url).await.unwrap();
+    // It holds a snapshot, has a number, and is older than this when it was last heard of.
+    idle.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; CREATE TABLE left_open (); SELECT pg_sleep(0.02)")
+        .await
+        .unwrap();
+    for _ in 0..3 {
+        accept(&*fixture.store, &[new_run("f")]).await;
+    }
+    let held = fixture.store.horizon().await.unwrap().unwrap();
+    assert!(held.held_ms >= 20 && held.transactions >= 3, "{held:?}");
+    idle.execute("ROLLBACK").await.unwrap();
+    let free = fixture.store.horizon().await.unwrap().unwrap();
+    assert!(free.transactions < held.transactions, "{free:?}");
+}
