@@ -14,6 +14,7 @@ mod docs;
 mod durable;
 mod editor;
 mod evaluation;
+mod flow_tests;
 mod full_disk;
 mod functions;
 mod fuzz;
