@@ -50,6 +50,7 @@ mod simulate;
 mod sockets;
 mod sources;
 mod stalled;
+mod start_run;
 mod states;
 mod trace;
 mod status_token;
@@ -260,6 +261,7 @@ pub fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
     [
         runs::ENDPOINTS,
         queue::ENDPOINTS,
+        start_run::ENDPOINTS,
         flows::ENDPOINTS,
         flow_check::ENDPOINTS,
         flow_revisions::ENDPOINTS,

@@ -430,6 +430,15 @@ fn running() -> Vec<(&'static str, Value)> {
             })),
         ),
         ("Flow", object(flow)),
+        (
+            "RunDraft",
+            json!({
+                "type": "object", "required": ["node"], "additionalProperties": false,
+                "properties": { "node": text(), "msg": { "type": "object" }, "of": uuid() },
+            }),
+        ),
+        ("RunOpened", object(json!({ "run": uuid() }))),
+        ("RunTest", object(json!({ "yaml": text(), "note": text() }))),
         ("FlowsDraft", object(json!({ "flows": array(json!({ "type": "object" })) }))),
         ("FlowProblems", object(json!({ "problems": array(refer("FlowProblem")) }))),
         (

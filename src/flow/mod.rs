@@ -21,6 +21,7 @@ mod index;
 mod links;
 mod load;
 mod plan;
+mod recorded;
 mod save;
 mod stops;
 mod suggest;
@@ -32,6 +33,7 @@ pub use check::{NodeCheck, check, problems};
 pub use difference::{Deployment, Difference, Restarts, difference};
 pub use load::{load, load_value};
 pub use plan::plan;
+pub use recorded::{Recorded, recorded};
 pub use save::{revision, save, stringify};
 
 /// Type prefix of subflow instances: `subflow:<subflow id>`.

@@ -238,8 +238,9 @@ async fn a_subflow_is_opened_and_flows_go_out_and_come_in() {
 
     let entry = "document.querySelector('#red-ui-palette .red-ui-palette-node[data-palette-type=\"subflow:sub\"]')";
     browser.until(&format!("({entry}.scrollIntoView(), true)")).await;
-    browser.press_twice(entry).await;
-    browser.until("RED.workspaces.active() == 'sub' && document.getElementById('loud')").await;
+    // Between two presses the palette may move, when nodes of a plugin are added to it.
+    browser.press_twice_until(entry, "RED.workspaces.active() == 'sub'").await;
+    browser.until("document.getElementById('loud')").await;
     browser.picture("editor-subflow").await;
     browser.press("document.querySelector('#red-ui-workspace-tabs a[href=\"#tab\"]')").await;
     browser.until("RED.workspaces.active() == 'tab'").await;

@@ -16,6 +16,7 @@ mod door;
 mod durable;
 mod editor;
 mod evaluation;
+mod flow_tests;
 mod full_disk;
 mod functions;
 mod fuzz;

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::guests::Guests;
-use super::matching::differences;
-use super::{Case, TestFile, mock};
+use super::matching::{Tolerance, differences};
+use super::{Case, TestFile, mock, stub};
 use crate::agreement::queries::iso;
 use crate::app::read_flows;
 use crate::clock::Clock;
@@ -22,7 +22,7 @@ use crate::model::state::Scope;
 use crate::model::{Msg, RunId, Value};
 use crate::net::Net;
 use crate::runtime::engine::{Opening, Start};
-use crate::runtime::{Deployed, Engine, Event, Limits, Reply, Request, Services};
+use crate::runtime::{Catalogue, Deployed, Engine, Event, Limits, Reply, Request, Services};
 
 /// One thing that happens to the flow.
 #[derive(Clone, Debug, Deserialize)]
@@ -113,12 +113,19 @@ struct Seen {
 
 /// Runs one case; gives what was not as expected.
 pub(super) async fn run(file: &TestFile, flow: &Path, case: &Case, guests: &Guests) -> Result<Vec<String>, String> {
-    let content = read_flows(flow).map_err(|e| format!("{e:#}"))?;
+    let mut content = read_flows(flow).map_err(|e| format!("{e:#}"))?;
     let mut problems = super::errors(&content.diagnostics);
+    stub::stand_in(&mut content.loaded, &case.mocks)?;
     let clock = Clock::manual(file.now.unwrap_or_else(|| START.parse().expect("a constant")));
     let (net, asked) = mock::net(&case.http);
     let seen = Arc::new(Mutex::new(Seen::default()));
     let engine = engine(file, clock.clone(), net, seen.clone(), guests, &[flow.to_path_buf()]).await?;
+    let mocked = stub::Given::default();
+    let mut catalogue = Catalogue::clone(&engine.catalogue());
+    if catalogue.add(stub::known(&case.mocks, mocked.clone())).is_err() {
+        return Err("mocks: a plugin has a node type of the tests' own name".into());
+    }
+    engine.set_catalogue(catalogue);
     let deployed = engine.deploy(crate::app::plan(&engine, &content.loaded));
     problems.extend(super::errors(&deployed.plan.diagnostics));
     problems.extend(super::errors(&deployed.diagnostics));
@@ -127,8 +134,10 @@ pub(super) async fn run(file: &TestFile, flow: &Path, case: &Case, guests: &Gues
         let at = format!("steps[{i}]");
         match step {
             Step::AdvanceMs(ms) => advance(&clock, Duration::from_millis(*ms)).await,
-            Step::Call(call) => problems.extend(self::call(&deployed, &clock, call, &mut kept, &at).await),
-            Step::Metric(ask) => problems.extend(self::ask(&deployed, &clock, ask, &at).await),
+            Step::Call(call) => {
+                problems.extend(self::call(&deployed, &clock, call, (&mut kept, &case.tolerance), &at).await)
+            }
+            Step::Metric(ask) => problems.extend(self::ask(&deployed, &clock, (ask, &case.tolerance), &at).await),
             Step::Give(give) => problems.extend(self::give(&engine, &deployed, &clock, give, &at).await),
         }
     }
@@ -138,9 +147,9 @@ pub(super) async fn run(file: &TestFile, flow: &Path, case: &Case, guests: &Gues
         let requests = asked.lock().unwrap_or_else(|p| p.into_inner()).clone();
         let found = json!({
             "outputs": seen.outputs, "debug": seen.debug, "errors": seen.errors, "statuses": seen.statuses,
-            "requests": requests,
+            "requests": requests, "mocked": *mocked.lock().unwrap_or_else(|p| p.into_inner()),
         });
-        problems.extend(differences(expected, &found, "expect"));
+        problems.extend(case.tolerance.differences(expected, &found, "expect"));
     }
     Ok(problems)
 }
@@ -192,7 +201,7 @@ async fn call(
     deployed: &Arc<Deployed>,
     clock: &Clock,
     call: &Call,
-    kept: &mut BTreeMap<String, String>,
+    (kept, tolerance): (&mut BTreeMap<String, String>, &Tolerance),
     at: &str,
 ) -> Vec<String> {
     let url = kept.iter().fold(call.path.clone(), |url, (name, value)| url.replace(&format!("${{{name}}}"), value));
@@ -218,7 +227,8 @@ async fn call(
         Err(problem) => return vec![format!("{at}: {problem}")],
     };
     let expected = call.reply.as_ref();
-    let mut problems = expected.map_or_else(Vec::new, |wanted| differences(wanted, &reply, &format!("{at}.reply")));
+    let mut problems =
+        expected.map_or_else(Vec::new, |wanted| tolerance.differences(wanted, &reply, &format!("{at}.reply")));
     for (name, pointer) in &call.keep {
         match reply.pointer(pointer) {
             Some(Json::String(text)) => drop(kept.insert(name.clone(), text.clone())),
@@ -230,7 +240,7 @@ async fn call(
 }
 
 /// Asks a metric as an evaluation does.
-async fn ask(deployed: &Arc<Deployed>, clock: &Clock, ask: &Ask, at: &str) -> Vec<String> {
+async fn ask(deployed: &Arc<Deployed>, clock: &Clock, (ask, tolerance): (&Ask, &Tolerance), at: &str) -> Vec<String> {
     let Some(node) = deployed.metrics.get(ask.name.as_str()).copied() else {
         return vec![format!("{at}: no running flow answers for metric \"{}\"", ask.name)];
     };
@@ -247,7 +257,7 @@ async fn ask(deployed: &Arc<Deployed>, clock: &Clock, ask: &Ask, at: &str) -> Ve
     };
     let mut problems = differences(&json!({"status": ask.status}), &reply, at);
     if let Some(expected) = &ask.answer {
-        problems.extend(differences(expected, &reply["body"], &format!("{at}.answer")));
+        problems.extend(tolerance.differences(expected, &reply["body"], &format!("{at}.answer")));
     }
     problems
 }

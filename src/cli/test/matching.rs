@@ -4,9 +4,61 @@ use serde_json::Value;
 
 use crate::regexp::RegExp;
 
+/// What may differ in the comparisons of a case.
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::cli) struct Tolerance {
+    /// Numbers may be so far apart.
+    #[serde(default)]
+    absolute: f64,
+    /// Numbers may be so far apart, percent of what is expected.
+    #[serde(default)]
+    percent: f64,
+    /// JSON paths that are not compared, as differences name them; `[*]` stands for every place of a list.
+    #[serde(default)]
+    ignore: Vec<String>,
+}
+
+impl Tolerance {
+    /// Differences, each with its JSON path.
+    pub(in crate::cli) fn differences(&self, expected: &Value, found: &Value, path: &str) -> Vec<String> {
+        compare(expected, found, path, self)
+    }
+
+    fn ignores(&self, path: &str) -> bool {
+        self.ignore.iter().any(|ignored| ignored == path) || {
+            let anywhere = places(path);
+            self.ignore.iter().any(|ignored| *ignored == anywhere)
+        }
+    }
+
+    fn allows(&self, expected: f64, found: f64) -> bool {
+        let apart = (expected - found).abs();
+        apart <= self.absolute || apart <= expected.abs() * self.percent / 100.0
+    }
+}
+
+/// A path with `[*]` for every place of a list.
+fn places(path: &str) -> String {
+    let mut parts = path.split('[');
+    let mut out = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        out.push_str("[*]");
+        out.push_str(part.split_once(']').map_or("", |(_, rest)| rest));
+    }
+    out
+}
+
 /// Differences, each with its JSON path. `{"$matches": "regex"}` matches text, `{"$exists": bool}` presence, and
 /// `{"$near": [number, tolerance]}` numbers.
 pub(in crate::cli) fn differences(expected: &Value, found: &Value, path: &str) -> Vec<String> {
+    compare(expected, found, path, &Tolerance::default())
+}
+
+fn compare(expected: &Value, found: &Value, path: &str, tolerance: &Tolerance) -> Vec<String> {
+    if tolerance.ignores(path) {
+        return Vec::new();
+    }
     if let Some(result) = operator(expected, found, path) {
         return result;
     }
@@ -16,8 +68,9 @@ pub(in crate::cli) fn differences(expected: &Value, found: &Value, path: &str) -
             .flat_map(|(key, value)| {
                 let path = format!("{path}.{key}");
                 match found.get(key) {
-                    Some(found) => differences(value, found, &path),
+                    Some(found) => compare(value, found, &path, tolerance),
                     None if value.get("$exists") == Some(&Value::Bool(false)) => Vec::new(),
+                    None if tolerance.ignores(&path) => Vec::new(),
                     None => vec![format!("{path}: expected {value}, found nothing")],
                 }
             })
@@ -27,7 +80,7 @@ pub(in crate::cli) fn differences(expected: &Value, found: &Value, path: &str) -
                 .iter()
                 .zip(found)
                 .enumerate()
-                .flat_map(|(i, (expected, found))| differences(expected, found, &format!("{path}[{i}]")))
+                .flat_map(|(i, (expected, found))| compare(expected, found, &format!("{path}[{i}]"), tolerance))
                 .collect();
             if expected.len() != found.len() {
                 all.push(format!("{path}: expected {} entries, found {}", expected.len(), found.len()));
@@ -35,6 +88,11 @@ pub(in crate::cli) fn differences(expected: &Value, found: &Value, path: &str) -
             all
         }
         (Value::Number(a), Value::Number(b)) if a.as_f64() == b.as_f64() => Vec::new(),
+        (Value::Number(a), Value::Number(b))
+            if a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| tolerance.allows(a, b)) =>
+        {
+            Vec::new()
+        }
         _ if expected == found => Vec::new(),
         _ => vec![format!("{path}: expected {expected}, found {}", shortened(found))],
     }
@@ -89,5 +147,17 @@ mod tests {
             differences(&json!({"b": [{"$near": [1.1, 0.2]}, {"c": {"$matches": "^x$"}}]}), &found, "$").is_empty()
         );
         assert_eq!(differences(&json!({"a": {"$exists": false}}), &found, "$").len(), 1);
+    }
+
+    #[test]
+    fn numbers_may_be_apart_and_paths_left_out() {
+        let found = json!({"a": 104.0, "list": [{"at": 1, "n": 2}, {"at": 5, "n": 3}]});
+        let expected = json!({"a": 100, "list": [{"at": 9, "n": 2}, {"at": 9, "n": 3}]});
+        let tolerance = |json: Value| serde_json::from_value::<Tolerance>(json).unwrap();
+        let left = |json: Value| tolerance(json).differences(&expected, &found, "expect").len();
+        assert_eq!(left(json!({})), 3);
+        assert_eq!(left(json!({"percent": 4, "ignore": ["expect.list[*].at"]})), 0);
+        assert_eq!(left(json!({"percent": 3.9, "ignore": ["expect.list[0].at"]})), 2);
+        assert_eq!(left(json!({"absolute": 8})), 0);
     }
 }

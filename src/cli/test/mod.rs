@@ -8,6 +8,8 @@ pub(super) mod flow_case;
 pub(super) mod guests;
 pub(super) mod matching;
 pub(super) mod mock;
+mod record;
+mod stub;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +20,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{check, print};
+use super::{Settings, check, print};
 use crate::model::{Diagnostic, Severity};
 pub(super) use flow_case::{find, message, start_of};
 use guests::Guests;
@@ -26,11 +28,22 @@ use guests::Guests;
 #[derive(Args)]
 pub(super) struct TestArgs {
     /// Test files, or folders that hold some
-    #[arg(required = true)]
+    #[arg(required_unless_present = "record")]
     paths: Vec<PathBuf>,
     /// Only tests whose name contains this
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
+    /// Writes a run of a running server as a test file instead: what it was given, what came from outside, what it showed
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["paths", "filter"])]
+    record: Option<String>,
+    /// Where the recorded test goes [default: standard output]
+    #[arg(long, value_name = "FILE", requires = "record")]
+    out: Option<PathBuf>,
+    /// A file with an API token, for a server that asks for a login [default: PROBITY_SECRET_API_TOKEN]
+    #[arg(long, value_name = "FILE", requires = "record")]
+    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 /// A test file: about one flow file or one agreement.
@@ -63,6 +76,12 @@ struct Case {
     #[serde(default)]
     http: Vec<mock::Rule>,
     // Flow cases:
+    /// Nodes that the test stands in for, tried in order.
+    #[serde(default)]
+    mocks: Vec<stub::Rule>,
+    /// What may differ.
+    #[serde(default)]
+    tolerance: matching::Tolerance,
     #[serde(default)]
     steps: Vec<flow_case::Step>,
     #[serde(default)]
@@ -89,6 +108,9 @@ enum About {
 }
 
 pub(super) fn test(args: &TestArgs) -> ExitCode {
+    if let Some(run) = &args.record {
+        return record::record(args, run).unwrap_or_else(|code| code);
+    }
     let mut files = Vec::new();
     let mut diagnostics = Vec::new();
     for path in &args.paths {

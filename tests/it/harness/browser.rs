@@ -145,6 +145,17 @@ impl Browser {
         self.press_times(element, 2).await;
     }
 
+    /// Presses the mouse twice until an expression holds: where what is pressed may move meanwhile.
+    pub async fn press_twice_until(&self, element: &str, expression: &str) {
+        for _ in 0..10 {
+            self.press_twice(element).await;
+            if self.run(&format!("return !!({expression})")).await == json!(true) {
+                return;
+            }
+        }
+        self.until(expression).await;
+    }
+
     /// Presses the mouse at a place of the window.
     pub async fn press_at(&self, (x, y): (i64, i64)) {
         let actions = json!([

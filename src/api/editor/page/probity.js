@@ -21,8 +21,8 @@
 
   // What an answer that is none says.
   function why(answer) {
-    const problem = answer.responseJSON && answer.responseJSON.error;
-    if (problem) {
+    const problem = answer.responseJSON;
+    if (problem && problem.message) {
       return problem.hint ? problem.message + ' (' + problem.hint + ')' : problem.message;
     }
     return answer.status ? 'the server answered ' + answer.status : 'the server does not answer';
@@ -280,7 +280,7 @@
       } else {
         does.text('Its messages were not kept; “trace next” keeps those of the next runs.').addClass('probity-none');
       }
-      run.trace.forEach((step, number) => {
+      run.trace.forEach((step) => {
         const name = step.name || step.node_type;
         const failed = step.note === 'failed';
         const time = step.took_us === undefined ? '+' + milliseconds(step.at_us) : '+' + milliseconds(step.at_us) + ', took ' + milliseconds(step.took_us);
@@ -290,7 +290,7 @@
         line.on('click', () => {
           RED.view.reveal(known(step.node));
           if (messages.is(':empty')) {
-            fill(messages, run, step, number);
+            fill(messages, run, step);
           }
           messages.toggle();
         });
@@ -318,7 +318,7 @@
       RED.utils.createObjectElement(captured.msg, { key: null, typeHint: 'Object', hideKey: true, path: 'msg', rootPath: 'msg' }).appendTo(line);
     }
 
-    function fill(into, run, step, number) {
+    function fill(into, run, step) {
       if (step.input) {
         message(into, 'in', step.input);
       }
@@ -331,13 +331,16 @@
       }
       if (step.input) {
         $('<button type="button" class="red-ui-button red-ui-button-small probity-replay">Replay from here</button>')
-          .on('click', () => replay(run, number))
+          .on('click', () => replay(run, step))
           .appendTo(into);
       }
     }
 
-    function replay(run, number) {
-      ask('POST', 'runs/' + run.id + '/replay', { step: number })
+    function replay(run, step) {
+      if (step.input.cut) {
+        return RED.notify('This message was too long to be kept whole; trace.message_bytes_max says how long they may be', 'warning');
+      }
+      ask('POST', 'runs', { node: step.node, msg: step.input.msg, of: run.id })
         .done((answer) => {
           RED.notify('Replayed as run ' + answer.run, 'success');
           opened = answer.run;
