@@ -13,8 +13,10 @@ const MIGRATIONS: &str = "src/store/migrations/postgres";
 
 /// Brings a database to the schema before the last migration; answers the last one's number.
 async fn without_the_last_migration(connection: &mut PgConnection) -> i64 {
-    let mut names: Vec<_> =
-        std::fs::read_dir(super::file(MIGRATIONS)).expect("a folder").map(|e| e.expect("an entry").file_name()).collect();
+    let mut names: Vec<_> = std::fs::read_dir(super::file(MIGRATIONS))
+        .expect("a folder")
+        .map(|e| e.expect("an entry").file_name())
+        .collect();
     names.sort();
     let last = names.pop().expect("migrations");
     let folder = tempfile::tempdir().expect("a folder");
@@ -62,7 +64,8 @@ async fn over_a_migration_and_back_with_data() {
     let url = postgres::database().await;
     let mut connection = PgConnection::connect(&url).await.expect("the server answers");
     let last = without_the_last_migration(&mut connection).await;
-    let entry = "INSERT INTO probity.audit (at, actor, action, subject, detail) VALUES (now(), 'ana', 'deploy', 'x', '{}')";
+    let entry =
+        "INSERT INTO probity.audit (at, actor, action, subject, detail) VALUES (now(), 'ana', 'deploy', 'x', '{}')";
     sqlx::raw_sql(entry).execute(&mut connection).await.expect("written");
     let before = audit(&url).await;
 
