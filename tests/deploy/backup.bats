@@ -95,12 +95,12 @@ databases() { value_of "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg
     # Probity goes on where it was, as its own user; Grafana's reads and does not write.
     [[ $(with_probity migrate --dry-run) == *"is up to date"* ]]
     evaluate 2026-01-03T00:00:00Z 2026-01-04T00:00:00Z
+    psql --quiet --command="DROP TABLE public.bulk"
     export PGPASSWORD=2f1e2d3c4b5a69788796a5b4
     [ "$(value_of "SELECT count(*) FROM probity.verdicts" --username=grafana)" = 192 ]
     run psql --no-psqlrc --quiet --username=grafana <<<'SET default_transaction_read_only = off; DELETE FROM probity.state'
     [[ $output == *"permission denied"* ]]
     echo "# logical backup: RPO ${seconds} s ($lost states written since the backup are lost), RTO $took ms, empty server to verified ${PROBITY_TEST_ROWS:+with $PROBITY_TEST_ROWS rows beside}" >&3
-    psql --quiet --command="DROP TABLE public.bulk"
 }
 
 @test "a restore goes into another database and never over one that is there" {
