@@ -47,6 +47,13 @@ calls() { cat "$FAKE/calls"; }
     [[ $output == *"2 problems; nothing was started"* ]]
 }
 
+@test "preflight: an image that is not built is named with what builds it" {
+    echo none >"$FAKE/local-images"
+    run "$deploy/bin/preflight.sh" prod
+    [ "$status" = 1 ]
+    [[ $output == *"there is no image probity:0.1.0; build it: docker build -f deploy/Dockerfile"* ]]
+}
+
 @test "preflight: a port that somebody else has is named, with its service; one's own is not" {
     exec 5< <(python3 -c 'import socket, sys
 s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(); print(s.getsockname()[1], flush=True); sys.stdin.read()' < <(sleep 600 & echo $! >"$FAKE/sleep"; wait))
