@@ -84,6 +84,8 @@ write_environment() {
         say "$env_file: made from .env.example"
     fi
     [ "$(stat -c %a "$env_file" 2>/dev/null || stat -f %Lp "$env_file")" = 600 ] || chmod 600 "$env_file"
+    # A last line without an end would become one with what is added.
+    [ -z "$(tail -c 1 "$env_file")" ] || echo >>"$env_file"
     # Keys that came with a later version, or that STATUS's own file lacks.
     while IFS= read -r line; do
         [[ $line =~ ^([A-Z][A-Z0-9_]*)=(.*)$ ]] || continue
@@ -162,9 +164,17 @@ addresses() {
     backend=${SETUP_BACKEND_URL:-$backend} grafana=${SETUP_GRAFANA_URL:-$grafana}
 }
 
+# A value inside of double quotes, for JSON and for curl's configuration.
+escaped() {
+    local text
+    text=$(value "$1")
+    text=${text//\\/\\\\}
+    printf '%s' "${text//\"/\\\"}"
+}
+
 # The password goes by standard input: arguments are for everybody to read.
 sign_in() {
-    printf '{"username":"%s","password":"%s"}' "$(value USER_STATUS)" "$(value PASS_STATUS)" |
+    printf '{"username":"%s","password":"%s"}' "$(escaped USER_STATUS)" "$(escaped PASS_STATUS)" |
         curl --silent --show-error --max-time 60 --output /dev/null --write-out '%{http_code}' \
             --header 'content-type: application/json' --data @- "$backend/users/signIn"
 }
@@ -194,7 +204,7 @@ ask_grafana() {
     {
         printf 'request = "%s"\nurl = "%s%s"\n' "$1" "$grafana" "$2"
         case ${key:-} in
-        '') printf 'user = "%s:%s"\n' "$(value USER_STATUS)" "$(value PASS_STATUS)" ;;
+        '') printf 'user = "%s:%s"\n' "$(escaped USER_STATUS)" "$(escaped PASS_STATUS)" ;;
         *) printf 'header = "Authorization: Bearer %s"\n' "$key" ;;
         esac
         [ -z "${3:-}" ] || printf 'header = "Content-Type: application/json"\ndata = "%s"\n' "${3//\"/\\\"}"

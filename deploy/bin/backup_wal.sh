@@ -32,12 +32,16 @@ seal() {
     done
 }
 
-refuse_unsealed
-mkdir -p "$incoming"
-chmod 700 "$wal" "$incoming"
+prepare() {
+    refuse_unsealed
+    mkdir -p "$incoming"
+    chmod 700 "$wal" "$incoming"
+}
+
 case ${1:-} in
 '') ;;
 --seal)
+    prepare
     seal
     exit 0
     ;;
@@ -53,6 +57,7 @@ case ${1:-} in
 esac
 
 need pg_receivewal gzip sha256sum
+prepare
 connection
 pg_receivewal --slot="$slot" --create-slot --if-not-exists --no-password
 # --synchronous: what has arrived is on the disk at once, and the server is told so.

@@ -114,6 +114,25 @@ another one at the end of deploy/.env"
     fi
 }
 
+# Images that are built here are in no registry that `up` could ask.
+check_images() {
+    local arguments image recipe
+    [ "$engine" = yes ] && [ "$mode" = prod ] || return 0
+    compose_arguments "$mode"
+    while read -r image; do
+        case $image in
+        probity-backup:*) recipe="docker build -f deploy/backup/Dockerfile -t $image deploy" ;;
+        probity:*) recipe="docker build -f deploy/Dockerfile -t $image ." ;;
+        *) continue ;;
+        esac
+        if docker image inspect "$image" >/dev/null 2>&1; then
+            ok "image $image"
+        else
+            error "there is no image $image; build it: $recipe"
+        fi
+    done < <(docker compose "${arguments[@]}" config 2>/dev/null | awk '$1 == "image:" { print $2 }' | sort -u)
+}
+
 check_sources() {
     local name folder
     [ "$mode" = dev ] || return 0
@@ -140,6 +159,7 @@ check_room() {
 check_programs
 check_docker
 check_ports
+check_images
 check_sources
 check_room
 if [ "$errors" -gt 0 ]; then

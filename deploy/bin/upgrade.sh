@@ -50,20 +50,20 @@ present() {
 
 pending() { migrate_with "$1" "$(value DB_NAME statusdb)" --dry-run; }
 
-# remember KEY VALUE …: what a rollback needs to know.
+# remember KEY=VALUE …: what a rollback needs to know.
 remember() {
     (
         umask 077
-        printf '%s=%s\n' "$@" >"$state.new"
+        printf '%s\n' "$@" >"$state.new"
     )
     mv "$state.new" "$state"
 }
-remembered() { sed -n "s/^$1=//p" "$state" 2>/dev/null; }
+remembered() { sed -n "s/^$1=//p" "$state"; }
 
 roll_back() {
     local from backup migrated
+    [ -f "$state" ] || fail 2 "$state is missing: there is no upgrade to go back from"
     from=$(remembered from) backup=$(remembered backup) migrated=$(remembered migrated)
-    [ -n "$from" ] || fail 2 "$state is missing: there is no upgrade to go back from"
     step "back to $from"
     if [ "$migrated" = yes ]; then
         say "the schema was migrated: the database of before the upgrade is restored from $backup"

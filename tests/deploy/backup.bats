@@ -65,6 +65,9 @@ databases() { value_of "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg
 }
 
 @test "backup, destroy, restore, verify: states, runs and audit are equal; RPO and RTO are printed" {
+    # tests/drills/restore ROWS: a table of realistic rows beside.
+    psql --quiet --command="CREATE TABLE public.bulk AS SELECT n, md5(n::text) AS hash, jsonb_build_object('n', n, 'at', now()) AS detail
+        FROM generate_series(1, ${PROBITY_TEST_ROWS:-0}) AS n"
     verdicts=$(with_probity verdicts --limit 1000 --format json)
     audit=$(value_of "SELECT json_agg(to_jsonb(a) ORDER BY to_jsonb(a)::text) FROM probity.audit AS a")
     runs=$(value_of "SELECT json_agg(to_jsonb(r) ORDER BY id) FROM probity.run AS r")
@@ -92,11 +95,12 @@ databases() { value_of "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg
     # Probity goes on where it was, as its own user; Grafana's reads and does not write.
     [[ $(with_probity migrate --dry-run) == *"is up to date"* ]]
     evaluate 2026-01-03T00:00:00Z 2026-01-04T00:00:00Z
+    psql --quiet --command="DROP TABLE public.bulk"
     export PGPASSWORD=2f1e2d3c4b5a69788796a5b4
     [ "$(value_of "SELECT count(*) FROM probity.verdicts" --username=grafana)" = 192 ]
     run psql --no-psqlrc --quiet --username=grafana <<<'SET default_transaction_read_only = off; DELETE FROM probity.state'
     [[ $output == *"permission denied"* ]]
-    echo "# logical backup: RPO ${seconds} s ($lost states written since the backup are lost), RTO $took ms, empty server to verified" >&3
+    echo "# logical backup: RPO ${seconds} s ($lost states written since the backup are lost), RTO $took ms, empty server to verified ${PROBITY_TEST_ROWS:+with $PROBITY_TEST_ROWS rows beside}" >&3
 }
 
 @test "a restore goes into another database and never over one that is there" {

@@ -31,7 +31,7 @@ start_services() {
     export VERIFY_PROBITY_URL=http://127.0.0.1:$PORT/node-red VERIFY_PROXY_URL=http://127.0.0.1:$PORT VERIFY_GRAFANA_URL=http://127.0.0.1:$PORT/grafana
 }
 
-stop_services() { exec 6>&- || true; }
+stop_services() { [ ! -e "$FAKE/port" ] || exec 6>&-; }
 
 # A value of the environment file, as it stands there.
 setting() { sed -n "s/^$1=//p" "$deploy/.env"; }
@@ -39,5 +39,5 @@ setting() { sed -n "s/^$1=//p" "$deploy/.env"; }
 # All that a run may change, in one text.
 everything() {
     (cd "$deploy" && find . -type f -print0 | sort -z | xargs -0 stat -c '%n %a %Y %s' && find . -type f -print0 | sort -z | xargs -0 sha256sum)
-    cat "$FAKE/users" "$FAKE/grafana.json" 2>/dev/null
+    cat "$FAKE/users" "$FAKE/grafana.json" 2>/dev/null || true
 }

@@ -7,9 +7,10 @@ root=$(cd "$here/../.." && pwd)
 export bin=$root/deploy/bin
 export probity=${CARGO_TARGET_DIR:-$root/target}/debug/probity
 
+# The folder with `initdb`: the newest of Debian's, or PROBITY_TEST_POSTGRES_PROGRAMS, whose clients then stand first in PATH.
 programs() {
-    local found
-    found=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort --version-sort | tail -n 1)
+    local found=${PROBITY_TEST_POSTGRES_PROGRAMS:-}
+    [ -n "$found" ] || found=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort --version-sort | tail -n 1)
     [ -x "$found/initdb" ] || { echo "no Postgres programs under /usr/lib/postgresql: apt-get install postgresql" >&2; return 1; }
     printf '%s' "$found"
 }

@@ -114,6 +114,14 @@ print(json.load(sys.stdin)["services"]["migrate"]["environment"][sys.argv[1]].re
     [ "$(grep -o '"id"' "$FAKE/grafana.json" | wc -l)" = 1 ]
 }
 
+@test "a password with quotes that somebody wrote into the file gets through" {
+    printf 'PASS_STATUS=%s' 'say "hi" and \\o/ twice' >"$deploy/.env"
+    run "$deploy/setup.sh" --non-interactive
+    echo "$output"
+    [ "$status" = 0 ]
+    [[ $output == *"a token of Grafana's service account"* ]]
+}
+
 @test "profiles and the key of backups are kept together" {
     "$deploy/setup.sh" --non-interactive --no-start --backup-recipient age1qqqq >/dev/null
     [ "$(setting COMPOSE_PROFILES)" = governify,backup ]

@@ -5,6 +5,7 @@ mod compose;
 mod dashboard;
 mod macros;
 mod proxy;
+mod upgrade;
 
 use std::path::PathBuf;
 
