@@ -3,8 +3,15 @@
 
 mod compose;
 mod dashboard;
+mod failover;
+mod gateway;
+mod image;
+mod kubernetes;
 mod macros;
+mod monitoring;
+mod networks;
 mod proxy;
+mod tls;
 mod upgrade;
 
 use std::path::PathBuf;

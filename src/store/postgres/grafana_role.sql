@@ -22,11 +22,15 @@ BEGIN
             AND has_table_privilege('grafana_ro', 'probity."Points"', 'SELECT')
             AND has_table_privilege('grafana_ro', 'probity.budgets', 'SELECT')
             AND has_table_privilege('grafana_ro', 'probity.burn_rates', 'SELECT')
+            AND has_table_privilege('grafana_ro', 'probity.explanations', 'SELECT')
+            AND has_table_privilege('grafana_ro', 'probity.evidence', 'SELECT')
+            AND has_table_privilege('grafana_ro', 'probity.runs', 'SELECT')
         )
     THEN
         GRANT USAGE ON SCHEMA probity TO grafana_ro;
         GRANT SELECT ON probity.verdicts, probity.samples, probity.corrections, probity."Points" TO grafana_ro;
         GRANT SELECT ON probity.budgets, probity.burn_rates TO grafana_ro;
+        GRANT SELECT ON probity.explanations, probity.evidence, probity.runs TO grafana_ro;
     END IF;
 END
 $role$;

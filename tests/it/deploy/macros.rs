@@ -30,6 +30,8 @@ fn expand_variables(sql: &str, choices: &BTreeMap<String, Choice>) -> String {
         let choice = choices.get(name).unwrap_or_else(|| panic!("${{{reference}}}: no such variable"));
         let text = match (choice, format) {
             (Choice::All(text), _) => text.clone(),
+            // Nothing to choose from is an empty text.
+            (Choice::Values(values), "sqlstring") if values.is_empty() => "''".to_owned(),
             (Choice::Values(values), "sqlstring") => {
                 values.iter().map(|v| format!("'{}'", v.replace('\'', "''"))).collect::<Vec<_>>().join(",")
             }

@@ -15,7 +15,7 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::harness::nginx;
 
 /// A service that says its name and what arrived; `…/ws` echoes.
-fn service(folder: &Path, name: &'static str) -> (PathBuf, tokio::task::JoinHandle<()>) {
+pub(super) fn service(folder: &Path, name: &'static str) -> (PathBuf, tokio::task::JoinHandle<()>) {
     let socket = folder.join(name);
     let listener = UnixListener::bind(&socket).expect("a socket");
     let echo = async |ws: WebSocketUpgrade| {
@@ -51,7 +51,7 @@ fn address_of(socket: &Path) -> String {
     format!("unix:{}", socket.display())
 }
 
-async fn get(client: &reqwest::Client, path: &str) -> (StatusCode, String) {
+pub(super) async fn get(client: &reqwest::Client, path: &str) -> (StatusCode, String) {
     let answer = client.get(format!("http://proxy:3000{path}")).send().await.expect("an answer");
     (answer.status(), answer.text().await.expect("a text"))
 }

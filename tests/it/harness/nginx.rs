@@ -41,12 +41,11 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// The shipped files with other addresses; `servers` says which (`unix:/…`, `127.0.0.1:…`) stand behind a name.
+/// The shipped files with other addresses; `servers` says which (`unix:/…`, `127.0.0.1:…`) stand behind a name, if any.
 ///
 /// The parameter `resolve` and the `resolver` are left out: Debian's nginx is older than the image's, and there is no
 /// Docker DNS to ask.
 pub fn start(binary: &str, servers: &BTreeMap<&str, Vec<String>>) -> Nginx {
-    let folder = tempfile::tempdir().expect("a folder");
     let upstreams = read("deploy/nginx/upstreams.conf");
     let mut own = String::new();
     for line in upstreams.lines().filter(|line| !line.starts_with("resolver ")) {
@@ -55,21 +54,31 @@ pub fn start(binary: &str, servers: &BTreeMap<&str, Vec<String>>) -> Nginx {
             None => own.push_str(line),
             Some((address, rules)) => {
                 let name = address.split_once(':').expect("a port").0;
-                for address in &servers[name] {
+                for address in servers.get(name).into_iter().flatten() {
                     own.push_str(&format!("server {address} {rules}\n"));
                 }
             }
         }
         own.push('\n');
     }
+    run(binary, &read("deploy/nginx/nginx.conf"), &[("upstreams.conf", own)])
+}
+
+/// A configuration that listens on 3000 and writes below /tmp, here on a socket and below a folder of its own, with these
+/// files beside it.
+pub fn run(binary: &str, main: &str, files: &[(&str, String)]) -> Nginx {
+    let folder = tempfile::tempdir().expect("a folder");
     let temporary = folder.path().display().to_string();
-    let main = read("deploy/nginx/nginx.conf");
     assert!(main.contains("listen 3000;"));
     let main = main.replace("/tmp/", &format!("{temporary}/"));
+    // Sockets of services that lie in the temporary folder stay where they are.
+    let main = main.replace(&format!("unix:{temporary}/"), "unix:/tmp/");
     let main = main.replace("listen 3000;", &format!("listen unix:{temporary}/socket;"));
     let main = main.replace("/dev/stdout", &format!("{temporary}/access"));
     std::fs::write(folder.path().join("nginx.conf"), main).expect("written");
-    std::fs::write(folder.path().join("upstreams.conf"), own).expect("written");
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).expect("written");
+    }
     let config = folder.path().join("nginx.conf");
     let mut command = Command::new(binary);
     command.arg("-c").arg(&config).args(["-p", &temporary, "-e", "stderr", "-g", "daemon off; user root;"]);

@@ -163,7 +163,7 @@ pub fn with_database(url: &str, name: &str) -> String {
 }
 
 /// The folder with `initdb`; the newest of several.
-fn programs() -> PathBuf {
+pub fn programs() -> PathBuf {
     let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
     let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path());
     installed
@@ -177,7 +177,7 @@ fn programs() -> PathBuf {
 }
 
 /// `initdb` refuses root: then the user that Debian's package made, or nobody.
-fn unprivileged_user() -> Option<(u32, u32)> {
+pub fn unprivileged_user() -> Option<(u32, u32)> {
     use std::os::unix::fs::MetadataExt;
     if std::fs::metadata("/proc/self").expect("/proc is mounted").uid() != 0 {
         return None;
