@@ -52,8 +52,8 @@ mod sources;
 mod stalled;
 mod start_run;
 mod states;
-mod trace;
 mod status_token;
+mod trace;
 mod verdicts;
 mod waivers;
 

@@ -20,9 +20,8 @@ use super::cursor::{self, AuditPosition, CorrectionPosition, RunPosition, StateP
 use super::notification::Written;
 use super::{
     AuditEntry, ClaimKey, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, NewFlowRevision,
-    NotificationRule, Page,
-    PageRequest, PutDocument, Retention, RunQuery, SchemaDistance, Settled, StateQuery, Store, StoreError,
-    StoreOptions, StoredDocument, delivery, fingerprint, retention, session::Session,
+    NotificationRule, Page, PageRequest, PutDocument, Retention, RunQuery, SchemaDistance, Settled, StateQuery, Store,
+    StoreError, StoreOptions, StoredDocument, delivery, fingerprint, retention, session::Session,
 };
 use crate::clock::Clock;
 use crate::model::RunId;

@@ -31,9 +31,9 @@ use partitions::{Partitions, Table};
 use super::batch::{self, Row};
 use super::queue::{CommittedRun, Held};
 use super::{
-    AuditEntry, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, NotificationRule, Page, PageRequest, PutDocument,
-    Retention, RunQuery, SchemaDistance, Settled, StateQuery, Store, StoreError, StoreOptions, StoredDocument, during,
-    session::Session, without_password,
+    AuditEntry, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, NotificationRule, Page, PageRequest,
+    PutDocument, Retention, RunQuery, SchemaDistance, Settled, StateQuery, Store, StoreError, StoreOptions,
+    StoredDocument, during, session::Session, without_password,
 };
 use crate::model::RunId;
 use crate::model::budget::Outcome;

@@ -27,9 +27,9 @@ use tokio::sync::watch;
 
 use super::queue::{CommittedRun, Held};
 use super::{
-    AuditEntry, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, NotificationRule, Page, PageRequest, PutDocument,
-    Retention, RunQuery, SchemaDistance, Settled, StateQuery, Store, StoreError, StoreOptions, StoredDocument, batch,
-    during, session::Session,
+    AuditEntry, Commit, Committed, Delivery, DocumentKind, Expired, GoodDocument, NotificationRule, Page, PageRequest,
+    PutDocument, Retention, RunQuery, SchemaDistance, Settled, StateQuery, Store, StoreError, StoreOptions,
+    StoredDocument, batch, during, session::Session,
 };
 use crate::model::RunId;
 use crate::model::budget::Outcome;

@@ -12,8 +12,9 @@ use probity::model::state::{Correction, Scope, State, StateKind, StoredState};
 use probity::model::waiver::Waiver;
 use probity::store::{
     AuditEntry, Claim, ClaimKey, Claimed, Claims, Commit, Committed, DocumentKind, Due, FlowHead, FlowRevision,
-    FlowRevisionAbout, FlowRevisions, GoodDocument, Holder, NewFlowRevision, Notification, Notifications, Page, PageRequest, PutDocument, RunQuery,
-    SchemaDistance, Session, StateQuery, Store, StoreError, StoredDocument, Tick, Told, queue,
+    FlowRevisionAbout, FlowRevisions, GoodDocument, Holder, NewFlowRevision, Notification, Notifications, Page,
+    PageRequest, PutDocument, RunQuery, SchemaDistance, Session, StateQuery, Store, StoreError, StoredDocument, Tick,
+    Told, queue,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
