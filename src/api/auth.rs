@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::password;
 use super::permissions::Permissions;
-use super::status_token::{self, FlowToken, Refused};
+use super::status_token::{self, FlowToken};
 
 /// Users and tokens.
 #[derive(Clone, Debug)]
@@ -363,10 +363,10 @@ impl Auth {
         let caller = if scheme.eq_ignore_ascii_case("basic") {
             self.check_basic(secret.trim(), realm, ip, now).await?
         } else if scheme.eq_ignore_ascii_case("bearer") {
-            self.not_too_many(ip, now)?;
             if status_token::looks_like_one(secret.trim()) && !self.options().status_secret.is_empty() {
-                return self.check_status_token(secret.as_bytes(), ip, now);
+                return self.check_status_token(secret.as_bytes(), now);
             }
+            self.not_too_many(ip, now)?;
             self.token_name(secret.trim(), now).map(|name| {
                 let permissions = self.options().permissions_of(&name);
                 Caller { permissions, ..Caller::known(name, true) }
@@ -381,13 +381,12 @@ impl Auth {
     }
 
     /// Who calls, by a token that STATUS signed ([`status_token::caller`]).
-    pub(super) fn check_status_token(&self, token: &[u8], ip: IpAddr, now: Timestamp) -> Result<Caller, Denied> {
-        self.not_too_many(ip, now)?;
+    ///
+    /// One that is refused is no failed login: behind STATUS all users come from one address, whose tokens may be over, or
+    /// signed with a secret that we get in a moment; and nobody guesses a signature by asking.
+    pub(super) fn check_status_token(&self, token: &[u8], now: Timestamp) -> Result<Caller, Denied> {
         status_token::caller(&self.options(), token, now).map_err(|refused| {
-            // Who has a token that is over is no guesser; behind STATUS all users come from one address.
-            if refused == Refused::NotSigned {
-                self.failed(ip, now);
-            }
+            tracing::debug!(?refused, "a token of STATUS is refused");
             Denied::WrongCredentials
         })
     }

@@ -31,7 +31,7 @@ pub(super) async fn admit<B>(api: &Api, peer: &Peer, call: &Request<B>) -> Resul
             Some(token) if looks_like_session(token) => {
                 session(api, token).await?.ok_or_else(|| refuse(Denied::WrongCredentials))?
             }
-            _ => match of_status(api, peer, call.headers()) {
+            _ => match of_status(api, call.headers()) {
                 Some(known) => known.map_err(refuse)?,
                 None => {
                     api.auth.check(call.headers(), Realm::Users, peer.ip, api.clock().now()).await.map_err(refuse)?
@@ -68,7 +68,7 @@ pub(super) async fn require<B>(
         let given = bearer(call.headers()).map(str::to_owned).or_else(|| query_token(call.uri().query()));
         let known = match &given {
             Some(token) => by_token(api, peer, token).await?,
-            None => of_status(api, peer, call.headers()).and_then(Result::ok),
+            None => of_status(api, call.headers()).and_then(Result::ok),
         };
         let anonymous = || options.default_permissions.clone().map(Caller::anonymous);
         known.or_else(anonymous).ok_or_else(|| {
@@ -128,12 +128,12 @@ pub(super) async fn by_token(api: &Api, peer: &Peer, token: &str) -> Result<Opti
 
 /// Who shows a token of STATUS in `x-access-token` and logs in by nothing else; `None`: nobody does. Basic
 /// authentication, which STATUS sends along with every call, is no login where such a token is.
-fn of_status(api: &Api, peer: &Peer, headers: &HeaderMap) -> Option<Result<Caller, Denied>> {
+fn of_status(api: &Api, headers: &HeaderMap) -> Option<Result<Caller, Denied>> {
     let shown = headers.get(STATUS_TOKEN).filter(|_| bearer(headers).is_none())?;
     if api.auth.options().status_secret.is_empty() {
         return None;
     }
-    Some(api.auth.check_status_token(shown.as_bytes(), peer.ip, api.clock().now()))
+    Some(api.auth.check_status_token(shown.as_bytes(), api.clock().now()))
 }
 
 async fn session(api: &Api, token: &str) -> Result<Option<Caller>, Response> {
@@ -142,7 +142,8 @@ async fn session(api: &Api, token: &str) -> Result<Option<Caller>, Response> {
 
 /// Tokens of logins have 128 random bytes; nobody guesses them, and an editor whose login is over asks often.
 fn looks_like_session(token: &str) -> bool {
-    token.len() == people::TOKEN_CHARS
+    // A token of STATUS may be as long, but has dots, which Base64 has not.
+    token.len() == people::TOKEN_CHARS && !token.contains('.')
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -187,7 +188,7 @@ pub(super) async fn admit_apart<B>(api: &Api, peer: &Peer, call: &Request<B>) ->
     if !options.status_secret.is_empty()
         && let Some(token) = call.headers().get(STATUS_TOKEN)
     {
-        return api.auth.check_status_token(token.as_bytes(), peer.ip, now).map_err(refuse);
+        return api.auth.check_status_token(token.as_bytes(), now).map_err(refuse);
     }
     let caller = api.auth.check(call.headers(), Realm::Users, peer.ip, now).await.map_err(refuse)?;
     if !caller.by_token {
@@ -202,10 +203,9 @@ pub(super) async fn admit_to_flow(api: &Api, peer: &Peer, headers: &HeaderMap) -
     let now = api.clock().now();
     let by_status = |wanted: &'static str| match headers.get(STATUS_TOKEN) {
         None => Err(express::unauthorized(Some(wanted))),
-        Some(token) => match api.auth.check_status_token(token.as_bytes(), peer.ip, now) {
+        Some(token) => match api.auth.check_status_token(token.as_bytes(), now) {
             // An authority that the configuration does not name may do nothing.
             Ok(caller) if !caller.permissions.is_empty() => Ok(()),
-            Err(denied @ Denied::TooManyFailures { .. }) => Err(refuse(denied)),
             Ok(_) | Err(_) => Err(express::unauthorized(Some("Bearer realm=\"STATUS\", error=\"invalid_token\""))),
         },
     };

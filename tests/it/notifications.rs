@@ -234,8 +234,8 @@ fn only(channel: Channel) -> Channels {
     Channels { by_name: [("ops".to_string(), channel)].into(), mail: None }
 }
 
-/// When the samples' commits are recorded, and then some.
-const START: &str = "2026-02-01T00:00:00Z";
+/// Just after the samples' commits are recorded.
+const START: &str = "2026-01-01T01:00:03Z";
 
 fn text(headers: &HeaderMap, name: &str) -> String {
     headers[name].to_str().unwrap().to_string()

@@ -233,7 +233,9 @@ async fn the_databases_password_changes_under_load() {
     let url = format!("postgres://probity@localhost/results?host={}", database.folder().display());
     let mut serve = command(&folder);
     database_variables(&mut serve, &url, &password);
-    let server = Server::start(serve.env("PROBITY_SECRETS_WATCH_MS", "20"));
+    // So few connections that all are open before the password changes: only new ones show it.
+    serve.env("PROBITY_STORE_CONNECTIONS_MAX", "2").env("PROBITY_SECRETS_WATCH_MS", "20");
+    let server = Server::start(&mut serve);
     let traffic = Traffic::start(format!("{}/probity/v1/runs", server.base), &[]);
     traffic.more(50).await;
     let mut rotate = probity();
