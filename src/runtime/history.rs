@@ -146,7 +146,7 @@ impl History {
         let Memory { ended, call_bytes, .. } = &mut *self.memory();
         ended.retain(|run| {
             if run.id == id {
-                *call_bytes -= run.call_bytes();
+                *call_bytes -= run.recorded_bytes();
             }
             run.id != id
         });
