@@ -59,7 +59,13 @@ async fn doubts_dead_letters_stuck_leases_pauses_and_orphaned_ticks_are_named() 
     assert_eq!(of_runs(&findings(&folder, &["--older-s", "0"]).1), [] as [String; 0]);
     let runs = ["doubtful", "dead", "stuck", "waiting"].map(new_run);
     store.accept_runs("a", &runs).await.unwrap();
-    let leased = store.lease_runs("a", &LeaseWanted { max: 3, lease_ms: 0, ..LeaseWanted::default() }).await.unwrap();
+    let leased = store
+        .lease_runs(
+            "a",
+            &LeaseWanted { max: 9, flow_caps: [("waiting".to_string(), 0)].into(), ..LeaseWanted::default() },
+        )
+        .await
+        .unwrap();
     assert_eq!(leased.len(), 3);
     let error =
         |message: &str| RunError { node: "n".into(), node_type: "http request".into(), message: message.into() };
@@ -71,8 +77,8 @@ async fn doubts_dead_letters_stuck_leases_pauses_and_orphaned_ticks_are_named() 
     assert_eq!(store.settle_runs(&settled).await.unwrap(), [true, true]);
     let at = "2026-01-01T00:00:00Z".parse().unwrap();
     let audit =
-        AuditEntry { at, actor: "ana".into(), action: "pause".into(), subject: "waiting".into(), detail: json!({}) };
-    store.pause_flow("waiting", &audit).await.unwrap();
+        AuditEntry { at, actor: "ana".into(), action: "pause".into(), subject: "quiet".into(), detail: json!({}) };
+    store.pause_flow("quiet", &audit).await.unwrap();
     store.claim(&ClaimKey { schedule: "agreement/sla".into(), due_at: at }, at).await.unwrap();
     let (code, found) = findings(&folder, &["--older-s", "0"]);
     assert_eq!(code, Some(1), "{found:#?}");
@@ -83,7 +89,7 @@ async fn doubts_dead_letters_stuck_leases_pauses_and_orphaned_ticks_are_named() 
     assert!(has(&["warning", "used up their attempts", &ids[1]]), "{found:#?}");
     assert!(has(&["error", "leases ran out", &ids[2], "role worker"]), "{found:#?}");
     assert!(has(&["warning", "1 runs are ready"]), "{found:#?}");
-    assert!(has(&["warning", "flow waiting is paused by ana"]), "{found:#?}");
+    assert!(has(&["warning", "flow quiet is paused by ana"]), "{found:#?}");
     assert!(has(&["warning", "agreement/sla at 2026-01-01T00:00:00Z"]), "{found:#?}");
     // What is on its way is nobody's business yet; what needs a person is, always.
     let later = of_runs(&findings(&folder, &[]).1);

@@ -29,7 +29,9 @@ async fn lines_of_runs_name_them_and_secrets_are_in_none() {
     );
     for format in ["json", "text"] {
         let mut command = serve(&folder, &flows);
-        command.env("PROBITY_LOG_FORMAT", format).env("PROBITY_LOG_LEVEL", "debug");
+        command
+            .env("PROBITY_LOG_FORMAT", format)
+            .env("PROBITY_LOG_LEVEL", "info,probity=debug,reqwest=debug,hyper_util=debug");
         let server = Server::start(&mut command);
         let call =
             client().post(format!("{}/x", server.base)).header("authorization", format!("Bearer {}", SECRETS[2]));
