@@ -372,8 +372,8 @@
       if (!of) {
         return RED.notify('Open the flow whose runs are to be traced', 'warning');
       }
-      ask('POST', 'flows/' + encodeURIComponent(of) + '/trace', {})
-        .done(() => RED.notify('The messages of the next runs of this flow are kept', 'success'))
+      ask('POST', 'flows/' + encodeURIComponent(of) + '/trace', { runs: 10 })
+        .done((answer) => RED.notify('The messages of the next ' + answer.runs + ' runs of this flow are kept', 'success'))
         .fail((answer) => RED.notify('They will not be kept: ' + why(answer), 'error'));
     }
 
