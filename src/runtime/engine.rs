@@ -339,11 +339,14 @@ impl Deployed {
     pub fn open_durable(self: &Arc<Self>, opening: DurableOpening) -> Result<DurableFuture, Busy> {
         let DurableOpening { id, node, trigger, beginning, decision, reply, lease, control } = opening;
         let started_at = self.services.clock.now();
+        // While it waits for its place its lease is kept; too many that wait are given back to the queue.
+        let turn = self.turn(node, &trigger)?;
         let (mut core, open) = self.core(node, trigger.clone(), reply, started_at)?;
         core.id = id;
         core.durable = Some(Box::new(Durable::new(lease, control)));
         let stays = match beginning {
             Beginning::Message { start, msg } => {
+                core.parent = trace_parent(&msg);
                 self.enter(&mut core, node, start, msg);
                 None
             }
@@ -356,15 +359,18 @@ impl Deployed {
         self.services.history.opened(self.open_record(id, node, trigger, started_at));
         let deployed = self.clone();
         Ok(Box::pin(of_run(id, async move {
+            let place = deployed.take_place(&mut core, turn).await;
             let end = match stays {
                 Some(end) => end,
+                // The engine stopped first.
+                None if place.is_none() => DurableEnd::GivenBack,
                 None => drive_durable(deployed.clone(), core).await,
             };
             if let (DurableEnd::Ended(ended), Some(watch)) = (&end, deployed.services.watch.get()) {
                 watch.ended(ended);
             }
             deployed.services.history.closed(id);
-            drop(open);
+            drop((place, open));
             end
         })))
     }
