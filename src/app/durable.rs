@@ -9,7 +9,8 @@ use tokio::task::JoinHandle;
 use super::serve::bounded;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::dispatch::{Acceptor, Options, Plans, Worker};
+use crate::deploy::Flows;
+use crate::dispatch::{Acceptor, Options, PlanOf, Plans, Worker};
 use crate::model::RunId;
 use crate::runtime::Engine;
 use crate::store::Store;
@@ -17,7 +18,8 @@ use crate::store::Store;
 /// What accepts and runs them, not yet started.
 pub struct Durable {
     pub acceptor: Arc<Acceptor>,
-    pub worker: Arc<Worker>,
+    /// None in a process without the role `worker`.
+    pub worker: Option<Arc<Worker>>,
 }
 
 /// Ends of runs get this long more than the runs themselves: they must be stored.
@@ -26,13 +28,13 @@ const STORING: Duration = Duration::from_secs(5);
 /// Both, started.
 pub struct Started {
     accepting: JoinHandle<()>,
-    working: JoinHandle<()>,
+    working: Option<JoinHandle<()>>,
     /// Told when no caller can ask for a run any more.
     over: watch::Sender<bool>,
 }
 
 impl Durable {
-    pub fn new(config: &Config, store: &Arc<dyn Store>, engine: &Arc<Engine>) -> Durable {
+    pub fn new(config: &Config, store: &Arc<dyn Store>, engine: &Arc<Engine>, flows: &Arc<Flows>) -> Durable {
         let c = &config.durable;
         let options = Options {
             accept_ms_max: c.accept_ms_max,
@@ -50,8 +52,16 @@ impl Durable {
         let owner = format!("{}-{}", std::process::id(), RunId::fresh());
         let clock = engine.services.clock.clone();
         let acceptor = Acceptor::new(store.clone(), clock, options.clone(), owner);
-        let plans = Arc::new(Plans::new(engine.clone(), None));
-        let worker = Worker::new(store.clone(), acceptor.clone(), plans, options);
+        let earlier: PlanOf = {
+            let flows = flows.clone();
+            Box::new(move |version| {
+                let (flows, version) = (flows.clone(), version.to_owned());
+                Box::pin(async move { flows.earlier(&version).await })
+            })
+        };
+        let plans = Arc::new(Plans::new(engine.clone(), Some(earlier)));
+        // Made only where it is to run: from then on what is accepted here is leased here.
+        let worker = config.roles.worker.then(|| Worker::new(store.clone(), acceptor.clone(), plans, options));
         Durable { acceptor, worker }
     }
 
@@ -66,14 +76,16 @@ impl Durable {
             };
             acceptor.run(over).await;
         });
-        Started { accepting, working: tokio::spawn(self.worker.run(grace, stop)), over }
+        Started { accepting, working: self.worker.map(|worker| tokio::spawn(worker.run(grace, stop))), over }
     }
 }
 
 impl Started {
     /// Waits until what was leased has ended or was given back, at most this long and a little more.
     pub async fn stop(self, clock: &Clock, grace: Duration) {
-        bounded(clock, grace + STORING, self.working).await;
+        if let Some(working) = self.working {
+            bounded(clock, grace + STORING, working).await;
+        }
         self.over.send_replace(true);
         bounded(clock, grace, self.accepting).await;
     }

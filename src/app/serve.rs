@@ -107,7 +107,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
         tracing::error!("{problem}");
     }
     let scheduler = Arc::new(scheduler);
-    let durable = super::durable::Durable::new(&config, &store, &engine);
+    let durable = super::durable::Durable::new(&config, &store, &engine, &admin.flows);
     let parts = Parts {
         acceptor: Some(durable.acceptor.clone()),
         engine: engine.clone(),

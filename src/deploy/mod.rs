@@ -204,6 +204,30 @@ impl Flows {
         Ok(self.current().number)
     }
 
+    /// The flows of an earlier revision by its hash, built but not started, for runs that began on them; their nodes have
+    /// the credentials of now. `None` when no such revision is kept, or it cannot be read.
+    pub async fn earlier(&self, hash: &str) -> Option<Arc<Deployed>> {
+        let (revisions, _) = self.parts.revisions.as_ref()?;
+        let found = async {
+            let Some(number) = revisions.store.flow_revision_of(hash).await.map_err(|e| e.to_string())? else {
+                return Ok(None);
+            };
+            let revision = revisions.read(number).await?.revision;
+            let (file, problems) = flow::load(&revision.flows, &self.parts.place.name());
+            match problems.iter().find(|d| matches!(d.code.as_str(), "broken-json" | "not-flows")) {
+                Some(problem) => Err(format!("revision {number}: {problem}")),
+                None => Ok(Some(file)),
+            }
+        };
+        match found.await {
+            Ok(file) => Some(self.parts.engine.prepare((self.parts.plan)(&file?))),
+            Err(error) => {
+                tracing::error!(hash, error, "flows that runs began on cannot be read");
+                None
+            }
+        }
+    }
+
     /// The credentials of a revision that are not there any more.
     fn lost_credentials(&self, number: i64, sealed: &str) -> Option<Json> {
         let then = match self.parts.credentials.unseal(sealed) {

@@ -104,7 +104,7 @@ impl Process {
         let once: fn(&NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> = |_| Ok(Arc::new(Works(Effect::Once)));
         let types = [NodeType { spec: &PURE, build: pure }, NodeType { spec: &ONCE, build: once }];
         let engine = Engine::new(Arc::new(services), Catalogue::new(&types));
-        let flow = PlanFlow { id: "tab".into(), label: "tab".into(), stopped: None, reply_ms_max: None, durable: None };
+        let flow = PlanFlow { id: "tab".into(), label: "tab".into(), ..PlanFlow::default() };
         let nodes = vec![node("in", "pure", &[1]), node("out", "pure", &[]), node("once", "once", &[])];
         engine.deploy(Plan { nodes, flows: vec![flow], version: "v1".into(), ..Plan::default() });
         let acceptor = Acceptor::new(store.clone(), Clock::System, options.clone(), RunId::fresh().to_string());

@@ -1,7 +1,5 @@
 //! A flow file ready to run: tabs stopped or not, subflows expanded, wires, links and handlers as indices.
 
-use sha2::{Digest, Sha256};
-
 use super::Specs;
 use super::env::Process;
 use super::expand::Expansion;
@@ -38,13 +36,8 @@ pub fn plan(file: &FlowFile, specs: Specs<'_>, process_env: Process<'_>) -> Plan
         nodes: expansion.nodes,
         configs: expansion.configs,
         diagnostics: diagnostics.into_iter().map(|d| d.in_file(file.file.as_str())).collect(),
-        version: version(file),
+        version: super::save::revision(&file.entries),
     }
-}
-
-/// SHA-256 of the entries as JSON, hex.
-fn version(file: &FlowFile) -> String {
-    hex::encode(Sha256::digest(serde_json::to_vec(&file.entries).unwrap_or_default()))
 }
 
 fn flows(expansion: &Expansion<'_>, stops: &[Option<Stopped>], diagnostics: &mut Vec<Diagnostic>) -> Vec<PlanFlow> {

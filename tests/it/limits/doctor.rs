@@ -3,7 +3,7 @@
 use probity::model::RunId;
 use probity::model::run::{RunError, Trigger};
 use probity::store::queue::{Held, LeaseWanted, NewRun, Outcome, Priority, Settlement};
-use probity::store::{AuditEntry, ClaimKey, StoreOptions, open};
+use probity::store::{AuditEntry, ClaimKey, Due, Holder, How, StoreOptions, open};
 use serde_json::{Value, json};
 
 use crate::serve::{Folder, probity};
@@ -79,7 +79,9 @@ async fn doubts_dead_letters_stuck_leases_pauses_and_orphaned_ticks_are_named() 
     let audit =
         AuditEntry { at, actor: "ana".into(), action: "pause".into(), subject: "quiet".into(), detail: json!({}) };
     store.pause_flow("quiet", &audit).await.unwrap();
-    store.claim(&ClaimKey { schedule: "agreement/sla".into(), due_at: at }, at).await.unwrap();
+    let key = ClaimKey { schedule: "agreement/sla".into(), due_at: at };
+    let due = Due { key, how: How::Live, at };
+    assert!(store.claim(&due, Holder { owner: "gone", lease_ms: 0 }).await.unwrap().is_some());
     let (code, found) = findings(&folder, &["--older-s", "0"]);
     assert_eq!(code, Some(1), "{found:#?}");
     let found = of_runs(&found);
