@@ -20,12 +20,14 @@ pub enum Clock {
 pub struct ManualClock {
     now: watch::Sender<Timestamp>,
     /// Who waits until when; the number tells those apart that wait for the same instant, first to last.
-    /// True of those that wait for a length of time, whatever the time of day.
-    sleepers: Mutex<BTreeMap<(Timestamp, u64), (bool, oneshot::Sender<()>)>>,
+    sleepers: Mutex<BTreeMap<(Timestamp, u64), Sleeper>>,
     numbers: AtomicU64,
     /// Serialises moves, so that two movers cannot step back.
     moving: Mutex<()>,
 }
+
+/// Who waits: true of those that wait for a length of time, whatever the time of day; and how to wake them.
+type Sleeper = (bool, oneshot::Sender<()>);
 
 impl Clock {
     pub fn manual(start: Timestamp) -> Clock {

@@ -184,10 +184,11 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     let api = Api::new(parts);
     let (telling_stop, mut telling_stopped) = watch::channel(false);
     let telling = telemetry.map(|telemetry| {
-        let api = Arc::downgrade(&api);
+        // Held to the end: what happened last is told, too.
+        let api = api.clone();
         let metrics = move || -> futures_util::future::BoxFuture<'static, Option<String>> {
             let api = api.clone();
-            Box::pin(async move { api::metrics_text(&*api.upgrade()?).await.ok() })
+            Box::pin(async move { api::metrics_text(&api).await.ok() })
         };
         tokio::spawn(telemetry.run(Arc::new(metrics), async move {
             let _ = telling_stopped.wait_for(|stop| *stop).await.is_ok();

@@ -1,6 +1,7 @@
 //! The loop that runs tasks when they are due: each due time by one process, missed runs made up for by the latest one,
 //! none begun while the one before is under way.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,16 +61,22 @@ impl Director {
             }
             return;
         }
-        if !self.under_way.lock().unwrap_or_else(|p| p.into_inner()).insert(task.id.clone()) {
-            return;
+        let under_way = || self.under_way.lock().unwrap_or_else(|p| p.into_inner());
+        match under_way().entry(task.id.clone()) {
+            Entry::Vacant(free) => drop(free.insert(false)),
+            Entry::Occupied(mut busy) => {
+                busy.insert(true);
+                return;
+            }
         }
         let done = self.fire_alone(&task, due).await;
-        self.under_way.lock().unwrap_or_else(|p| p.into_inner()).remove(&task.id);
-        match done {
-            // What came due meanwhile begins now.
-            Ok(true) => self.changed.notify_one(),
-            Ok(false) => {}
-            Err(error) => tracing::error!(task = task.id, %due, %error, "a run of a task failed; it is tried again"),
+        let more = under_way().remove(&task.id).unwrap_or_default();
+        // What came due meanwhile begins now.
+        if more || matches!(done, Ok(true)) {
+            self.changed.notify_one();
+        }
+        if let Err(error) = done {
+            tracing::error!(task = task.id, %due, %error, "a run of a task failed; it is tried again");
         }
     }
 

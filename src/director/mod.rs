@@ -8,7 +8,7 @@ mod points;
 mod scripts;
 mod task;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use serde_json::{Map, Value, json};
@@ -54,8 +54,8 @@ pub struct Director {
     changed: Notify,
     /// The leases of its runs.
     holding: Arc<Holding>,
-    /// Tasks with a run under way.
-    under_way: Mutex<HashSet<String>>,
+    /// Tasks with a run under way; true when another came due meanwhile.
+    under_way: Mutex<HashMap<String, bool>>,
     /// Why a task is not run, by id, so that it is said once.
     said: Mutex<HashMap<String, String>>,
     /// Scripts of others that may be run; none when not set.

@@ -12,6 +12,9 @@ use crate::store::queue::QueuedRun;
 /// Finds the flows of a version that is not the current one; `None` when nobody knows it any more.
 pub type PlanOf = Box<dyn Fn(&str) -> BoxFuture<'static, Option<Arc<Deployed>>> + Send + Sync>;
 
+/// By version, with when each was asked for last.
+type KeptPlans = HashMap<String, (u64, Arc<Deployed>)>;
+
 /// Earlier versions kept at hand.
 const KEPT_MAX: usize = 8;
 
@@ -19,8 +22,8 @@ const KEPT_MAX: usize = 8;
 pub struct Plans {
     engine: Arc<Engine>,
     elsewhere: Option<PlanOf>,
-    /// By version, with when each was asked for last.
-    kept: Mutex<(u64, HashMap<String, (u64, Arc<Deployed>)>)>,
+    /// How often was asked, and what is at hand.
+    kept: Mutex<(u64, KeptPlans)>,
 }
 
 impl Plans {

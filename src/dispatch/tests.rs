@@ -100,8 +100,9 @@ impl Process {
                 sink.lock().unwrap().push(msg);
             }
         }));
-        let pure: fn(&NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> = |_| Ok(Arc::new(Works(Effect::None)));
-        let once: fn(&NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> = |_| Ok(Arc::new(Works(Effect::Once)));
+        type Build = fn(&NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>>;
+        let pure: Build = |_| Ok(Arc::new(Works(Effect::None)));
+        let once: Build = |_| Ok(Arc::new(Works(Effect::Once)));
         let types = [NodeType { spec: &PURE, build: pure }, NodeType { spec: &ONCE, build: once }];
         let engine = Engine::new(Arc::new(services), Catalogue::new(&types));
         let flow = PlanFlow { id: "tab".into(), label: "tab".into(), ..PlanFlow::default() };

@@ -131,10 +131,11 @@ fn request(asked: &Json, node: &str, of: &Entries<'_>) -> Json {
     let own = of.text(node, "url");
     let url = if own.is_empty() { text(asked, "url").to_string() } else { own };
     // One with mustache in it was another text when it was sent.
-    if url.contains("://") && !url.contains("{{") {
-        if let Ok(url) = url::Url::parse(&url) {
-            when.insert("url".into(), url.as_str().into());
-        }
+    if url.contains("://")
+        && !url.contains("{{")
+        && let Ok(url) = url::Url::parse(&url)
+    {
+        when.insert("url".into(), url.as_str().into());
     }
     let method = match of.text(node, "method").as_str() {
         "use" => text(asked, "method").to_uppercase(),

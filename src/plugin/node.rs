@@ -12,7 +12,7 @@ use super::host::{Call, Kept, NodeFacts};
 use super::instance::{Fault, Instance};
 use super::manifest::Instances;
 use super::plugins::Shared;
-use super::recording::Recorded;
+use super::recording::{self, Recorded};
 use super::slot::{Calls, Slot, States, Version};
 use super::{spec, wire};
 use crate::clock::Clock;
@@ -125,6 +125,10 @@ impl Node for PluginNode {
     /// One that reaches the network calls there; its calls have keys by which their receivers can tell repetitions.
     fn effect(&self) -> Effect {
         if self.0.slot.current().facts.granted.allows("http") { Effect::Repeatable } else { Effect::None }
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        recording::secrets(&self.0.slot.current().facts, &self.0.facts)
     }
 
     fn on_msg(&self, msg: Msg, cx: &mut Cx<'_>) -> Step {

@@ -12,6 +12,7 @@ use super::host::told::Told;
 use super::host::{Facts, NodeFacts};
 use super::instance::Fault;
 use crate::model::call::{Bounds, CallRecord, Export, Outcome};
+use crate::runtime::capture::callers_credentials;
 
 /// A record, and about what it takes, bytes.
 pub(super) struct Recorded {
@@ -99,32 +100,23 @@ pub(super) fn outcome(result: &Result<(), Fault>) -> Outcome {
 
 /// Shorter values are no credentials, and masking them would mask half the record, bytes.
 const CREDENTIAL_BYTES_MIN: usize = 4;
-/// As [`CREDENTIAL_BYTES_MIN`], for a cookie: most hold a setting.
-const COOKIE_BYTES_MIN: usize = 8;
+
+/// The secrets that a node's configuration names, as far as they are granted.
+pub(super) fn secrets(facts: &Facts, node: &NodeFacts) -> Vec<String> {
+    let granted = node.secrets.iter().filter(|name| facts.granted.allows_secret(name));
+    granted.filter_map(|name| (facts.surroundings.read_secret)(name)).collect()
+}
 
 /// Texts that must not be in a record: this node's secrets, and what the caller logged in with.
 fn credentials(facts: &Facts, node: &NodeFacts, input: &Message) -> Vec<String> {
-    let granted = node.secrets.iter().filter(|name| facts.granted.allows_secret(name));
-    let mut found: Vec<String> = granted.filter_map(|name| (facts.surroundings.read_secret)(name)).collect();
+    let mut found = secrets(facts, node);
     let req = input.properties.iter().find_map(|property| match &property.value {
         Crossing::Json(text) if property.name == "req" => serde_json::from_str::<Json>(text).ok(),
         _ => None,
     });
     if let Some(req) = req {
-        let header = |name: &str| req["headers"][name].as_str();
-        for value in ["authorization", "proxy-authorization"].into_iter().filter_map(header) {
-            found.push(value.to_string());
-            let token = value.split_once(' ').map_or(value, |(_, token)| token.trim());
-            found.push(token.to_string());
-            let pair = STANDARD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-            if let Some((_, password)) = pair.as_deref().and_then(|pair| pair.split_once(':')) {
-                found.push(password.to_string());
-            }
-            found.extend(pair);
-        }
         let cookies = req["cookies"].as_object().into_iter().flat_map(|all| all.values()).filter_map(Json::as_str);
-        let in_header = header("cookie").unwrap_or_default().split(';').filter_map(|c| Some(c.split_once('=')?.1));
-        found.extend(cookies.chain(in_header).filter(|c| c.len() >= COOKIE_BYTES_MIN).map(str::to_string));
+        found.extend(callers_credentials(|name| req["headers"][name].as_str(), cookies));
     }
     let escaped = |text: &String| Json::from(text.as_str()).to_string().trim_matches('"').to_string();
     let escaped: Vec<String> = found.iter().map(escaped).collect();

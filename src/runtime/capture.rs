@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use arcstr::ArcStr;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use regex::Regex;
 use serde_json::{Map, Value as Json, json};
 
@@ -216,14 +218,26 @@ impl Secrets {
                 }
             }
         }
-        // Longer ones first: a secret may begin as another does.
-        values.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        values.dedup();
-        Secrets { values }
+        Secrets { values: in_order(values) }
     }
 
-    /// A message as JSON of about at most so many bytes, without its secrets; and its size.
+    /// The same and these.
+    pub fn and(&self, more: impl IntoIterator<Item = String>) -> Secrets {
+        let more = more.into_iter().filter(|text| text.chars().count() >= SECRET_CHARS_MIN).map(ArcStr::from);
+        Secrets { values: in_order(self.values.iter().cloned().chain(more).collect()) }
+    }
+
+    /// A message as JSON of about at most so many bytes, without its secrets and without what its caller logged in with;
+    /// and its size.
     pub fn capture(&self, msg: &Msg, bytes_max: usize) -> (Captured, usize) {
+        let callers = msg.get("req").map(of_caller).unwrap_or_default();
+        if !callers.is_empty() {
+            return self.and(callers).copied(msg, bytes_max);
+        }
+        self.copied(msg, bytes_max)
+    }
+
+    fn copied(&self, msg: &Msg, bytes_max: usize) -> (Captured, usize) {
         let mut copy = Copying { secrets: self, left: bytes_max, cut: false, masked: false };
         let json = copy.object(msg.object(), 0);
         let bytes = bytes_max - copy.left;
@@ -251,6 +265,49 @@ impl Secrets {
     fn longest(&self) -> usize {
         self.values.first().map_or(0, |v| v.len())
     }
+}
+
+/// Longer ones first: a secret may begin as another does.
+fn in_order(mut values: Vec<ArcStr>) -> Vec<ArcStr> {
+    values.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+    values.dedup();
+    values
+}
+
+/// What the caller of a message logged in with.
+fn of_caller(req: &Value) -> Vec<String> {
+    let header = |name: &str| req.get("headers").get(name).as_str().map(str::to_owned);
+    let names = ["authorization", "proxy-authorization", "cookie"];
+    let headers: Vec<(&str, String)> = names.iter().filter_map(|name| Some((*name, header(name)?))).collect();
+    let cookies = req.get("cookies");
+    let cookies: Vec<&str> =
+        cookies.as_object().into_iter().flat_map(|all| all.iter()).filter_map(|(_, value)| value.as_str()).collect();
+    let find = |name: &str| headers.iter().find(|(of, _)| *of == name).map(|(_, value)| value.as_str());
+    callers_credentials(find, cookies.into_iter())
+}
+
+/// A shorter cookie is a setting, bytes.
+const COOKIE_BYTES_MIN: usize = 8;
+
+/// The texts that a caller logs in with: authorization headers, what they say when decoded, and cookies.
+pub fn callers_credentials<'c>(
+    header: impl Fn(&str) -> Option<&'c str>,
+    cookies: impl Iterator<Item = &'c str>,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    for value in ["authorization", "proxy-authorization"].into_iter().filter_map(&header) {
+        found.push(value.to_owned());
+        let token = value.split_once(' ').map_or(value, |(_, token)| token.trim());
+        found.push(token.to_owned());
+        let pair = STANDARD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        if let Some((_, password)) = pair.as_deref().and_then(|pair| pair.split_once(':')) {
+            found.push(password.to_owned());
+        }
+        found.extend(pair);
+    }
+    let in_header = header("cookie").unwrap_or_default().split(';').filter_map(|c| Some(c.split_once('=')?.1));
+    found.extend(cookies.chain(in_header).filter(|c| c.len() >= COOKIE_BYTES_MIN).map(str::to_owned));
+    found
 }
 
 /// Names that say that what they stand for is a secret, without `-` and `_`.

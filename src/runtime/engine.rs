@@ -465,8 +465,9 @@ impl Deployed {
         };
         let place = tokio::select! {
             biased;
-            place = ticket.place() => place,
+            // First: the run before may just have been cut off, and its place is nobody's any more.
             () = self.cut_off() => return None,
+            place = ticket.place() => place,
         };
         core.began = Instant::now();
         Some(place)
@@ -474,7 +475,9 @@ impl Deployed {
 
     /// What must not be shown of this plan's messages.
     fn secrets(&self) -> Arc<Secrets> {
-        self.secrets.get_or_init(|| Arc::new(Secrets::of(&self.plan))).clone()
+        self.secrets
+            .get_or_init(|| Arc::new(Secrets::of(&self.plan).and(self.nodes.iter().flat_map(|node| node.secrets()))))
+            .clone()
     }
 
     /// Opens a run that nobody waits for: it goes as far as it can at once, then on a task of its own.

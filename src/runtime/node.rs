@@ -58,6 +58,11 @@ pub trait Node: Send + Sync {
         Effect::None
     }
 
+    /// Texts that must not be shown of messages, besides the credentials in its configuration.
+    fn secrets(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// How the world reaches this node, when it is an entry.
     fn entry(&self) -> Option<Entry> {
         None

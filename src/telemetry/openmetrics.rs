@@ -137,7 +137,9 @@ fn metric(family: &Family, started: i128, now: i128) -> Option<Json> {
 /// One point for each set of labels. The text counts up to a bound, OTLP between bounds.
 fn histograms(family: &Family, started: i128, now: i128) -> Vec<Json> {
     type Labels = Vec<(String, String)>;
-    let mut points: Vec<(Labels, Vec<(f64, f64)>, f64)> = Vec::new();
+    /// Labels, what was counted up to each bound, and the sum.
+    type Point = (Labels, Vec<(f64, f64)>, f64);
+    let mut points: Vec<Point> = Vec::new();
     for sample in &family.samples {
         let labels: Labels = sample.labels.iter().filter(|(k, _)| k != "le").cloned().collect();
         let at = points.iter().position(|(known, ..)| *known == labels).unwrap_or_else(|| {

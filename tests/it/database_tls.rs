@@ -96,9 +96,12 @@ async fn of_several_servers_the_one_that_takes_writes_is_used_also_when_it_chang
     assert!(used(&mut superuser(&second, second_port).await).await > 0);
     assert_eq!(used(&mut on_first).await, 0);
     // The other one is promoted, and this one is gone.
-    let promote =
-        "SET default_transaction_read_only = off; ALTER DATABASE postgres SET default_transaction_read_only = off";
-    sqlx::raw_sql(AssertSqlSafe(promote)).execute(&mut on_first).await.unwrap();
+    // One after the other: together they are one transaction, which has begun to be read-only.
+    for promote in
+        ["SET default_transaction_read_only = off", "ALTER DATABASE postgres SET default_transaction_read_only = off"]
+    {
+        sqlx::raw_sql(AssertSqlSafe(promote)).execute(&mut on_first).await.unwrap();
+    }
     second.kill_9();
     crate::serve::until("results are stored on the other server", async || store.ping().await.is_ok()).await;
     assert!(used(&mut on_first).await > 0);

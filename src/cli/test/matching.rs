@@ -28,7 +28,7 @@ impl Tolerance {
     fn ignores(&self, path: &str) -> bool {
         self.ignore.iter().any(|ignored| ignored == path) || {
             let anywhere = places(path);
-            self.ignore.iter().any(|ignored| *ignored == anywhere)
+            self.ignore.contains(&anywhere)
         }
     }
 

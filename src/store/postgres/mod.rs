@@ -77,6 +77,10 @@ impl PostgresStore {
             sqlx::Error::Io(ref io) if io.kind() == std::io::ErrorKind::TimedOut => {
                 unusable(io.to_string(), "check host, port and firewall, or raise connect_timeout_ms")
             }
+            sqlx::Error::Io(ref io) if io.kind() == std::io::ErrorKind::NotFound && url.contains("sslrootcert=") => {
+                let file = url.split("sslrootcert=").nth(1).and_then(|rest| rest.split('&').next()).unwrap_or_default();
+                unusable(format!("{file}: {io}"), "sslrootcert names the file of a certificate authority")
+            }
             error => unusable(error.to_string(), hint_for(&error)),
         })?;
         let queue = queue::Lane::new(&connect, options.connections_max, timeout);
@@ -275,6 +279,9 @@ async fn migrated(pool: &PgPool) -> Result<Vec<i64>, sqlx::Error> {
 /// What to do about a refused connection.
 fn hint_for(error: &sqlx::Error) -> &'static str {
     match error {
+        sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            "check sslmode and the certificate"
+        }
         sqlx::Error::Io(_) => "is Postgres running there, and does it listen on this host and port?",
         sqlx::Error::Database(error) => match error.code().as_deref() {
             Some("28P01" | "28000") => "check user and password, and pg_hba.conf",

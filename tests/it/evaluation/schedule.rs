@@ -238,7 +238,7 @@ async fn the_first_firing_judges_all_windows_too_that_closed_since_the_one_befor
     let clock = Clock::manual(at("2026-01-01T00:30:00Z"));
     let agreements = vec![agreement("sla", in_process(), daily("last"))];
     let evaluator = evaluator(&clock, &fixture.store, agreements, two_teams(Arc::default()), "[]");
-    let running = Running::start(evaluator, Options { first_windows_max: 1, ..PLAIN });
+    let running = Running::start(evaluator, Options { first_windows_max: 1, late_ms: 200_000_000, ..PLAIN });
     until("the firing of the day before is done", async || runs(&fixture.store).await == 1).await;
     clock.set(at("2026-01-02T02:30:00Z"));
     stored(&fixture.store, 2 * 26).await;
