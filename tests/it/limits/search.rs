@@ -137,7 +137,7 @@ async fn the_api_and_the_page_search() {
     let answer = server.get("/silent").await;
     let id = answer.headers()["x-probity-run"].to_str().unwrap().to_owned();
     let failed = run(0, http(), Some("no <b>such</b> host"));
-    server.store.record_runs(&[failed.clone()]).await.unwrap();
+    server.store.record_runs(std::slice::from_ref(&failed)).await.unwrap();
     let count = async |query: &str| {
         let (status, list) = server.json(&format!("/probity/v1/runs?{query}")).await;
         assert_eq!(status, 200, "{list}");

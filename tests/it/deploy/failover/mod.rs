@@ -155,7 +155,7 @@ impl Drill {
     /// Of these verdicts, those that are not stored as they were told, on either node.
     async fn missing(&self, told: &[load::Told]) -> BTreeSet<String> {
         let mut missing = BTreeSet::new();
-        for node in 0..2 {
+        for (node, name) in NODES.iter().enumerate() {
             let mut connection = Cluster::connect(&self.cluster.node_url(node)).await;
             let replica: bool =
                 sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(&mut connection).await.unwrap();
@@ -178,7 +178,7 @@ impl Drill {
                 let at = told.from.parse::<jiff::Timestamp>().unwrap().as_second();
                 let key = (told.agreement.clone(), told.team.clone(), at, told.verdict.clone());
                 if !stored.contains(&key) {
-                    missing.insert(format!("{} of {key:?}", NODES[node]));
+                    missing.insert(format!("{} of {key:?}", name));
                 }
             }
             connection.close().await.ok();

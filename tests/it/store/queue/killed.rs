@@ -51,16 +51,13 @@ async fn what_was_acknowledged_survives_kills_of_postgres() {
     {
         settle_all(&*store, &known, "w9").await;
     }
-    let settled = known.settled.lock().unwrap();
+    let settled = known.settled.lock().unwrap().clone();
+    let accepted = known.accepted.lock().unwrap().clone();
     assert_eq!(settled.iter().collect::<BTreeSet<_>>().len(), settled.len(), "a run was settled twice");
-    for id in known.accepted.lock().unwrap().iter() {
+    for id in &accepted {
         assert!(store.run(*id).await.unwrap().is_some(), "{id} was accepted and is lost");
     }
-    println!(
-        "{} accepted, {KILLS} kills, {} settled; lost 0, doubled 0",
-        known.accepted.lock().unwrap().len(),
-        settled.len()
-    );
+    println!("{} accepted, {KILLS} kills, {} settled; lost 0, doubled 0", accepted.len(), settled.len());
 }
 
 async fn accept_some(store: Arc<dyn Store>, known: Arc<Acknowledged>, worker: usize) {
