@@ -5,6 +5,12 @@
 #   deploy/bin/curl-files.sh FOLDER
 set -eu
 
+case ${1:-} in
+-h | --help)
+    sed -n '2,5p' "$0" | sed 's/^# \{0,1\}//'
+    exit 0
+    ;;
+esac
 into=${1:?the folder to write into}
 curl=$(command -v curl) || { echo "curl-files.sh: there is no curl" >&2; exit 1; }
 busybox=$(command -v busybox) || { echo "curl-files.sh: there is no busybox (Debian: busybox-static)" >&2; exit 1; }

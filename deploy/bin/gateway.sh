@@ -7,6 +7,12 @@
 # one: whoever calls sees no error when an instance dies. Calls that may have had an effect are never made twice.
 set -euo pipefail
 
+case ${1:-} in
+-h | --help)
+    sed -n '2,7p' "$0" | sed 's/^# \{0,1\}//'
+    exit 0
+    ;;
+esac
 table=${1:-$(dirname "${BASH_SOURCE[0]}")/../gateway/routes.tsv}
 [ -r "$table" ] || { echo "gateway.sh: cannot read $table" >&2; exit 2; }
 

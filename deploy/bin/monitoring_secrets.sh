@@ -4,6 +4,12 @@
 #
 #   deploy/bin/monitoring_secrets.sh
 set -euo pipefail
+case ${1:-} in
+-h | --help)
+    sed -n '2,5p' "$0" | sed 's/^# \{0,1\}//'
+    exit 0
+    ;;
+esac
 # shellcheck source=deploy/bin/compose_files.sh
 . "$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/compose_files.sh"
 
