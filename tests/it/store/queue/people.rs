@@ -230,5 +230,6 @@ async fn a_transaction_left_open_is_seen() {
     assert!(held.held_ms >= 20 && held.transactions >= 3, "{held:?}");
     idle.execute("ROLLBACK").await.unwrap();
     let free = fixture.store.horizon().await.unwrap().unwrap();
-    assert!(free.transactions < held.transactions, "{free:?}");
+    // Its numbers are of the whole server, where other tests are at work; its time is of this database alone.
+    assert!(free.held_ms < held.held_ms, "{free:?} after {held:?}");
 }
