@@ -10,7 +10,8 @@
 #     --no-example-data                 without STATUS's catalogues and controls to try
 #     --no-start                        writes deploy/.env and stops there
 #
-# Secrets are made on this machine, stand only in deploy/.env (which its owner alone may read), and are never printed.
+# Secrets are made on this machine, stand only in deploy/.env and deploy/secrets (which their owner alone may read), and are
+# never printed.
 set -euo pipefail
 { set +x; } 2>/dev/null # a trace would print secrets
 # shellcheck source=deploy/bin/compose_files.sh
@@ -30,7 +31,7 @@ while [ $# -gt 0 ]; do
         shift
         ;;
     -h | --help)
-        sed -n '2,14s/^# \{0,1\}//p' "$0"
+        sed -n '2,15s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
     *) fail 2 "unknown argument \"$1\"; see --help" ;;
@@ -249,6 +250,8 @@ step "settings"
 choose_mode
 write_environment
 make_folders
+"$deploy/bin/monitoring_secrets.sh"
+"$deploy/bin/secret_files.sh"
 say "mode $mode, parts $(value COMPOSE_PROFILES), settings in $env_file"
 if [ "$start" = no ]; then
     say "not started, as you wished"

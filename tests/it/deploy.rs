@@ -3,6 +3,7 @@
 
 mod compose;
 mod dashboard;
+mod development;
 mod failover;
 mod gateway;
 mod image;
@@ -10,6 +11,7 @@ mod kubernetes;
 mod macros;
 mod monitoring;
 mod networks;
+mod postgres17;
 mod proxy;
 mod tls;
 mod upgrade;

@@ -143,6 +143,16 @@ impl Drill {
 
     /// Postgres of a node that lost its role, and does not know: a direct writer, past the proxy, is told of nothing.
     async fn old_primary_acknowledges_nothing(&self, old: usize) {
+        // Patroni has the key some moments before its Postgres stops receiving; what is acknowledged in between is what
+        // the new primary replays before it takes writes.
+        let mut new = Cluster::connect(&self.cluster.node_url(1 - old)).await;
+        let new = std::cell::RefCell::new(&mut new);
+        #[expect(clippy::await_holding_refcell_ref, reason = "one task asks, one after the other")]
+        let takes_writes = async || {
+            let query = sqlx::query_scalar::<_, bool>("SELECT NOT pg_is_in_recovery()");
+            query.fetch_one(&mut **new.borrow_mut()).await.unwrap()
+        };
+        until("the new primary takes writes", takes_writes).await;
         let url = self.cluster.node_url(old);
         let mut writer = Cluster::connect(&url).await;
         let writes = sqlx::query(
