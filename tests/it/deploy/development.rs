@@ -6,6 +6,7 @@ use std::process::Child;
 
 use serde_json::{Value, json};
 
+use crate::people::WithJson;
 use crate::serve::{Folder, get, probity, until};
 
 /// A server that writes its log into a file; killed with the test.

@@ -43,7 +43,8 @@ async fn roles_schema_rights_and_every_query_are_the_same_on_the_stacks_version(
     // The init script, all migrations, and verdicts stored by Probity's own user.
     let (admin, grafana) = dashboard::provisioned(&server).await;
     let mut connection = PgConnection::connect(&admin).await.expect("the administrator may log in");
-    let version: String = sqlx::query_scalar("SHOW server_version").fetch_one(&mut connection).await.expect("a version");
+    let version: String =
+        sqlx::query_scalar("SHOW server_version").fetch_one(&mut connection).await.expect("a version");
     let compose = super::read("deploy/compose.base.yml");
     assert!(compose.contains(&format!("image: postgres:{version}\n")), "the stack has another version than {version}");
     dashboard::run_every_query(&grafana).await;
