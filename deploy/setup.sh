@@ -137,9 +137,15 @@ make_folders() {
 # ---- containers ----------------------------------------------------------------------------------------------------
 
 start_containers() {
-    local build=()
-    [ "$mode" = prod ] || build=(--build)
-    if ! compose up --detach --wait "${build[@]}"; then
+    # First what fails by itself: nothing is started with half of the images.
+    if [ "$mode" = dev ] && ! compose build; then
+        say ""
+        df -h "$deploy" 2>/dev/null | sed 's/^/  /'
+        fail 1 "an image cannot be built, and nothing was started; the last lines above name the service and its step. Is there \
+room on the disk (docker builder prune makes some), can the machine reach the registries, are the sources in \
+STATUS_BACKEND_SOURCE and STATUS_FRONTEND_SOURCE what they should be? Then run this again"
+    fi
+    if ! compose up --detach --wait; then
         say ""
         say "what the first job, which looks at the secrets, said:"
         compose logs --no-log-prefix --tail 20 migrate || true

@@ -186,6 +186,32 @@ print(json.load(sys.stdin)["services"]["migrate"]["environment"][sys.argv[1]].re
     if [ "$(id -u)" = 0 ]; then [ "$(stat -c %u "$deploy/node-red-status")" = 1000 ]; fi
 }
 
+@test "a development build that fails says what to look at, and nothing is started" {
+    # The sources that preflight looks for.
+    mkdir -p "$BATS_TEST_TMPDIR/backend" "$BATS_TEST_TMPDIR/frontend"
+    touch "$BATS_TEST_TMPDIR/backend/Dockerfile" "$BATS_TEST_TMPDIR/frontend/Dockerfile"
+    cat >"$deploy/.env" <<ENV
+STATUS_BACKEND_SOURCE=$BATS_TEST_TMPDIR/backend
+STATUS_FRONTEND_SOURCE=$BATS_TEST_TMPDIR/frontend
+ENV
+    port=48300
+    for name in PROBITY GRAFANA BACKEND FRONTEND REGISTRY DIRECTOR POSTGRES MONGO DRAGONFLY_HOST; do
+        port=$((port + 1))
+        echo "${name}_PORT=$port" >>"$deploy/.env"
+    done
+    touch "$FAKE/build-fails"
+    run "$deploy/setup.sh" dev --non-interactive
+    echo "$output"
+    [ "$status" = 1 ]
+    [[ $output == *"exit code: 1"*"an image cannot be built, and nothing was started"*"docker builder prune"* ]]
+    [ ! -e "$FAKE/running" ]
+    rm "$FAKE/build-fails"
+    run "$deploy/setup.sh" dev --non-interactive
+    echo "$output"
+    [ "$status" = 0 ]
+    grep -q '^compose build$' "$FAKE/calls"
+}
+
 @test "wrong arguments are named" {
     for arguments in "--mode prod" "--profile other" "--user" "--backup-recipient secret-key"; do
         # shellcheck disable=SC2086 # words

@@ -6,7 +6,6 @@ use std::process::Child;
 
 use serde_json::{Value, json};
 
-use crate::people::WithJson;
 use crate::serve::{Folder, get, probity, until};
 
 /// A server that writes its log into a file; killed with the test.
@@ -102,7 +101,10 @@ async fn a_changed_flow_file_is_live_and_a_broken_one_changes_nothing() {
     assert_eq!(revisions.matches("\"watch\"").count(), 2, "{revisions}");
     // A deploy by the editor writes the file, and is not taken for somebody's change.
     let client = crate::harness::server::client();
-    let deploy = client.post(format!("{}/flows", server.base)).json(&tab("four"));
+    let deploy = client
+        .post(format!("{}/flows", server.base))
+        .header("content-type", "application/json")
+        .body(tab("four").to_string());
     assert_eq!(deploy.send().await.unwrap().status(), 204);
     write(&flows, &tab("five").to_string());
     until("the file counts after a deploy, too", async || server.status("/five").await == 200).await;

@@ -53,7 +53,7 @@ async fn it_serves_and_evaluates_with_the_memory_the_threads_and_the_rights_of_i
     let answer = evaluate.body(body).send().await.unwrap();
     assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
     for _ in 0..200 {
-        for path in ["/probity", "/metrics", "/probity/v1/agreements", "/flows"] {
+        for path in ["/health/ready", "/metrics", "/probity/v1/agreements", "/flows"] {
             assert_eq!(get(&format!("{}{path}", server.base)).await.0, 200, "{path}");
         }
     }
