@@ -10,7 +10,8 @@
 #     --no-example-data                 without STATUS's catalogues and controls to try
 #     --no-start                        writes deploy/.env and stops there
 #
-# Secrets are made on this machine, stand only in deploy/.env (which its owner alone may read), and are never printed.
+# Secrets are made on this machine, stand only in deploy/.env and deploy/secrets (which their owner alone may read), and are
+# never printed.
 set -euo pipefail
 { set +x; } 2>/dev/null # a trace would print secrets
 # shellcheck source=deploy/bin/compose_files.sh
@@ -30,7 +31,7 @@ while [ $# -gt 0 ]; do
         shift
         ;;
     -h | --help)
-        sed -n '2,14s/^# \{0,1\}//p' "$0"
+        sed -n '2,15s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
     *) fail 2 "unknown argument \"$1\"; see --help" ;;
@@ -136,9 +137,15 @@ make_folders() {
 # ---- containers ----------------------------------------------------------------------------------------------------
 
 start_containers() {
-    local build=()
-    [ "$mode" = prod ] || build=(--build)
-    if ! compose up --detach --wait "${build[@]}"; then
+    # First what fails by itself: nothing is started with half of the images.
+    if [ "$mode" = dev ] && ! compose build; then
+        say ""
+        df -h "$deploy" 2>/dev/null | sed 's/^/  /'
+        fail 1 "an image cannot be built, and nothing was started; the last lines above name the service and its step. Is there \
+room on the disk (docker builder prune makes some), can the machine reach the registries, are the sources in \
+STATUS_BACKEND_SOURCE and STATUS_FRONTEND_SOURCE what they should be? Then run this again"
+    fi
+    if ! compose up --detach --wait; then
         say ""
         say "what the first job, which looks at the secrets, said:"
         compose logs --no-log-prefix --tail 20 migrate || true
@@ -249,6 +256,8 @@ step "settings"
 choose_mode
 write_environment
 make_folders
+"$deploy/bin/monitoring_secrets.sh"
+"$deploy/bin/secret_files.sh"
 say "mode $mode, parts $(value COMPOSE_PROFILES), settings in $env_file"
 if [ "$start" = no ]; then
     say "not started, as you wished"

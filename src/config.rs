@@ -52,6 +52,7 @@ pub struct Config {
     pub listen_director: Option<SocketAddr>,
     pub data_dir: PathBuf,
     pub flows: String,
+    pub watch_flows_ms: u64,
     pub agreements: String,
     pub database_url: String,
     pub database_password: String,

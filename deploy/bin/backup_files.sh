@@ -3,6 +3,8 @@
 #
 #   db_backup_YYYYmmddHHMMSS.sql.gz        a database, by pg_dump, with its manifest as comments at the end
 #   configs_backup_YYYYmmddHHMMSS.tar.gz   configuration: deploy/, flows, settings
+#   mongo_backup_YYYYmmddHHMMSS.bson.gz    the databases of a MongoDB
+#   grafana_backup_YYYYmmddHHMMSS.db.gz    Grafana's database
 #   base_backup_YYYYmmddHHMMSS.tar.gz      a whole server, by pg_basebackup
 #
 # The time is UTC, so that no hour of a change of clocks has a name twice. With `.age` behind it a file is encrypted.
@@ -123,7 +125,7 @@ alone() {
     flock --nonblock 9 || fail 1 "another backup, restore or clean-up works in $BACKUP_DIR"
 }
 
-# Backups of a kind (db, configs, base), newest first.
+# Backups of a kind (db, configs, mongo, grafana, base), newest first.
 backups() {
     local file
     for file in "$BACKUP_DIR/$1"_backup_[0-9]*.gz "$BACKUP_DIR/$1"_backup_[0-9]*.gz.age; do

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Backs up every day at BACKUP_AT (02:00, in the time zone TZ, else UTC): database, configuration, with
+# Backs up every day at BACKUP_AT (02:00, in the time zone TZ, else UTC): database, configuration, MongoDB and Grafana, with
 # BACKUP_PHYSICAL=yes the whole server, then the clean-up. A run that was missed while this was down is made up for once.
 #
 #   backup_schedule.sh           runs until it is told to stop
@@ -37,6 +37,7 @@ jobs_once() {
     date +%s >"$BACKUP_DIR/.last-run"
     "$here/backup_db.sh" || failed=1
     "$here/backup_configs.sh" || failed=1
+    "$here/backup_volumes.sh" || failed=1
     if [ "${BACKUP_PHYSICAL:-no}" = yes ]; then "$here/backup_physical.sh" || failed=1; fi
     if [ "$failed" = 0 ]; then "$here/cleanup_backups.sh" || failed=1; fi
     if [ "$failed" = 0 ]; then

@@ -47,7 +47,7 @@ old() {
     [ $((now - time)) -gt $((days * 86400)) ]
 }
 
-for kind in db configs base; do
+for kind in db configs mongo grafana base; do
     good=0
     while IFS= read -r file; do
         # Once enough are known to be good, the rest goes by age alone: no need to read all of them every day.

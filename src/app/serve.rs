@@ -17,6 +17,7 @@ use crate::api::{self, Api, ApiOptions, Observed, Parts, ScheduleView};
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::deploy;
 use crate::evaluate::Evaluator;
 use crate::registry::{self, Agreements, Source, StateWriter, StoredSource};
 use crate::schedule::{Options, Scheduler};
@@ -58,6 +59,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     let clock = Clock::System;
     let surroundings = Surroundings { clock: clock.clone(), net: net(&config)?, store: store.clone(), observer: None };
     let configured = content::sources(&config, &surroundings.net)?;
+    let flows_before = deploy::watch::look(&content::flow_path(&config));
     let (loaded, credentials, revisions) = flows::settle(&config, &store, &clock).await?;
     let (plugins, followed) = super::plugins::start_followed(&config, &surroundings.net, &clock, &loaded).await;
     let engine = engine(&config, surroundings, &plugins);
@@ -94,6 +96,10 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     let admin = flows::start(&config, &engine, &credentials, &following_plugins, loaded, Some(revisions)).await;
     let following_flows =
         tokio::spawn(admin.flows.clone().keep_following(Duration::from_millis(config.store.follow_ms.max(10))));
+    let watching_flows = (config.watch_flows_ms > 0).then(|| {
+        let every = Duration::from_millis(config.watch_flows_ms.max(10));
+        tokio::spawn(admin.flows.clone().keep_watching(flows_before, every))
+    });
     let options = Options {
         provisional_ms: config.schedule.provisional_ms,
         first_windows_max: config.schedule.first_windows_max,
@@ -254,6 +260,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     tracing::info!("stopping; open runs get {} ms", config.shutdown_ms_max);
     watched.abort();
     following_flows.abort();
+    watching_flows.into_iter().for_each(|task| task.abort());
     super::repeating::stop(repeating, &holding).await;
     following.abort();
     rotating.abort();

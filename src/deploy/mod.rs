@@ -6,6 +6,7 @@ pub mod file;
 pub mod folder;
 pub mod revisions;
 mod tab;
+pub mod watch;
 
 use std::collections::HashSet;
 use std::future::Future;

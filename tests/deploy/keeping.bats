@@ -188,7 +188,7 @@ scheduler() {
     local fakes=$BATS_TEST_TMPDIR/fakes job
     mkdir -p "$fakes"
     cp "$bin/backup_schedule.sh" "$bin/backup_files.sh" "$fakes"
-    for job in backup_db backup_configs cleanup_backups; do
+    for job in backup_db backup_configs backup_volumes cleanup_backups; do
         printf '#!/bin/sh\n[ ! -e %q ] || exit 1\ndate +"%s %%F %%H:%%M" >>%q\n' "$BATS_TEST_TMPDIR/$job.fails" "$job" \
             "$BATS_TEST_TMPDIR/ran" >"$fakes/$job.sh"
     done
@@ -210,18 +210,21 @@ SLEEP
     PATH=$fakes:$PATH "$fakes/backup_schedule.sh" >"$BATS_TEST_TMPDIR/said" 2>&1
 }
 
-@test "every day at two, the three jobs in order" {
+@test "every day at two, the jobs in order" {
     TZ=UTC scheduler "2026-03-01 12:00 UTC" "2026-03-03 12:00 UTC"
     # The first is made up for at once: there is no backup yet.
     diff "$BATS_TEST_TMPDIR/ran" - <<'RAN'
 backup_db 2026-03-01 12:00
 backup_configs 2026-03-01 12:00
+backup_volumes 2026-03-01 12:00
 cleanup_backups 2026-03-01 12:00
 backup_db 2026-03-02 02:00
 backup_configs 2026-03-02 02:00
+backup_volumes 2026-03-02 02:00
 cleanup_backups 2026-03-02 02:00
 backup_db 2026-03-03 02:00
 backup_configs 2026-03-03 02:00
+backup_volumes 2026-03-03 02:00
 cleanup_backups 2026-03-03 02:00
 RAN
 }

@@ -261,13 +261,18 @@ DIGESTS
     "$deploy/stack" restart nodered
     "$deploy/stack" backup
     "$deploy/stack" restore /backups/x.gz
+    "$deploy/stack" restore-mongo /backups/m.gz --in-place
+    "$deploy/stack" restore-grafana /backups/g.gz --in-place
     "$deploy/stack" doctor
     diff <(calls) - <<'CALLS'
 compose logs --follow --tail 200 nodered
 compose restart nodered
 compose run --rm --no-deps -T backup /usr/local/bin/backup_db.sh
 compose run --rm --no-deps -T backup /usr/local/bin/backup_configs.sh
+compose run --rm --no-deps -T backup /usr/local/bin/backup_volumes.sh
 compose run --rm --no-deps -T backup /usr/local/bin/restore_db.sh /backups/x.gz
+compose run --rm --no-deps -T backup /usr/local/bin/restore_mongo.sh /backups/m.gz --in-place
+compose run --rm --no-deps -T restore-grafana /usr/local/bin/restore_grafana.sh /backups/g.gz --in-place
 compose exec -T nodered /probity doctor
 CALLS
     run "$deploy/stack" down --volumes

@@ -50,6 +50,35 @@ start_restored() {
 }
 writable() { [ "$(value_of "SELECT pg_is_in_recovery()")" = f ]; }
 
+@test "the rule for copies is there once however often its script runs, and lets in from the server's own networks alone" {
+    rules=$FOLDER/data/pg_hba.conf
+    before=$(cat "$rules")
+    for _ in 1 2 3; do
+        run as_server env PATH="$(programs):$PATH" PGDATA="$FOLDER/data" POSTGRES_USER="$PGUSER" bash "$root/deploy/postgres/init/20-replication.sh"
+        [ "$status" = 0 ]
+    done
+    [ "$(cat "$rules")" = "$before" ]
+    [ "$(grep -c "^host replication $PGUSER samenet scram-sha-256$" "$rules")" = 1 ]
+    run grep -E '^host.*(0\.0\.0\.0/0|::/0|trust)' "$rules"
+    [ "$status" = 1 ]
+    # The role is one, and a wrong password is refused as such.
+    [ "$(value_of "SELECT count(*) FROM pg_roles WHERE rolname = '$PGUSER' AND rolreplication")" = 1 ]
+    # Taken away, it is written again and counts at once.
+    sed -i "/^host replication $PGUSER samenet/d" "$rules"
+    as_server env PATH="$(programs):$PATH" PGDATA="$FOLDER/data" POSTGRES_USER="$PGUSER" bash "$root/deploy/postgres/init/20-replication.sh"
+    until_true rule_counts
+    PGPASSWORD=wrong run "$bin/backup_physical.sh"
+    echo "$output"
+    [ "$status" = 1 ]
+    [[ $output == *"password authentication failed"* ]]
+    run "$bin/backup_physical.sh"
+    [ "$status" = 0 ]
+}
+
+rule_counts() {
+    [ "$(value_of "SELECT count(*) FROM pg_hba_file_rules WHERE database = '{replication}' AND address = 'samenet' AND user_name = '{$PGUSER}'")" = 1 ]
+}
+
 @test "back to the moment before somebody deleted everything, after the loss of the server" {
     receive
     "$bin/backup_physical.sh"

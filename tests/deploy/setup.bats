@@ -13,7 +13,7 @@ setup() {
 
 teardown() { stop_services; }
 
-secrets='PASS_STATUS JWT_SECRET REFRESH_JWT_SECRET DB_PASSWORD PROBITY_DB_PASSWORD GRAFANA_DB_PASSWORD MONGOPASS'
+secrets='PASS_STATUS JWT_SECRET REFRESH_JWT_SECRET DB_PASSWORD PROBITY_DB_PASSWORD GRAFANA_DB_PASSWORD MONGOPASS REPLICATION_PASSWORD NATS_PASSWORD'
 
 @test "a first run writes secrets that are some, shows none, and ends with everything running" {
     run "$deploy/setup.sh" --non-interactive
@@ -27,7 +27,7 @@ secrets='PASS_STATUS JWT_SECRET REFRESH_JWT_SECRET DB_PASSWORD PROBITY_DB_PASSWO
         grep -qF "$value" <(cat "$FAKE/calls" "$FAKE/asked") && return 1
     done
     # Each its own.
-    [ "$(for name in $secrets; do setting "$name"; done | sort -u | wc -l)" = 7 ]
+    [ "$(for name in $secrets; do setting "$name"; done | sort -u | wc -l)" = 9 ]
     [[ $(setting GRAFANA_API_KEY) == glsa_* ]]
     [[ $output != *glsa_* ]]
     [ "$(setting DEPLOY_MODE)" = prod ]
@@ -36,6 +36,55 @@ secrets='PASS_STATUS JWT_SECRET REFRESH_JWT_SECRET DB_PASSWORD PROBITY_DB_PASSWO
     [ -e "$FAKE/populated" ]
     # status-backend was started again, since its environment changed.
     grep -q '^compose up --detach --wait status-backend$' "$FAKE/calls"
+}
+
+@test "the files that containers read are made, too: Prometheus's token with its hash, and Probity's secrets" {
+    run "$deploy/setup.sh" --non-interactive --no-start
+    echo "$output"
+    [ "$status" = 0 ]
+    token=$(<"$deploy/secrets/metrics_token")
+    [[ $token =~ ^[0-9a-f]{48}$ ]]
+    [ "$(setting PROBITY_AUTH_TOKENS)" = "prometheus=$(printf %s "$token" | sha256sum | cut -d ' ' -f 1)" ]
+    [[ $output != *"$token"* ]]
+    [ "$(stat -c %a "$deploy/secrets")" = 700 ]
+    [ "$(<"$deploy/secrets/probity/database_password")" = "$(setting PROBITY_DB_PASSWORD)" ]
+    [ "$(<"$deploy/secrets/probity/pass_status")" = "$(setting PASS_STATUS)" ]
+    [ "$(<"$deploy/secrets/probity/jwt_secret")" = "$(setting JWT_SECRET)" ]
+    # A token of somebody else stays, and a password that changes is written again, and it alone.
+    sed -i 's/^PROBITY_AUTH_TOKENS=/&ana=0123,/; s/^PROBITY_DB_PASSWORD=.*/PROBITY_DB_PASSWORD=another-one-of-24-letters/' "$deploy/.env"
+    run "$deploy/setup.sh" --non-interactive --no-start
+    [ "$status" = 0 ]
+    [[ $output == *"1 of 3 files of secrets written"* ]]
+    [[ $(setting PROBITY_AUTH_TOKENS) == ana=0123,prometheus=* ]]
+    [ "$(<"$deploy/secrets/probity/database_password")" = another-one-of-24-letters ]
+}
+
+@test "with compose.secrets.yml no secret of Probity is in its environment, and each file it names is there" {
+    "$deploy/setup.sh" --non-interactive --no-start --profile standalone >/dev/null
+    for mode in dev prod; do
+        "$root/target/tools/bin/docker-compose" --env-file "$deploy/.env" -f "$deploy/compose.base.yml" -f "$deploy/compose.$mode.yml" \
+            -f "$deploy/compose.secrets.yml" config --format json >"$BATS_TEST_TMPDIR/config.json"
+        # shellcheck disable=SC2016 # Python's
+        run python3 - "$BATS_TEST_TMPDIR/config.json" "$deploy" <<<'
+import json, os, sys
+services = json.load(open(sys.argv[1]))["services"]
+files = 0
+for name in ("nodered", "governance"):
+    service = services[name]
+    mounts = {m["target"]: m["source"] for m in service["volumes"]}
+    for key, text in service["environment"].items():
+        for secret in ("PASS_STATUS", "PROBITY_DB_PASSWORD", "JWT_SECRET"):
+            value = next(l.split("=", 1)[1].strip() for l in open(sys.argv[2] + "/.env") if l.startswith(secret + "="))
+            assert value not in text, (name, key)
+        if key.endswith("_FILE"):
+            folder, _, file = text.rpartition("/")
+            assert os.path.getsize(mounts[folder] + "/" + file) > 10, (name, key, text)
+            files += 1
+print(files, "files")'
+        echo "$output"
+        [ "$status" = 0 ]
+        [ "$output" = "4 files" ]
+    done
 }
 
 @test "a second run changes nothing" {
@@ -135,6 +184,32 @@ print(json.load(sys.stdin)["services"]["migrate"]["environment"][sys.argv[1]].re
     [ "$status" = 0 ]
     [ -d "$deploy/node-red-status" ]
     if [ "$(id -u)" = 0 ]; then [ "$(stat -c %u "$deploy/node-red-status")" = 1000 ]; fi
+}
+
+@test "a development build that fails says what to look at, and nothing is started" {
+    # The sources that preflight looks for.
+    mkdir -p "$BATS_TEST_TMPDIR/backend" "$BATS_TEST_TMPDIR/frontend"
+    touch "$BATS_TEST_TMPDIR/backend/Dockerfile" "$BATS_TEST_TMPDIR/frontend/Dockerfile"
+    cat >"$deploy/.env" <<ENV
+STATUS_BACKEND_SOURCE=$BATS_TEST_TMPDIR/backend
+STATUS_FRONTEND_SOURCE=$BATS_TEST_TMPDIR/frontend
+ENV
+    port=48300
+    for name in PROBITY GRAFANA BACKEND FRONTEND REGISTRY DIRECTOR POSTGRES MONGO DRAGONFLY_HOST; do
+        port=$((port + 1))
+        echo "${name}_PORT=$port" >>"$deploy/.env"
+    done
+    touch "$FAKE/build-fails"
+    run "$deploy/setup.sh" dev --non-interactive
+    echo "$output"
+    [ "$status" = 1 ]
+    [[ $output == *"exit code: 1"*"an image cannot be built, and nothing was started"*"docker builder prune"* ]]
+    [ ! -e "$FAKE/running" ]
+    rm "$FAKE/build-fails"
+    run "$deploy/setup.sh" dev --non-interactive
+    echo "$output"
+    [ "$status" = 0 ]
+    grep -q '^compose build$' "$FAKE/calls"
 }
 
 @test "wrong arguments are named" {

@@ -1,16 +1,22 @@
 //! `deploy/`: the compose files by the real Docker Compose, the proxy by a real nginx, the roles by the real init script,
 //! and every query of the dashboard on a real Postgres as Grafana's read-only user. No container engine is needed.
 
+mod blue_green;
 mod compose;
 mod dashboard;
+mod development;
 mod failover;
 mod gateway;
 mod image;
 mod kubernetes;
+mod limits;
 mod macros;
 mod monitoring;
 mod networks;
+mod postgres17;
 mod proxy;
+mod references;
+mod schema;
 mod tls;
 mod upgrade;
 

@@ -165,7 +165,7 @@ fn database_of(url: &str) -> String {
 }
 
 /// The roles of `deploy/postgres/init`, Probity's schema in STATUS's database, as the users it makes.
-async fn provisioned(server: &Server) -> (String, String) {
+pub(super) async fn provisioned(server: &Server) -> (String, String) {
     let admin = server.database().await;
     let host = url::Url::parse(&admin).expect("an address");
     let host = host.query_pairs().find(|(k, _)| k == "host").expect("the server's socket folder").1.into_owned();
@@ -305,7 +305,12 @@ const MAY_BE_EMPTY: [&str; 1] = ["Runs that failed"];
 async fn every_query_runs_as_the_read_only_user() {
     let server = Server::start(false);
     let (_, grafana) = provisioned(&server).await;
-    let mut connection = PgConnection::connect(&grafana).await.expect("grafana may log in");
+    run_every_query(&grafana).await;
+}
+
+/// Every query of every dashboard as this user, over the seeded data: rows of the right shape.
+pub(super) async fn run_every_query(grafana: &str) {
+    let mut connection = PgConnection::connect(grafana).await.expect("grafana may log in");
     for (name, dashboard) in dashboards() {
         let mut chosen = vec![choices(&mut connection, &dashboard, &[]).await];
         match name.as_str() {
@@ -370,7 +375,12 @@ async fn one_cell_leads_to_its_evidence_and_its_run() {
 async fn alerts_ask_for_one_number_and_labels() {
     let server = Server::start(false);
     let (_, grafana) = provisioned(&server).await;
-    let mut connection = PgConnection::connect(&grafana).await.expect("grafana may log in");
+    ask_for_alerts(&grafana).await;
+}
+
+/// The same as this user.
+pub(super) async fn ask_for_alerts(grafana: &str) {
+    let mut connection = PgConnection::connect(grafana).await.expect("grafana may log in");
     let file = yaml("deploy/grafana/provisioning/alerting/probity.yml");
     assert_eq!(file["apiVersion"], 1);
     let mut fired = BTreeSet::new();
@@ -551,7 +561,12 @@ async fn the_queries_run_on_an_empty_database() {
 async fn grafanas_user_reads_the_views_and_nothing_else() {
     let server = Server::start(false);
     let (admin, grafana) = provisioned(&server).await;
-    let mut connection = PgConnection::connect(&grafana).await.expect("grafana may log in");
+    refuse_all_but_views(&admin, &grafana).await;
+}
+
+/// What the read-only user may not, and that passwords are kept as SCRAM's hashes.
+pub(super) async fn refuse_all_but_views(admin: &str, grafana: &str) {
+    let mut connection = PgConnection::connect(grafana).await.expect("grafana may log in");
     // The session's own switch is a convenience, not the protection.
     connection.execute("SET default_transaction_read_only = off").await.expect("a user may set it");
     for forbidden in [
@@ -569,7 +584,7 @@ async fn grafanas_user_reads_the_views_and_nothing_else() {
         let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default().into_owned();
         assert_eq!(code, "42501", "{forbidden}: {error}");
     }
-    let mut admin = PgConnection::connect(&admin).await.expect("the administrator may log in");
+    let mut admin = PgConnection::connect(admin).await.expect("the administrator may log in");
     let hashed: Vec<(String, bool)> =
         sqlx::query_as("SELECT rolname::text, rolpassword LIKE 'SCRAM-SHA-256$%' FROM pg_authid WHERE rolpassword IS NOT NULL ORDER BY 1")
             .fetch_all(&mut admin)

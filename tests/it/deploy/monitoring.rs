@@ -64,6 +64,12 @@ fn every_alert_fires_when_it_should_and_only_then() {
     // Each has a case in which it fires, or is a sibling of one that has.
     let tests = super::read("deploy/monitoring/rules.test.yml");
     let rules = super::read("deploy/monitoring/rules/probity.yml");
+    // What slows the queue down, or waits for a person, wakes somebody.
+    for alert in
+        ["ProbityQueueWaits", "ProbityLeasesStuck", "ProbityRunsInDoubt", "ProbityDeadLetters", "ProbitySnapshotOld"]
+    {
+        assert!(tests.matches(alert).count() >= 2, "{alert}: a case in which it fires and one in which it does not");
+    }
     let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
     let tested = alerts.iter().filter(|alert| tests.contains(**alert)).count();
     assert!(alerts.len() > 15 && tested * 3 > alerts.len() * 2, "{tested} of {} alerts are tested", alerts.len());
@@ -78,7 +84,7 @@ fn the_configurations_are_read_by_the_programs_they_are_for() {
 /// Every metric that a rule asks for is one that the server has.
 #[test]
 fn rules_name_our_metrics() {
-    let known = super::read("src/api/metrics.rs");
+    let known = super::read("src/api/metrics.rs") + &super::read("src/api/metrics_queue.rs");
     let rules = super::read("deploy/monitoring/rules/probity.yml");
     let mut seen = 0;
     for line in rules.lines().filter(|line| line.trim_start().starts_with("expr:")) {
@@ -236,6 +242,8 @@ impl Watch {
                 format!("--config.file={}", at("prometheus.yml")),
                 format!("--storage.tsdb.path={}", at("data")),
                 format!("--web.listen-address=127.0.0.1:{}", self.prometheus),
+                // What fires before Alertmanager is known is told again after a second and not after a minute.
+                "--rules.alert.resend-delay=1s".to_owned(),
             ],
         );
         [alertmanager, prometheus]

@@ -46,6 +46,11 @@ fn read(path: &str) -> String {
 /// The parameter `resolve` and the `resolver` are left out: Debian's nginx is older than the image's, and there is no
 /// Docker DNS to ask.
 pub fn start(binary: &str, servers: &BTreeMap<&str, Vec<String>>) -> Nginx {
+    run(binary, &read("deploy/nginx/nginx.conf"), &[("upstreams.conf", table(servers))])
+}
+
+/// The shipped table of upstreams with these servers.
+fn table(servers: &BTreeMap<&str, Vec<String>>) -> String {
     let upstreams = read("deploy/nginx/upstreams.conf");
     let mut own = String::new();
     for line in upstreams.lines().filter(|line| !line.starts_with("resolver ")) {
@@ -61,7 +66,7 @@ pub fn start(binary: &str, servers: &BTreeMap<&str, Vec<String>>) -> Nginx {
         }
         own.push('\n');
     }
-    run(binary, &read("deploy/nginx/nginx.conf"), &[("upstreams.conf", own)])
+    own
 }
 
 /// A configuration that listens on 3000 and writes below /tmp, here on a socket and below a folder of its own, with these
@@ -91,6 +96,24 @@ pub fn run(binary: &str, main: &str, files: &[(&str, String)]) -> Nginx {
 impl Nginx {
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Leads to other servers: the table is written anew and nginx reads it (`nginx -s reload`). Returns when those who had
+    /// read the old one are gone, with all that they were at.
+    pub async fn lead(&self, servers: &BTreeMap<&str, Vec<String>>) {
+        std::fs::write(self.folder().join("upstreams.conf"), table(servers)).expect("written");
+        let id = self.process.id();
+        let workers = || -> Vec<String> {
+            let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).expect("nginx runs");
+            children.split_whitespace().map(str::to_owned).collect()
+        };
+        let before = workers();
+        assert!(Command::new("kill").arg("-HUP").arg(id.to_string()).status().expect("kill runs").success());
+        crate::serve::until("the old workers are gone", async || {
+            let now = workers();
+            !now.is_empty() && !now.iter().any(|worker| before.contains(worker))
+        })
+        .await;
     }
 
     /// A port that leads to the proxy for as long as the test runs, for those who know no sockets.

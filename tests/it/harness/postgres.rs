@@ -51,7 +51,11 @@ impl Server {
 
     /// The same with further options, and files in its folder that only its user may read.
     pub fn start_with(durable: bool, options: &str, files: &[(&str, &[u8])]) -> Server {
-        let programs = programs();
+        Server::start_of(programs(), durable, options, files)
+    }
+
+    /// The same with the programs of another version: the folder with `initdb`.
+    pub fn start_of(programs: PathBuf, durable: bool, options: &str, files: &[(&str, &[u8])]) -> Server {
         let user = unprivileged_user();
         let folder = std::env::temp_dir().join(format!("probity-pg-{}", uuid::Uuid::new_v4().simple()));
         std::fs::create_dir(&folder).expect("a folder for Postgres in the temporary folder");

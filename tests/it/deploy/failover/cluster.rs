@@ -335,6 +335,14 @@ impl Cluster {
         format!("postgres://probity:{ADMIN_PASSWORD}@127.0.0.1:{}/statusdb", self.port)
     }
 
+    /// The administrator's way through the proxy, as variables of libpq.
+    pub(super) fn administrator(&self) -> [(&'static str, String); 5] {
+        let port = self.port.to_string();
+        let of = [("PGHOST", "127.0.0.1"), ("PGPORT", &port), ("PGUSER", "postgres"), ("PGDATABASE", "statusdb")];
+        let [host, port, user, database] = of.map(|(name, value)| (name, value.to_owned()));
+        [host, port, user, database, ("PGPASSWORD", ADMIN_PASSWORD.to_owned())]
+    }
+
     pub(super) fn read_url(&self) -> String {
         format!("postgres://grafana:{ADMIN_PASSWORD}@127.0.0.1:{}/statusdb", self.read_port)
     }

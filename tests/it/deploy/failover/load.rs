@@ -12,21 +12,21 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 /// Agreements, each evaluated by one caller.
-pub(super) const CALLERS: usize = 4;
+const CALLERS: usize = 4;
 /// Hours of the year 2026 from its begin; of so many windows one caller may ask.
 const WINDOWS: u64 = 7000;
 
 /// A verdict that somebody was told of: agreement, member, begin of the window, the word, and when.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
-    pub(super) agreement: String,
-    pub(super) team: String,
-    pub(super) from: String,
-    pub(super) verdict: String,
-    pub(super) at: Instant,
+pub(in crate::deploy) struct Told {
+    pub(in crate::deploy) agreement: String,
+    pub(in crate::deploy) team: String,
+    pub(in crate::deploy) from: String,
+    pub(in crate::deploy) verdict: String,
+    pub(in crate::deploy) at: Instant,
 }
 
-pub(super) struct Load {
+pub(in crate::deploy) struct Load {
     told: Arc<Mutex<Vec<Told>>>,
     refused: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
@@ -34,7 +34,7 @@ pub(super) struct Load {
 }
 
 /// A collector whose answer follows from the question: its computation's address is the window.
-pub(super) async fn collector() -> String {
+pub(in crate::deploy) async fn collector() -> String {
     let posted = async |body: axum::body::Bytes| {
         let asked: Value = serde_json::from_slice(&body).unwrap();
         let window = &asked["metric"]["window"];
@@ -61,13 +61,25 @@ pub(super) async fn collector() -> String {
 }
 
 /// The agreements' ids.
-pub(super) fn id(caller: usize) -> String {
+fn id(caller: usize) -> String {
     format!("drill-{caller}")
+}
+
+/// The agreements of the callers, in the folder `agreements` of this one.
+pub(in crate::deploy) fn write_agreements(folder: &crate::serve::Folder, collector: &str) {
+    std::fs::create_dir(folder.0.join("agreements")).unwrap();
+    for caller in 0..CALLERS {
+        let collector = json!({"infrastructurePath": collector, "endpoint": "/computations", "type": "POST-GET-V1"});
+        let validity = json!({"initial": "2026-01-01T00:00:00Z", "end": "2026-12-01T00:00:00Z", "timeZone": "UTC"});
+        let agreement =
+            crate::evaluation::agreement(&id(caller), collector, json!({"context": {"validity": validity}}));
+        folder.write(&format!("agreements/{}.json", id(caller)), &agreement.document);
+    }
 }
 
 impl Load {
     /// Asks a server for one hour after the other; what is not acknowledged is asked for again, as callers do.
-    pub(super) fn start(base: &str) -> Load {
+    pub(in crate::deploy) fn start(base: &str) -> Load {
         let mut load = Load { told: Arc::default(), refused: Arc::default(), stop: Arc::default(), tasks: Vec::new() };
         for caller in 0..CALLERS {
             let (told, refused, stop) = (load.told.clone(), load.refused.clone(), load.stop.clone());
@@ -80,7 +92,9 @@ impl Load {
                     let from = begin + jiff::SignedDuration::from_hours(i64::try_from(window).unwrap());
                     let to = from + jiff::SignedDuration::from_hours(1);
                     let body = json!({"from": from.to_string(), "to": to.to_string()}).to_string();
-                    let asked = client.post(&url).body(body).timeout(Duration::from_secs(10)).send().await;
+                    // A connection for each call: one that a proxy closes for want of use would be no failure of ours.
+                    let asked = client.post(&url).header("connection", "close").body(body);
+                    let asked = asked.timeout(Duration::from_secs(10)).send().await;
                     let answer = match asked {
                         Ok(answer) if answer.status() == 200 => answer.text().await.ok(),
                         _ => None,
@@ -102,20 +116,20 @@ impl Load {
     }
 
     /// What was acknowledged so far.
-    pub(super) fn told(&self) -> Vec<Told> {
+    pub(in crate::deploy) fn told(&self) -> Vec<Told> {
         self.told.lock().unwrap().clone()
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(in crate::deploy) fn count(&self) -> usize {
         self.told.lock().unwrap().len()
     }
 
     /// Calls that were not acknowledged.
-    pub(super) fn refused(&self) -> u64 {
+    pub(in crate::deploy) fn refused(&self) -> u64 {
         self.refused.load(Ordering::SeqCst)
     }
 
-    pub(super) async fn stop(&mut self) {
+    pub(in crate::deploy) async fn stop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
         for task in self.tasks.drain(..) {
             task.await.unwrap();

@@ -9,7 +9,7 @@
 //! what is lost when commits do not wait.
 
 mod cluster;
-mod load;
+pub(super) mod load;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use sqlx::{Connection, Row};
 
 use crate::serve::{Folder, Server, probity, until};
 use cluster::{Cluster, Mode, NODES};
-use load::{CALLERS, Load};
+use load::Load;
 
 const SHORT: Mode = Mode { synchronous: true, shipped_times: false };
 
@@ -59,16 +59,8 @@ impl Drill {
         let cluster = Cluster::start(mode).await;
         let folder = Folder::new();
         let collector = load::collector().await;
-        std::fs::create_dir(folder.0.join("agreements")).unwrap();
         folder.write("flows.json", &json!([]));
-        for caller in 0..CALLERS {
-            let collector =
-                json!({"infrastructurePath": collector, "endpoint": "/computations", "type": "POST-GET-V1"});
-            let validity = json!({"initial": "2026-01-01T00:00:00Z", "end": "2026-12-01T00:00:00Z", "timeZone": "UTC"});
-            let agreement =
-                crate::evaluation::agreement(&load::id(caller), collector, json!({"context": {"validity": validity}}));
-            folder.write(&format!("agreements/{}.json", load::id(caller)), &agreement.document);
-        }
+        load::write_agreements(&folder, &collector);
         let mut command = probity();
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--database-url", &cluster.url()])
@@ -143,6 +135,16 @@ impl Drill {
 
     /// Postgres of a node that lost its role, and does not know: a direct writer, past the proxy, is told of nothing.
     async fn old_primary_acknowledges_nothing(&self, old: usize) {
+        // Patroni has the key some moments before its Postgres stops receiving; what is acknowledged in between is what
+        // the new primary replays before it takes writes.
+        let mut new = Cluster::connect(&self.cluster.node_url(1 - old)).await;
+        let new = std::cell::RefCell::new(&mut new);
+        #[expect(clippy::await_holding_refcell_ref, reason = "one task asks, one after the other")]
+        let takes_writes = async || {
+            let query = sqlx::query_scalar::<_, bool>("SELECT NOT pg_is_in_recovery()");
+            query.fetch_one(&mut **new.borrow_mut()).await.unwrap()
+        };
+        until("the new primary takes writes", takes_writes).await;
         let url = self.cluster.node_url(old);
         let mut writer = Cluster::connect(&url).await;
         let writes = sqlx::query(
@@ -213,6 +215,29 @@ impl Drill {
         until("reads are answered by the replica", reads).await;
     }
 
+    /// The daily backup by the one address of the database, whichever node is behind it now; its manifest counts the rows.
+    fn backs_up_through_the_proxy(&self, told: usize) {
+        let backups = tempfile::tempdir().unwrap();
+        let output = std::process::Command::new("bash")
+            .arg(super::file("deploy/bin/backup_db.sh"))
+            .env("BACKUP_DIR", backups.path())
+            .env("BACKUP_UNENCRYPTED", "yes")
+            .envs(self.cluster.administrator())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let files = std::fs::read_dir(backups.path()).unwrap().map(|entry| entry.unwrap().path());
+        let file = files.into_iter().find(|path| path.to_string_lossy().ends_with(".sql.gz")).expect("a backup");
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        let time = name.strip_prefix("db_backup_").and_then(|rest| rest.strip_suffix(".sql.gz")).expect("its name");
+        assert!(time.len() == 14 && time.chars().all(|c| c.is_ascii_digit()), "{name}");
+        let text = std::process::Command::new("gzip").arg("-dc").arg(&file).output().unwrap().stdout;
+        let text = String::from_utf8_lossy(&text);
+        let counted = text.lines().find_map(|line| line.strip_prefix("-- table probity.state\t")).expect("a count");
+        let rows: usize = counted.split('\t').next().unwrap().parse().unwrap();
+        assert!(rows >= told, "{rows} rows of states, and {told} verdicts were told");
+    }
+
     fn logs(&self) -> String {
         format!("{}\n{}\nserver {}", self.cluster.log(0), self.cluster.log(1), self.server.base)
     }
@@ -245,6 +270,7 @@ async fn no_acknowledged_verdict_is_missing_when_the_primary_is_lost_and_returns
     let missing = drill.missing(&told).await;
     assert!(missing.is_empty(), "{missing:?}\n{}", drill.logs());
     assert_eq!(outcome.missing, 0);
+    drill.backs_up_through_the_proxy(told.len());
 }
 
 /// The long one, with the shipped times; `tests/drills/failover`.
