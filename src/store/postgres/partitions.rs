@@ -68,12 +68,7 @@ impl Partitions {
 
     /// Makes those of these days that have no partition. One that is made may be a month or a year and hold the days that
     /// follow, so that a backfill of a month makes one table, not one call a day.
-    pub async fn make(
-        &self,
-        pool: &PgPool,
-        wanted: &BTreeSet<(Table, Date)>,
-        today: Date,
-    ) -> Result<(), StoreError> {
+    pub async fn make(&self, pool: &PgPool, wanted: &BTreeSet<(Table, Date)>, today: Date) -> Result<(), StoreError> {
         if self.all_known(wanted) {
             return Ok(());
         }
