@@ -244,6 +244,15 @@ fn score(score: Option<&Value>, given: Option<&Value>, value: &mut SampleValue) 
             *value = missing(format!("its value {} is not its score {}", expr::number_text(*n), found.text()));
             return None;
         }
+        (false, SampleValue::Bool(b)) if f64::from(u8::from(*b)) == found.value() => return None,
+        (false, SampleValue::Bool(b)) => {
+            *value = missing(format!("its value {b} is not its score {}", found.text()));
+            return None;
+        }
+        (false, SampleValue::Text(text)) => {
+            *value = missing(format!("its value '{text}' is not its score {}", found.text()));
+            return None;
+        }
         _ => return None,
     }
     Some(found)

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::model::agreement::{Agreement, Compensation, Guarantee, Metric, Term, WindowSpec};
+use crate::model::budget::{Budget, BurnAlert, Counts, EventMetric, Rate};
 use crate::model::objective::{BinaryOp, Expr};
 use crate::model::state::Scope;
 
@@ -20,7 +21,7 @@ pub struct Difference {
     pub new: Value,
     /// Which way it moves verdicts.
     pub effect: Effect,
-    /// Guarantees whose verdicts it may touch; empty: none.
+    /// Guarantees whose verdicts it may touch, or those of whose budgets; empty: none.
     pub affects: Vec<String>,
 }
 
@@ -59,6 +60,7 @@ pub fn diff(old: &Agreement, new: &Agreement) -> Vec<Difference> {
     found.agreement(old, new);
     found.metrics(old, new);
     found.guarantees(old, new);
+    found.budgets(old, new);
     if found.list.is_empty() && old.hash != new.hash {
         found.push("agreement", "other-fields-changed", json!(old.hash), json!(new.hash), Effect::None, Vec::new());
     }
@@ -234,6 +236,94 @@ impl Differences {
     }
 }
 
+/// Budgets and their alerts, told apart by their ids. Their verdicts are touched, those of their guarantees are not.
+impl Differences {
+    fn budgets(&mut self, old: &Agreement, new: &Agreement) {
+        for was in &old.budgets {
+            let at = format!("budget {}", was.id);
+            match new.budgets.iter().find(|b| b.id == was.id) {
+                Some(is) => self.budget(&at, was, is),
+                None => {
+                    let of = vec![was.guarantee.clone()];
+                    self.push(&at, "budget-removed", budget(was), Value::Null, Effect::Verdicts, of);
+                }
+            }
+        }
+        for is in new.budgets.iter().filter(|b| old.budgets.iter().all(|o| o.id != b.id)) {
+            let of = vec![is.guarantee.clone()];
+            let at = format!("budget {}", is.id);
+            self.push(&at, "budget-added", Value::Null, budget(is), Effect::Verdicts, of);
+        }
+    }
+
+    fn budget(&mut self, at: &str, old: &Budget, new: &Budget) {
+        let of = vec![new.guarantee.clone()];
+        let guarantees = (json!(old.guarantee), json!(new.guarantee));
+        self.unless_equal(at, "guarantee-changed", guarantees.0, guarantees.1, Effect::Verdicts, &of);
+        let share = |b: &Budget| (u128::from(b.target.numerator()), u128::from(b.target.denominator()));
+        let ((was, of_was), (is, of_is)) = (share(old), share(new));
+        let effect = if is * of_was > was * of_is { Effect::Stricter } else { Effect::Looser };
+        let targets = (json!(old.target.text()), json!(new.target.text()));
+        self.unless_equal(at, "target-changed", targets.0, targets.1, effect, &of);
+        self.unless_equal(at, "counts-changed", counts(old), counts(new), Effect::Either, &of);
+        if old.window != new.window {
+            let windows = (window(&old.window), window(&new.window));
+            self.push(at, "window-changed", windows.0, windows.1, Effect::Verdicts, of.clone());
+        }
+        for was in &old.alerts {
+            let at = format!("{at}, alert {}", was.id);
+            match new.alerts.iter().find(|a| a.id == was.id) {
+                Some(is) => {
+                    let effect = alert_effect(was, is);
+                    self.unless_equal(&at, "alert-changed", alert(was), alert(is), effect, &of);
+                }
+                None => self.push(&at, "alert-removed", alert(was), Value::Null, Effect::Verdicts, of.clone()),
+            }
+        }
+        for is in new.alerts.iter().filter(|a| old.alerts.iter().all(|o| o.id != a.id)) {
+            let at = format!("{at}, alert {}", is.id);
+            self.push(&at, "alert-added", Value::Null, alert(is), Effect::Verdicts, of.clone());
+        }
+    }
+}
+
+fn budget(budget: &Budget) -> Value {
+    json!({
+        "guarantee": budget.guarantee, "target": budget.target.text(), "counts": counts(budget),
+        "window": window(&budget.window), "alerts": budget.alerts.iter().map(alert).collect::<Vec<_>>(),
+    })
+}
+
+fn counts(budget: &Budget) -> Value {
+    match &budget.counts {
+        Counts::Windows => json!("windows"),
+        Counts::Events { events: EventMetric::Good(good), total } => json!({"good": good, "total": total}),
+        Counts::Events { events: EventMetric::Bad(bad), total } => json!({"bad": bad, "total": total}),
+    }
+}
+
+fn alert(alert: &BurnAlert) -> Value {
+    json!({
+        "id": alert.id, "severity": alert.severity,
+        "burnRate": format!("{}/{}", alert.above.numerator, alert.above.denominator),
+        "long": alert.long_text, "short": alert.short_text, "minimum": alert.minimum,
+    })
+}
+
+/// An alert that fires above a greater rate is looser; one that needs more samples may be unknown instead of firing.
+fn alert_effect(old: &BurnAlert, new: &BurnAlert) -> Effect {
+    if (old.long, old.short, old.minimum) != (new.long, new.short, new.minimum) {
+        return Effect::Either;
+    }
+    let of = |rate: Rate| (u128::from(rate.numerator), u128::from(rate.denominator));
+    let ((was, of_was), (is, of_is)) = (of(old.above), of(new.above));
+    match (is * of_was).cmp(&(was * of_is)) {
+        std::cmp::Ordering::Less => Effect::Stricter,
+        std::cmp::Ordering::Equal => Effect::None,
+        std::cmp::Ordering::Greater => Effect::Looser,
+    }
+}
+
 fn term_name(guarantee: &str, scope: &Scope) -> String {
     let members: Vec<String> = scope.0.iter().map(|(key, member)| format!("{key}={member}")).collect();
     if members.is_empty() {
@@ -387,6 +477,57 @@ mod tests {
         assert_eq!(effect("A * 2 > 1", "A * 3 > 1"), ("threshold-changed", Effect::Either));
         assert_eq!(effect("A > 1", "A >= 1"), ("objective-changed", Effect::Either));
         assert_eq!(effect("A > 1", "B > 1"), ("objective-changed", Effect::Either));
+    }
+
+    #[test]
+    fn budgets_are_compared_by_what_they_promise() {
+        let with = |budgets: Value| {
+            let document = json!({
+                "id": "a", "type": "agreement",
+                "context": {"validity": {"initial": "2026-01-01", "timeZone": "UTC"}, "x-probity": {"budgets": budgets}},
+                "terms": {
+                    "metrics": {"A": {"collector": {"type": "PROBITY-FLOW-V1", "metric": "a"}}},
+                    "guarantees": [{"id": "G", "of": [
+                        {"objective": "A > 1", "with": {"A": {}}, "window": {"type": "static", "period": "hourly"}},
+                    ]}],
+                },
+            });
+            let (agreement, problems) = crate::agreement::load_value(document, "test");
+            agreement.unwrap_or_else(|| panic!("{problems:?}"))
+        };
+        let budget = |id: &str, target: &str, rate: &str| {
+            json!({"id": id, "guarantee": "G", "target": target, "window": {"type": "rolling", "length": "P30D", "step": "hourly"},
+                "alerts": [{"id": "page", "burnRate": rate, "long": "P1D", "short": "PT2H"}]})
+        };
+        let kinds = |old: Value, new: Value| -> Vec<(String, &'static str, Effect)> {
+            diff(&with(old), &with(new)).into_iter().map(|d| (d.at, d.kind, d.effect)).collect()
+        };
+        let was = || json!([budget("b", "99%", "2")]);
+        assert_eq!(kinds(was(), was()), []);
+        let at = |at: &str| at.to_owned();
+        assert_eq!(
+            kinds(was(), json!([budget("b", "99.5%", "3")])),
+            [
+                (at("budget b"), "target-changed", Effect::Stricter),
+                (at("budget b, alert page"), "alert-changed", Effect::Looser),
+            ]
+        );
+        assert_eq!(
+            kinds(was(), json!([budget("c", "99%", "2")])),
+            [(at("budget b"), "budget-removed", Effect::Verdicts), (at("budget c"), "budget-added", Effect::Verdicts)]
+        );
+        let mut calendar = budget("b", "99%", "2");
+        calendar["window"] = json!({"period": "monthly"});
+        calendar["alerts"] = json!([]);
+        assert_eq!(
+            kinds(was(), json!([calendar])),
+            [
+                (at("budget b"), "window-changed", Effect::Verdicts),
+                (at("budget b, alert page"), "alert-removed", Effect::Verdicts),
+            ]
+        );
+        // The same share written otherwise is the same.
+        assert!(kinds(was(), json!([budget("b", "99/100", "2")])).iter().all(|d| d.2 == Effect::None));
     }
 
     /// By brute force: what is called stricter never turns a violated verdict into a fulfilled one.

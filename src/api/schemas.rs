@@ -211,6 +211,7 @@ fn explained() -> Vec<(&'static str, Value)> {
         ("Simulation", object(simulation)),
         ("Flip", object(flip)),
         ("AgreementDocument", json!({ "type": "object", "description": "as /probity/v1/schemas/agreement.json says" })),
+        ("BudgetExplanation", object(budget_explanation())),
         ("Explanation", object(explanation)),
         ("ObjectiveExplained", object(objective)),
         ("Decider", object(decider)),
@@ -232,26 +233,58 @@ fn tally() -> Value {
     }))
 }
 
-/// The state of a budget or burn rate.
-fn budget() -> Value {
+/// The exact figures of a budget or burn rate.
+fn figures() -> Value {
     let instants = || array(instant());
     let burn = object(json!({
         "alert": text(), "severity": text(), "above": refer("Score"), "minimum": count(), "long": text(),
         "short": text(), "short_tally": refer("Tally"), "short_rate": refer_or_null("Score"),
         "short_least": refer_or_null("Score"), "short_most": refer_or_null("Score"),
     }));
-    let figures = object(json!({
+    object(json!({
         "budget": text(), "guarantee": text(), "target": text(), "counts": words(&["windows", "events"]),
         "tally": refer("Tally"), "used": refer_or_null("Score"), "used_least": refer_or_null("Score"),
         "used_most": refer_or_null("Score"), "unwaived": words(Verdict::WORDS),
         "used_unwaived": refer_or_null("Score"), "bad_windows": instants(), "unknown_windows": instants(),
         "burn?": burn,
-    }));
+    }))
+}
+
+/// Why a budget or burn rate is as it is.
+fn budget_explanation() -> Value {
+    let whole = || json!({ "type": "integer" });
+    let distance = || {
+        object(json!({
+            "population": count(), "may_be_bad": count(), "bad": count(), "unknown": count(), "left_most": whole(),
+            "left_least": { "type": ["integer", "null"] },
+        }))
+    };
+    let consumer = || {
+        object(json!({
+            "from": instant(), "to": instant_or_null(), "verdict_id": or_null("string"),
+            "verdict": refer_or_null("VerdictWord"), "reason": text(), "bad": { "type": ["integer", "null"] },
+            "share": refer_or_null("Score"),
+        }))
+    };
+    json!({
+        "id": text(), "kind": words(&["budget", "burn-rate"]), "agreement": text(), "budget": text(),
+        "scope": map(text()), "window": refer("Window"), "verdict": refer("VerdictWord"),
+        "provisional": { "type": "boolean" }, "reason": text(), "value": or_null("number"),
+        "score": refer_or_null("Score"), "figures": figures(), "distance": distance(),
+        "short_distance": { "oneOf": [distance(), { "type": "null" }] }, "consumed_by": array(consumer()),
+        "unknown": array(consumer()), "revision": count(), "recorded_at": instant(), "run": uuid(),
+        "agreement_version": text(), "inputs": or_null("string"), "agreement_changed": { "type": "boolean" },
+        "language": words(&["en", "es"]), "text": array(text()),
+    })
+}
+
+/// The state of a budget or burn rate.
+fn budget() -> Value {
     object(json!({
         "agreement": text(), "budget": text(), "scope": map(text()), "window": refer("Window"),
         "verdict": words(Verdict::WORDS), "value": or_null("number"), "score": refer_or_null("Score"),
         "reason": text(), "coverage": refer_or_null("Coverage"), "provisional": { "type": "boolean" },
-        "figures": { "oneOf": [figures, { "type": "null" }] }, "revision": count(), "recorded_at": instant(),
+        "figures": { "oneOf": [figures(), { "type": "null" }] }, "revision": count(), "recorded_at": instant(),
         "agreement_version": text(), "run": text(),
     }))
 }

@@ -4,13 +4,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 
 use super::{Settings, not_so, print, runtime, usage};
 use crate::agreement::explain::VerdictId;
 use crate::agreement::explain::words::Language;
 use crate::app;
 use crate::config::Config;
-use crate::evaluate::explain::{ExplainError, explain as explained};
+use crate::evaluate::explain::{ExplainError, budget_kind, explain as explained, explain_budget};
 use crate::registry::Agreements;
 use crate::store::Store;
 
@@ -18,6 +19,10 @@ use crate::store::Store;
 pub(super) struct ExplainArgs {
     /// agreement/guarantee/scope/window, such as shop/FAST/team=blue/2026-03-01, with - for no scope; or a verdict's URL
     verdict: String,
+    /// The id is agreement/budget/scope/window: what used the budget up, and how much is left. The window may be `latest`;
+    /// a burn rate is budget%2Falert
+    #[arg(long)]
+    budget: bool,
     /// Language of the text
     #[arg(long, value_enum, default_value_t)]
     lang: Lang,
@@ -58,24 +63,38 @@ pub(super) fn explain(args: &ExplainArgs) -> ExitCode {
             Err(problem) => return usage(&problem),
         };
         let agreement = agreements.get(&id.agreement);
-        match explained(store.as_ref(), agreement.as_deref(), &id).await {
-            Err(ExplainError::BadId(problem)) => usage(&problem),
-            Err(other) => not_so(other),
-            Ok(explanation) if args.format == Form::Json => {
-                let json = serde_json::to_string_pretty(&explanation).expect("an explanation is JSON");
-                print(&format!("{json}\n"));
-                ExitCode::SUCCESS
-            }
-            Ok(explanation) => {
-                let language = match args.lang {
-                    Lang::En => Language::English,
-                    Lang::Es => Language::Spanish,
-                };
-                print(&format!("{}\n", explanation.lines(language).join("\n")));
-                ExitCode::SUCCESS
-            }
+        let language = match args.lang {
+            Lang::En => Language::English,
+            Lang::Es => Language::Spanish,
+        };
+        if args.budget {
+            let kind = budget_kind(agreement.as_deref(), &id);
+            let explained = explain_budget(store.as_ref(), agreement.as_deref(), &id, kind).await;
+            return shown(explained, args.format, |explanation| explanation.lines(language));
         }
+        let explained = explained(store.as_ref(), agreement.as_deref(), &id).await;
+        shown(explained, args.format, |explanation| explanation.lines(language))
     })
+}
+
+fn shown<T: Serialize>(
+    explained: Result<T, ExplainError>,
+    format: Form,
+    lines: impl Fn(&T) -> Vec<String>,
+) -> ExitCode {
+    match explained {
+        Err(ExplainError::BadId(problem)) => usage(&problem),
+        Err(other) => not_so(other),
+        Ok(explanation) if format == Form::Json => {
+            let json = serde_json::to_string_pretty(&explanation).expect("an explanation is JSON");
+            print(&format!("{json}\n"));
+            ExitCode::SUCCESS
+        }
+        Ok(explanation) => {
+            print(&format!("{}\n", lines(&explanation).join("\n")));
+            ExitCode::SUCCESS
+        }
+    }
 }
 
 /// What both this command and `simulate` need: the configured agreements and the store.

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 
 use crate::agreement::Calendar;
+use crate::agreement::budgets::explain as budgets;
+use crate::agreement::budgets::explain::BudgetExplanation;
 use crate::agreement::explain::{self, Explanation, Facts, Question, VerdictId};
 use crate::model::agreement::Agreement;
 use crate::model::state::{StateKind, StoredState, Window};
-use crate::store::{Store, StoreError};
+use crate::store::{PageRequest, StateQuery, Store, StoreError};
 
 /// Reads of the store at once.
 const PARALLEL: usize = 8;
@@ -57,6 +59,110 @@ pub async fn explain(
         .await?;
     let facts = Facts { agreement, revisions: &revisions, metrics, earlier: &earlier };
     explain::explain(&facts).ok_or_else(not_stored)
+}
+
+/// A window of a budget or burn rate that is not named by its start: the latest there is.
+pub const LATEST: &str = "latest";
+
+/// Whether an id means a budget or, as `<budget>/<alert>`, a burn rate. An id with a slash may be a budget's own.
+pub fn budget_kind(agreement: Option<&Agreement>, id: &VerdictId) -> StateKind {
+    let is_budget = agreement.is_some_and(|a| a.budgets.iter().any(|budget| budget.id == id.guarantee));
+    if is_budget || !id.guarantee.contains('/') { StateKind::Budget } else { StateKind::BurnRate }
+}
+
+/// Explains a stored state of a budget (`id.guarantee` is the budget's id) or of a burn rate (`<budget>/<alert>`). Its
+/// window is named by its start, or by `latest`. `agreement` is the one that is loaded now, if it is.
+///
+/// # Errors
+/// When the id names no window or several, no such state is stored, or the store cannot be read.
+pub async fn explain_budget(
+    store: &dyn Store,
+    agreement: Option<&Agreement>,
+    id: &VerdictId,
+    kind: StateKind,
+) -> Result<BudgetExplanation, ExplainError> {
+    let stored = stored_budget(store, agreement, id, kind).await?;
+    let state = &stored.state;
+    let (needed, guarantee) = (budgets::windows_needed(state), budgets::guarantee(state).unwrap_or_default());
+    let mut verdicts = Vec::new();
+    if let (Some(first), Some(last)) = (needed.first(), needed.last()) {
+        let query = StateQuery {
+            agreement: Some(id.agreement.clone()),
+            kind: Some(StateKind::Guarantee),
+            of: Some(guarantee.clone()),
+            scope: Some(id.scope.clone()),
+            from: Some(*first),
+            to: last.checked_add(jiff::SignedDuration::from_nanos(1)).ok(),
+            // What was known then: a later correction makes a later revision of the budget.
+            as_of: Some(stored.recorded_at),
+            ..StateQuery::default()
+        };
+        verdicts = listed(store, &query).await?;
+    }
+    budgets::explain(agreement, &stored, &verdicts).ok_or_else(|| ExplainError::NotStored {
+        guarantee: format!("budget {}", id.guarantee),
+        window: id.from.clone(),
+    })
+}
+
+/// All states that a query finds.
+async fn listed(store: &dyn Store, query: &StateQuery) -> Result<Vec<StoredState>, StoreError> {
+    let mut page = PageRequest { limit: 1000, after: None };
+    let mut found = Vec::new();
+    loop {
+        let stored = store.states(query, &page).await?;
+        found.extend(stored.items);
+        page.after = stored.next;
+        if page.after.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
+/// The state that an id means.
+async fn stored_budget(
+    store: &dyn Store,
+    agreement: Option<&Agreement>,
+    id: &VerdictId,
+    kind: StateKind,
+) -> Result<StoredState, ExplainError> {
+    let zone = agreement.map_or(jiff::tz::TimeZone::UTC, |a| a.time_zone.clone());
+    let instant = |text: &str| {
+        crate::agreement::instant(text, &zone).ok_or_else(|| {
+            ExplainError::BadId(format!(
+                "\"{text}\" is no instant such as 2026-03-01T00:00:00Z, no date, and not \"{LATEST}\""
+            ))
+        })
+    };
+    let mut query = StateQuery {
+        agreement: Some(id.agreement.clone()),
+        kind: Some(kind),
+        of: Some(id.guarantee.clone()),
+        scope: Some(id.scope.clone()),
+        ..StateQuery::default()
+    };
+    let not_stored = || ExplainError::NotStored {
+        guarantee: format!("{} {}", kind.as_str(), id.guarantee),
+        window: id.to.as_ref().map_or_else(|| id.from.clone(), |to| format!("{}..{to}", id.from)),
+    };
+    if id.from == LATEST {
+        // The latest window comes first.
+        let found = store.states(&query, &PageRequest { limit: 1, after: None }).await?;
+        return found.items.into_iter().next().ok_or_else(not_stored);
+    }
+    let from = instant(&id.from)?;
+    let to = id.to.as_deref().map(instant).transpose()?;
+    (query.from, query.to) = (Some(from), from.checked_add(jiff::SignedDuration::from_nanos(1)).ok());
+    let mut found = listed(store, &query).await?;
+    found.retain(|stored| stored.state.window.from == from && to.is_none_or(|to| stored.state.window.to == to));
+    match found.len() {
+        0 => Err(not_stored()),
+        1 => Ok(found.remove(0)),
+        several => Err(ExplainError::BadId(format!(
+            "{several} windows of {} start at {}; say which by its end: …/{}..{}",
+            id.guarantee, id.from, id.from, found[0].state.window.to
+        ))),
+    }
 }
 
 /// The window an id means: by its bounds, or the one of the guarantee that starts there.

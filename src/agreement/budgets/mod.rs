@@ -1,6 +1,7 @@
 //! Error budgets and burn rates of an agreement, purely: read from `context["x-probity"].budgets`, counted from the
 //! verdicts of their guarantee, written as rules for Prometheus.
 
+pub mod explain;
 pub mod judge;
 pub mod rules;
 

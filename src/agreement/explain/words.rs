@@ -48,7 +48,7 @@ impl Language {
         }
     }
 
-    fn say(self, key: &str, values: &[(&str, &str)]) -> String {
+    pub(in crate::agreement) fn say(self, key: &str, values: &[(&str, &str)]) -> String {
         let (_, english, spanish) =
             TEXTS.iter().find(|(k, ..)| *k == key).expect("every text that is asked for is in the table");
         let mut text = match self {
@@ -147,6 +147,49 @@ const TEXTS: &[(&str, &str, &str)] = &[
     ("nothing-changed", "no value changed", "no cambió ningún valor"),
     ("no-pass", "No pass among the {count} windows before.", "Ningún cumplimiento en las {count} ventanas anteriores."),
     ("no-value", "no value", "sin valor"),
+    (
+        "budget-title",
+        "Budget {budget} of {agreement} was {verdict} in {scope}, {window}",
+        "Presupuesto {budget} de {agreement}: {verdict} en {scope}, {window}",
+    ),
+    (
+        "rate-title",
+        "Alert {alert} of budget {budget} of {agreement} was {verdict} in {scope}, {window}",
+        "Alerta {alert} del presupuesto {budget} de {agreement}: {verdict} en {scope}, {window}",
+    ),
+    (
+        "budget-target",
+        "Counted from the verdicts of {guarantee}; its target is {target}",
+        "Se cuenta a partir de los veredictos de {guarantee}; su objetivo es {target}",
+    ),
+    ("unit-windows", "windows", "ventanas"),
+    ("unit-events", "events", "eventos"),
+    (
+        "budget-may",
+        "{bad} of {population} {unit} were bad, {may} may be",
+        "{bad} de {population} {unit} fueron malos, {may} pueden serlo",
+    ),
+    (
+        "rate-short",
+        "Over the short time ({length}) {bad} of {population} {unit} were bad, {may} may be",
+        "En el plazo corto ({length}) {bad} de {population} {unit} fueron malos, {may} pueden serlo",
+    ),
+    ("budget-left", "{left} more may be", "{left} más pueden serlo"),
+    ("budget-exceeded", "{over} too many", "{over} de más"),
+    (
+        "budget-if-bad",
+        ", if nothing unknown was bad; if all of it was, {left}",
+        ", si nada desconocido fue malo; si todo lo fue, {left}",
+    ),
+    (
+        "budget-no-bound",
+        ", if nothing unknown was bad; how many events that were nobody knows",
+        ", si nada desconocido fue malo; cuántos eventos eran no lo sabe nadie",
+    ),
+    ("budget-consumed", "Used up by {count} windows:", "Lo consumieron {count} ventanas:"),
+    ("budget-unknown", "Not known of {count} windows:", "No se sabe de {count} ventanas:"),
+    ("budget-untouched", "Nothing has used it up.", "Nada lo ha consumido."),
+    ("budget-part", " ({bad} bad {unit}, {share} % of it)", " ({bad} {unit} malos, el {share} %)"),
     (
         "chain",
         "Verdict: revision {revision}, recorded {at} by run {run}, agreement {version}…",
@@ -300,13 +343,13 @@ fn since(change: &Change, language: Language, lines: &mut Vec<String>) {
     }
 }
 
-fn scope_text(scope: &Scope, language: Language) -> String {
+pub(in crate::agreement) fn scope_text(scope: &Scope, language: Language) -> String {
     let members: Vec<String> = scope.0.iter().map(|(key, member)| format!("{key}={member}")).collect();
     if members.is_empty() { language.say("everywhere", &[]) } else { members.join(" ") }
 }
 
 /// The first digits of a hash: enough to tell two apart.
-fn short(hash: &str) -> &str {
+pub(in crate::agreement) fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
 }
 

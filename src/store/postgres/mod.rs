@@ -19,10 +19,12 @@ mod turns;
 mod upkeep;
 mod waivers;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use address::{Address, Servers};
@@ -118,11 +120,19 @@ impl PostgresStore {
         again: bool,
     ) -> Result<CommittedRun, StoreError> {
         let failed = "store an evaluation";
-        let mut days = partitions::days_of_states(rows);
+        let days_of_states = partitions::days_of_states(rows);
+        let of = |table| days_of_states.iter().map(move |day| (table, *day));
+        let mut days: BTreeSet<(Table, Date)> = of(Table::State).collect();
         days.insert((Table::Run, partitions::day_of_run(commit.run.id.0)));
+        let earlier: BTreeSet<(Table, Date)> = of(Table::Revision).collect();
         let today = partitions::day(commit.recorded_at);
+        // Where nothing is stored yet nothing becomes an earlier revision, and half of the partitions need not be made.
+        // When that has changed by the time of the commit, there is no place for them, and it is tried again.
+        if again || (!self.partitions.all_known(&earlier) && self.are_some_known(rows).await?) {
+            days.extend(earlier);
+        }
         if !again {
-            self.partitions.make(&self.pool, days.clone(), today).await?;
+            self.partitions.make(&self.pool, &days, today).await?;
         }
         let mut tx = self.pool.begin().await.map_err(during(failed))?;
         if again {
@@ -164,6 +174,13 @@ impl PostgresStore {
         }
         tx.commit().await.map_err(during(failed))?;
         Ok(CommittedRun::Done(changes.committed))
+    }
+
+    /// Whether anything is stored of the agreements of these rows in the time of their windows.
+    async fn are_some_known(&self, rows: &[Row<'_>]) -> Result<bool, StoreError> {
+        let failed = "look for states";
+        let mut connection = self.pool.acquire().await.map_err(during(failed))?;
+        states::any_known(&mut connection, rows).await.map_err(during(failed))
     }
 
     /// Fails a call that takes longer than allowed. Its transaction, if any, is rolled back.
@@ -227,7 +244,7 @@ impl PostgresStore {
         let failed = "store runs";
         let Some(today) = runs.iter().map(|run| run.started_at).max() else { return Ok(()) };
         let days = runs.iter().map(|run| (Table::Run, partitions::day_of_run(run.id.0))).collect();
-        self.partitions.make(&self.pool, days, partitions::day(today)).await?;
+        self.partitions.make(&self.pool, &days, partitions::day(today)).await?;
         let mut tx = self.pool.begin().await.map_err(during(failed))?;
         let runs: Vec<&RunRecord> = runs.iter().collect();
         for chunk in runs.chunks(CHUNK_ROWS) {

@@ -1,6 +1,6 @@
 //! The partitions by day that states and runs lie in: made before they are needed, and again when they are gone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 
 use jiff::Timestamp;
@@ -37,12 +37,13 @@ impl Table {
     }
 }
 
-/// The days (UTC) that are known to have partitions. What another process drops meanwhile is found out by writing.
+/// The partitions that are known to be there: of each table, the first day (UTC) and the day behind the last. What another
+/// process drops meanwhile is found out by writing.
 #[derive(Debug, Default)]
-pub(super) struct Partitions(Mutex<BTreeSet<(Table, Date)>>);
+pub(super) struct Partitions(Mutex<BTreeMap<(Table, Date), Date>>);
 
 impl Partitions {
-    fn known(&self) -> MutexGuard<'_, BTreeSet<(Table, Date)>> {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<(Table, Date), Date>> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
@@ -51,22 +52,66 @@ impl Partitions {
         self.known().clear();
     }
 
-    /// Makes those of these days that are not known to be there.
-    pub async fn make(&self, pool: &PgPool, wanted: BTreeSet<(Table, Date)>, today: Date) -> Result<(), StoreError> {
-        let missing: Vec<(Table, Date)> = {
-            let known = self.known();
-            wanted.into_iter().filter(|day| !known.contains(day)).collect()
-        };
-        if missing.is_empty() {
+    /// Whether it is known that rows of this day have a place.
+    fn is_known(&self, (table, day): (Table, Date)) -> bool {
+        if !(1970..2100).contains(&day.year()) {
+            return true;
+        }
+        let known = self.known();
+        known.range((table, Date::MIN)..=(table, day)).next_back().is_some_and(|(_, end)| day < *end)
+    }
+
+    /// Whether it is known of all these days.
+    pub fn all_known(&self, wanted: &BTreeSet<(Table, Date)>) -> bool {
+        wanted.iter().all(|day| self.is_known(*day))
+    }
+
+    /// Makes those of these days that have no partition. One that is made may be a month or a year and hold the days that
+    /// follow, so that a backfill of a month makes one table, not one call a day.
+    pub async fn make(&self, pool: &PgPool, wanted: &BTreeSet<(Table, Date)>, today: Date) -> Result<(), StoreError> {
+        if self.all_known(wanted) {
             return Ok(());
         }
-        // One transaction each: what they lock is free again before the next.
-        for (table, day) in &missing {
+        self.read(pool, &Table::ALL).await?;
+        for (table, day) in wanted {
+            if self.is_known((*table, *day)) {
+                continue;
+            }
+            // One transaction each: what they lock is free again before the next.
             add(*table, *day, today).execute(pool).await.map_err(during("make room for a day"))?;
+            self.read(pool, &[*table]).await?;
         }
-        self.known().extend(missing);
         Ok(())
     }
+
+    /// Learns which partitions these tables have.
+    async fn read(&self, pool: &PgPool, tables: &[Table]) -> Result<(), StoreError> {
+        for table in tables {
+            let found = named(pool, *table).await?;
+            let mut known = self.known();
+            known.retain(|(of, _), _| of != table);
+            known.extend(found.into_iter().map(|(first, end)| ((*table, first), end)));
+        }
+        Ok(())
+    }
+}
+
+/// A day, month or year: from the first day to before the last.
+pub(super) type Period = (Date, Date);
+
+/// The periods that a table has partitions of.
+pub(super) async fn named(pool: &PgPool, table: Table) -> Result<Vec<Period>, StoreError> {
+    let rows: Vec<(String, String)> =
+        sqlx::query_as("SELECT first_day::text, end_day::text FROM probity.partitions($1)")
+            .bind(table.name())
+            .fetch_all(pool)
+            .await
+            .map_err(during("list partitions"))?;
+    let read = |text: &str| {
+        text.parse::<Date>()
+            .map_err(|error| StoreError::Corrupt { what: "day of a partition", problem: error.to_string() })
+    };
+    rows.iter().map(|(first, end)| Ok((read(first)?, read(end)?))).collect()
 }
 
 /// Makes these days in a transaction that then writes to them: nobody drops one of them before it has.
@@ -109,7 +154,7 @@ pub(super) fn day_of_run(id: Uuid) -> Date {
 }
 
 /// The days that these states lie in.
-pub(super) fn days_of_states(rows: &[Row<'_>]) -> BTreeSet<(Table, Date)> {
+pub(super) fn days_of_states(rows: &[Row<'_>]) -> BTreeSet<Date> {
     let mut days = BTreeSet::new();
     let mut last = None;
     for row in rows {
@@ -117,8 +162,7 @@ pub(super) fn days_of_states(rows: &[Row<'_>]) -> BTreeSet<(Table, Date)> {
         // Most follow one of the same window.
         if last != Some(to) {
             last = Some(to);
-            days.insert((Table::State, day(to)));
-            days.insert((Table::Revision, day(to)));
+            days.insert(day(to));
         }
     }
     days

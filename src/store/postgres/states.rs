@@ -78,23 +78,28 @@ fn ends(rows: &[Row<'_>]) -> Option<(Instant, Instant)> {
     Some((Instant(ends().min()?), Instant(ends().max()?)))
 }
 
-/// Content and revision of those of the rows that are stored.
-pub(super) async fn known(tx: &mut PgConnection, rows: &[Row<'_>]) -> Result<HashMap<Uuid, Known>, sqlx::Error> {
-    let mut known = HashMap::new();
-    let Some((first, last)) = ends(rows) else { return Ok(known) };
-    // An agreement that is evaluated for the first time, or for new windows, has none of them: nobody else can have
-    // added one, it is our turn.
+/// Whether anything is stored of the rows' agreements from the first to the last end of their windows.
+pub(super) async fn any_known(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<bool, sqlx::Error> {
+    let Some((first, last)) = ends(rows) else { return Ok(false) };
     let agreements: BTreeSet<&str> = rows.iter().map(|row| row.state.agreement.as_str()).collect();
     let agreements: Vec<Cow<'_, str>> = agreements.into_iter().map(stored::text).collect();
-    let any: bool = sqlx::query_scalar(
+    sqlx::query_scalar(
         "SELECT EXISTS (SELECT FROM unnest($1::text[]) AS a CROSS JOIN LATERAL (SELECT FROM probity.state \
          WHERE agreement = a AND window_to BETWEEN $2 AND $3 LIMIT 1) AS found)",
     )
     .bind(agreements)
     .bind(first)
     .bind(last)
-    .fetch_one(&mut *tx)
-    .await?;
+    .fetch_one(connection)
+    .await
+}
+
+/// Content and revision of those of the rows that are stored.
+pub(super) async fn known(tx: &mut PgConnection, rows: &[Row<'_>]) -> Result<HashMap<Uuid, Known>, sqlx::Error> {
+    let mut known = HashMap::new();
+    // An agreement that is evaluated for the first time, or for new windows, has none of them: nobody else can have
+    // added one, it is our turn.
+    let any = any_known(tx, rows).await?;
     if !any {
         return Ok(known);
     }

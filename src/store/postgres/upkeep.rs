@@ -8,7 +8,7 @@ use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::instant::Instant;
-use super::partitions::{LOCK_PARTITIONS, Partitions, Table};
+use super::partitions::{LOCK_PARTITIONS, Partitions, Period, Table, named};
 use super::{history, partitions};
 use crate::store::retention::{self, Cutoffs, Expired, Retention};
 use crate::store::{StoreError, during};
@@ -22,9 +22,6 @@ const DAYS_KEPT_APART: i64 = 100;
 
 const FAILED: &str = "remove what has expired";
 
-/// A day, month or year: from the first day to before the last.
-type Period = (Date, Date);
-
 pub(super) async fn upkeep(
     pool: &PgPool,
     known: &Partitions,
@@ -36,7 +33,7 @@ pub(super) async fn upkeep(
     let wanted = ahead.flat_map(|day| Table::ALL.map(|table| (table, day))).collect();
     // Others may have dropped some that we know.
     known.forget();
-    known.make(pool, wanted, today).await?;
+    known.make(pool, &wanted, today).await?;
     let cutoffs = keep.cutoffs(now);
     let mut expired = Expired::default();
     if let Some(day) = cutoffs.states {
@@ -67,21 +64,6 @@ async fn drop_before(pool: &PgPool, tables: &[Table], day: Date, now: Timestamp)
         expired += drop_period(pool, period, &tables, now).await.map_err(during(FAILED))?;
     }
     Ok(expired)
-}
-
-/// The periods that a table has partitions of.
-async fn named(pool: &PgPool, table: Table) -> Result<Vec<Period>, StoreError> {
-    let rows: Vec<(String, String)> =
-        sqlx::query_as("SELECT first_day::text, end_day::text FROM probity.partitions($1)")
-            .bind(table.name())
-            .fetch_all(pool)
-            .await
-            .map_err(during("list partitions"))?;
-    let read = |text: &str| {
-        text.parse::<Date>()
-            .map_err(|error| StoreError::Corrupt { what: "day of a partition", problem: error.to_string() })
-    };
-    rows.iter().map(|(first, end)| Ok((read(first)?, read(end)?))).collect()
 }
 
 async fn drop_period(pool: &PgPool, period: Period, tables: &[Table], now: Timestamp) -> Result<Expired, sqlx::Error> {

@@ -244,6 +244,7 @@ async fn every_path_answers_in_the_shape_the_document_says() {
             let id = if path.starts_with("/probity/v1/waivers/") { "w1" } else { id };
             let path_of = path.replace("{agreement}", "orders").replace("{id}", id).replace("{number}", "2");
             let query = match path.as_str() {
+                "/probity/v1/budgets/explain" => budget(&server).await,
                 p if p.ends_with("/explain") => verdict(&server).await,
                 p if p.ends_with("/decide") => "?decision=again".into(),
                 p if p.ends_with("/ticks") => "?schedule=agreement/orders".into(),
@@ -305,6 +306,21 @@ async fn every_path_answers_in_the_shape_the_document_says() {
             }
         }
     }
+}
+
+/// The query that names a stored budget.
+async fn budget(server: &Server) -> String {
+    let (_, list) = server.json("/probity/v1/budgets").await;
+    let found = &list["items"][0];
+    let part = |value: &Value| value.as_str().unwrap().to_owned();
+    let pairs = [
+        ("agreement", part(&found["agreement"])),
+        ("budget", part(&found["budget"])),
+        ("scope", found["scope"].to_string()),
+        ("from", part(&found["window"]["from"])),
+        ("to", part(&found["window"]["to"])),
+    ];
+    format!("?{}", form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish())
 }
 
 /// The query that names a stored verdict.

@@ -214,3 +214,52 @@ async fn metrics_say_what_the_rules_read() {
     let page = server.get("/probity/agreements/shop").await.text().await.unwrap();
     assert!(page.contains("Error budgets") && page.contains("of the budget is used up"), "{page}");
 }
+
+/// Which windows used it up, each with its share, and how many more may be bad, is said of a budget and of a burn rate.
+#[tokio::test]
+async fn what_used_a_budget_up_is_named() {
+    for fixture in stores().await {
+        let mut values = vec![json!(99); 24];
+        (values[2], values[3]) = (json!(10), json!(10));
+        let clock = Clock::manual(at("2026-03-01T04:00:00Z"));
+        let evaluator =
+            evaluator(&clock, &fixture.store, vec![with_budget()], collector(&Rates::new(Mutex::new(values))), "[]");
+        judge(&evaluator, hours(0, 4)).await;
+        let agreements = evaluator.agreements.snapshot().agreements.clone();
+        let server = Server::start(Setup {
+            store: Some(fixture.store.clone()),
+            agreements: LoadedAgreements { agreements, ..Default::default() },
+            evaluator: Some(evaluator),
+            ..Setup::default()
+        })
+        .await;
+        let explain = "/probity/v1/budgets/explain?agreement=shop&budget=day&scope=%7B%22team%22%3A%22a%22%7D";
+        let day = "&from=2026-03-01T00:00:00Z&to=2026-03-01T04:00:00Z";
+        let (status, found) = server.json(&format!("{explain}{day}&lang=en")).await;
+        assert_eq!((status, &found["verdict"]), (200, &json!("violated")), "{found}");
+        let distance =
+            json!({"population": 4, "may_be_bad": 1, "bad": 2, "unknown": 0, "left_most": -1, "left_least": -1});
+        assert_eq!(found["distance"], distance);
+        let consumed: Vec<&str> =
+            found["consumed_by"].as_array().unwrap().iter().map(|w| w["from"].as_str().unwrap()).collect();
+        assert_eq!(consumed, ["2026-03-01T03:00:00Z", "2026-03-01T02:00:00Z"]);
+        assert_eq!(found["consumed_by"][0]["share"], json!({"numerator": 1, "denominator": 1}));
+        let text = found["text"].to_string();
+        assert!(text.contains("Used up by 2 windows") && text.contains("1 too many"), "{text}");
+        assert_eq!(found["agreement_changed"], false);
+        // What it names can be asked about itself.
+        let verdict = found["consumed_by"][0]["verdict_id"].as_str().unwrap();
+        let id: String = form_urlencoded::byte_serialize(verdict.as_bytes()).collect();
+        let (status, verdict) = server.json(&format!("/probity/v1/verdicts/explain?id={id}")).await;
+        assert_eq!((status, &verdict["verdict"]), (200, &json!("violated")), "{verdict}");
+        let (status, rate) = server.json(&format!("{explain}&alert=fast&lang=es")).await;
+        assert_eq!((status, &rate["kind"]), (200, &json!("burn-rate")), "{rate}");
+        assert_eq!((&rate["distance"]["left_most"], &rate["short_distance"]["left_most"]), (&json!(-1), &json!(-1)));
+        assert!(rate["text"].to_string().contains("plazo corto (PT1H)"), "{rate}");
+        // Several periods start with the validity: which one must be said.
+        for (more, expected) in [("&from=2026-04-01", 404), ("&from=never", 400), ("&alert=none", 404)] {
+            let (status, answer) = server.json(&format!("{explain}{more}")).await;
+            assert_eq!(status, expected, "{more}: {answer}");
+        }
+    }
+}

@@ -85,11 +85,22 @@ pub fn compare(known: &[Known], every: i64) -> usize {
     compared
 }
 
+/// Once in 10,000 agreements, on a machine with much to do, `promtool` 2.42 found an alert that did not fire, and did not
+/// find that of the same files when it was asked again. What we and Prometheus do not agree on is found every time.
+const TRIES: usize = 3;
+
 fn promtool(arguments: &[&str], folder: &Path) {
-    let out = Command::new("promtool").args(arguments).current_dir(folder).output().unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    let said: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).take(40).collect();
-    assert!(out.status.success(), "promtool {arguments:?}:\n{}", said.join("\n"));
+    for left in (0..TRIES).rev() {
+        let out = Command::new("promtool").args(arguments).current_dir(folder).output().unwrap();
+        if out.status.success() {
+            return;
+        }
+        let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        let said: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).take(40).collect();
+        let said = said.join("\n");
+        assert!(left > 0, "promtool {arguments:?}, {TRIES} times, at last:\n{said}");
+        eprintln!("promtool {arguments:?} is asked again; it said:\n{said}");
+    }
 }
 
 /// A scope of which nothing was said in a period has no series there.

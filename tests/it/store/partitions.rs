@@ -91,6 +91,24 @@ async fn a_late_day_among_days_is_a_day() {
     assert_eq!(partitions(&fixture.url, "state").await, ["state_202511", "state_20260110", "state_20260111"]);
 }
 
+/// Partitions of earlier revisions are made when something can become one.
+#[tokio::test]
+async fn what_is_never_revised_has_no_partitions_for_it() {
+    let fixture = Fixture::postgres().await;
+    let id = RunId::fresh();
+    let month: Vec<State> = (1..=28).map(|day| ending(&format!("2024-02-{day:02}T00:00:00Z"), id)).collect();
+    assert_eq!(fixture.store.commit(&commit(id, month.clone())).await.unwrap().inserted, 28);
+    assert_eq!(partitions(&fixture.url, "state").await, ["state_202402"]);
+    assert_eq!(partitions(&fixture.url, "state_revision").await, Vec::<String>::new());
+    let second = RunId::fresh();
+    let revised = month.into_iter().map(|state| State { verdict: Some(Verdict::Unknown), run: second, ..state });
+    assert_eq!(fixture.store.commit(&commit(second, revised.collect())).await.unwrap().revised, 28);
+    assert_eq!(partitions(&fixture.url, "state_revision").await, ["state_revision_202402"]);
+    let state = &states(&*fixture.store).await[0];
+    let of = (&state.agreement, state.kind, &state.of, &state.scope, state.window.from, state.window.to);
+    assert_eq!(fixture.store.revisions(of.0, of.1, of.2, of.3, of.4, of.5).await.unwrap().len(), 2);
+}
+
 #[tokio::test]
 async fn days_become_months_when_they_are_old_and_nothing_is_lost() {
     let fixture = Fixture::postgres().await;

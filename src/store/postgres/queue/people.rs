@@ -45,7 +45,7 @@ async fn finish(mut tx: PgTransaction<'_>, audit: &AuditEntry, failed: &'static 
 async fn make_day(store: &PostgresStore, id: RunId, audit: &AuditEntry) -> Result<(), StoreError> {
     use super::super::partitions::{Table, day, day_of_run};
     let days = [(Table::Run, day_of_run(id.0))].into_iter().collect();
-    store.partitions.make(&store.pool, days, day(audit.at)).await
+    store.partitions.make(&store.pool, &days, day(audit.at)).await
 }
 
 pub(super) async fn cancel(store: &PostgresStore, id: RunId, audit: &AuditEntry) -> Result<Cancelled, StoreError> {

@@ -84,7 +84,7 @@ impl PostgresStore {
     pub(super) async fn make_days(&self, records: impl Iterator<Item = &RunRecord> + Clone) -> Result<(), StoreError> {
         let Some(today) = records.clone().filter_map(|run| run.ended_at).max() else { return Ok(()) };
         let days = records.map(|run| (Table::Run, partitions::day_of_run(run.id.0))).collect();
-        self.partitions.make(&self.pool, days, partitions::day(today)).await
+        self.partitions.make(&self.pool, &days, partitions::day(today)).await
     }
 }
 
