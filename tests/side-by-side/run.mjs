@@ -1,13 +1,14 @@
 // Runs the cases of tests/cases/side-by-side against the real Node-RED and against Probity, and compares the answers.
 //
 //   node tests/side-by-side/run.mjs --probity target/debug/probity --node-red target/node-red [--plugins-dir DIR]
-//        [--only TEXT] [--show] [--write]
+//        [--plugin-cache DIR] [--only TEXT] [--show] [--log] [--write]
 //
-// --only runs the cases whose names have that in them, --show prints what both answered, --write writes table.md anew.
+// --only runs the cases whose names have that in them, --show prints what both answered, --log what both logged, --write
+// writes table.md anew.
 // Ends with 1 when something differs that differences.json does not name, or no longer does, or table.md is not up to date.
 
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { start } from './engines.mjs';
@@ -27,6 +28,10 @@ const { values: options } = parseArgs({
     write: { type: 'boolean' },
   },
 });
+
+for (const name of ['probity', 'node-red', 'plugins-dir', 'plugin-cache']) {
+  if (options[name]) options[name] = resolve(options[name]);
+}
 
 function read(name) {
   return JSON.parse(readFileSync(join(FOLDER, name), 'utf8'));

@@ -56,8 +56,8 @@ function plain(engine, value, key) {
   if (typeof value === 'number') return value > 1.7e12 && value < 2e12 ? '<ms>' : value;
   if (Array.isArray(value)) return value.map((one) => plain(engine, one));
   if (value && typeof value === 'object') {
-    // What is undefined is as good as absent; `_event` is a trace that Node-RED's link nodes leave behind.
-    const kept = Object.entries(value).filter(([name, one]) => name !== '_event' && !(one?.__enc__ && one.type === 'undefined'));
+    // What is undefined is as good as absent, and so is an empty name; `_event` is a trace that Node-RED's link nodes leave behind.
+    const kept = Object.entries(value).filter(([name, one]) => name !== '_event' && !(name === 'name' && one === '') && !(one?.__enc__ && one.type === 'undefined'));
     return Object.fromEntries(kept.map(([name, one]) => [plain(engine, name), name === '_msgid' ? '<id>' : plain(engine, one, name)]));
   }
   return value;
@@ -132,7 +132,13 @@ async function step(engine, step, taken) {
   }
   if (step.call !== undefined) {
     const [method, path, headers, body] = request(engine, step);
-    const answer = await call(engine, method, path, step.admin ? admin(engine, headers) : headers, body);
+    const ask = () => call(engine, method, path, step.admin ? admin(engine, headers) : headers, body);
+    let answer = await ask();
+    // Node-RED answers a deploy before it has taken effect.
+    for (const began = Date.now(); step.until && answer.status !== step.until && Date.now() - began < 15_000; ) {
+      await new Promise((done) => setTimeout(done, 10));
+      answer = await ask();
+    }
     return [answer, shown(engine, answer, step)];
   }
   if (step.inject !== undefined) {

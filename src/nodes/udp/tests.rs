@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::super::rig::{Rig, msg, node};
-use super::*;
 use crate::runtime::{Event, Limits};
 
 fn rig(nodes: Vec<crate::model::flow::PlanNode>) -> Rig {
