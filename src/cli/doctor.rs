@@ -2,6 +2,7 @@
 
 mod runs;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -10,10 +11,11 @@ use serde::Serialize;
 
 use super::{Format, Settings, print, report, runtime};
 use crate::api::{self, password};
-use crate::app;
+use crate::app::{self, admission::Needed};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::model::Severity;
+use crate::model::flow::FlowFile;
 
 #[derive(Args)]
 pub(super) struct DoctorArgs {
@@ -32,7 +34,7 @@ pub(super) struct DoctorArgs {
 struct Finding {
     severity: Severity,
     /// What it is about: `configuration`, `users`, `exposure`, `data`, `flows`, `credentials`, `database`, `runs`,
-    /// `schedules`, `secrets`, `rates`, `cache`, `notifications`, `mail`.
+    /// `plugins`, `schedules`, `secrets`, `rates`, `cache`, `notifications`, `mail`.
     about: &'static str,
     message: String,
 }
@@ -225,6 +227,7 @@ fn data(config: &Config, older_s: u64, findings: &mut Vec<Finding>) {
         Ok(flows) => {
             let errors = flows.diagnostics.iter().filter(|d| d.severity == Severity::Error);
             findings.extend(errors.map(|problem| error("flows", problem.to_string())));
+            plugins(config, &flows.loaded, findings);
         }
         Err(problem) => findings.push(error("flows", format!("{problem:#}"))),
     }
@@ -246,6 +249,23 @@ fn data(config: &Config, older_s: u64, findings: &mut Vec<Finding>) {
             Ok(found) => findings.extend(found),
             Err(problem) => findings.push(error("database", format!("{problem:#}"))),
         }
+    }
+}
+
+/// The components that the flows' nodes run in: a function node without its own is a tab that does not run.
+fn plugins(config: &Config, flows: &FlowFile, findings: &mut Vec<Finding>) {
+    let builtin = crate::nodes::catalogue();
+    let types: BTreeSet<_> =
+        flows.nodes.iter().map(|node| node.node_type.clone()).filter(|name| builtin.spec(name).is_none()).collect();
+    if types.is_empty() {
+        return;
+    }
+    match app::admission::admitted(config, Needed::For(&types)) {
+        Ok(ready) => {
+            let errors = ready.diagnostics.iter().filter(|d| d.severity == Severity::Error);
+            findings.extend(errors.map(|problem| error("plugins", problem.to_string())));
+        }
+        Err(problem) => findings.push(error("plugins", format!("{problem:#}"))),
     }
 }
 

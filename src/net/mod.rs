@@ -7,6 +7,7 @@
 mod agent;
 mod digest;
 mod error;
+mod listen;
 mod places;
 mod resolve;
 mod rules;

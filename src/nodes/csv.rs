@@ -364,7 +364,7 @@ impl Node for Csv {
             Some(Value::String(text)) => self.read(msg, &text, cx),
             Some(other) if other.type_of() == "object" => self.write(msg, cx),
             Some(_) => {
-                const WRONG: &str = "This node only handles CSV strings or JS objects.";
+                const WRONG: &str = "This node only handles CSV strings or js objects.";
                 if self.rfc.is_some() {
                     self.show_error(WRONG, cx);
                     return Step::fail(msg, WRONG);

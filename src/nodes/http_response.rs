@@ -120,6 +120,16 @@ fn set_header(headers: &mut Vec<(String, String)>, name: &str, value: &Value) ->
     Ok(())
 }
 
+/// A media type that says UTF-8, whichever charset it named.
+fn in_utf8(content_type: &str) -> String {
+    let is_charset = |p: &&str| p.trim_start().get(..8).is_some_and(|p| p.eq_ignore_ascii_case("charset="));
+    if content_type.split(';').skip(1).any(|p| is_charset(&p) && p.trim()[8..].eq_ignore_ascii_case("utf-8")) {
+        return content_type.into();
+    }
+    let others: Vec<&str> = content_type.split(';').filter(|p| !is_charset(p)).collect();
+    format!("{}; charset=utf-8", others.join(";"))
+}
+
 fn has_charset(content_type: &str) -> bool {
     content_type.split(';').skip(1).any(|p| p.trim_start().get(..8).is_some_and(|p| p.eq_ignore_ascii_case("charset=")))
 }
@@ -192,8 +202,7 @@ fn body(headers: &mut Vec<(String, String)>, msg: &Msg) -> Bytes {
             match content_type {
                 None => headers.push(("content-type".into(), "text/html; charset=utf-8".into())),
                 // Express sends strings as UTF-8 whatever was asked for.
-                Some(at) if !has_charset(&headers[at].1) => headers[at].1.push_str("; charset=utf-8"),
-                Some(_) => {}
+                Some(at) => headers[at].1 = in_utf8(&headers[at].1),
             }
             Bytes::copy_from_slice(text.to_js_string().as_bytes())
         }

@@ -56,6 +56,7 @@ pub mod trigger;
 pub mod typed;
 mod udp;
 pub mod unknown;
+mod watch;
 mod websocket;
 pub mod xml;
 pub mod yaml;
@@ -113,6 +114,7 @@ const TYPES: &[NodeType] = &[
     // storage
     file::TYPE,
     file_in::TYPE,
+    watch::TYPE,
     // parser
     csv::TYPE,
     html::TYPE,

@@ -1,40 +1,167 @@
-//! `tcp in`, `tcp out` and `tcp request`: named, and refused: they are not built yet, also where the operator allows them.
+//! `tcp in`, `tcp out` and `tcp request`: connections as messages, where the operator allows it.
 
+mod input;
+mod output;
+mod pool;
+mod reading;
+mod request;
+
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
-use super::refused::{Refused, unless_allowed};
-use crate::model::Diagnostic;
-use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
-use crate::runtime::{Node, NodeConfig, NodeType};
+use super::refused::unless_allowed;
+use super::tls_config;
+use crate::model::node_spec::{Capability, NodeSpec, Property, PropertyKind};
+use crate::model::{Diagnostic, Value};
+use crate::net::{Encryption, Tls};
+use crate::runtime::{Node, NodeConfig, NodeType, Status};
 
-macro_rules! spec {
-    ($node_type:literal, $inputs:literal, $outputs:literal, $summary:literal) => {
-        NodeSpec {
-            node_type: $node_type,
-            category: "network",
-            summary: $summary,
-            inputs: $inputs,
-            outputs: Some($outputs),
-            config_node: false,
-            properties: &[
-                Property::new("host", PropertyKind::Text, "Host to connect to."),
-                Property::new("port", PropertyKind::Text, "Port."),
-            ],
-            capabilities: &[],
+static IN_SPEC: NodeSpec = NodeSpec {
+    node_type: "tcp in",
+    category: "network",
+    summary: "What comes by TCP, as messages. Only where nodes.allow names it.",
+    inputs: 0,
+    outputs: Some(1),
+    config_node: false,
+    properties: &[
+        Property::new("server", PropertyKind::Text, "server: listens on the port; client: connects to host and port."),
+        Property::new("host", PropertyKind::Text, "Host to connect to."),
+        Property::new("port", PropertyKind::Text, "Port."),
+        Property::new("datamode", PropertyKind::Text, "stream: a message for each piece; single: one when it is over."),
+        Property::new("datatype", PropertyKind::Text, "buffer, utf8 or base64."),
+        Property::new("newline", PropertyKind::Text, "What separates messages of a utf8 stream; \\n, \\r, \\t."),
+        Property::new("trim", PropertyKind::Boolean, "Messages keep what separates them."),
+        Property::new("topic", PropertyKind::Text, "msg.topic."),
+        Property::new("tls", PropertyKind::NodeRef("tls-config"), "Id of a tls-config node, for connecting."),
+    ],
+    capabilities: &[Capability::Net],
+};
+
+static OUT_SPEC: NodeSpec = NodeSpec {
+    node_type: "tcp out",
+    category: "network",
+    summary: "Messages to TCP connections. Only where nodes.allow names it.",
+    inputs: 1,
+    outputs: Some(0),
+    config_node: false,
+    properties: &[
+        Property::new(
+            "beserver",
+            PropertyKind::Text,
+            "server: to all who connect to the port; client: to host and port; reply: to who msg._session names.",
+        ),
+        Property::new("host", PropertyKind::Text, "Host to connect to."),
+        Property::new("port", PropertyKind::Text, "Port."),
+        Property::new("base64", PropertyKind::Boolean, "Texts are base64."),
+        Property::new("end", PropertyKind::Boolean, "Connections are closed after each message."),
+        Property::new("tls", PropertyKind::NodeRef("tls-config"), "Id of a tls-config node, for connecting."),
+    ],
+    capabilities: &[Capability::Net],
+};
+
+static REQUEST_SPEC: NodeSpec = NodeSpec {
+    node_type: "tcp request",
+    category: "network",
+    summary: "Sends a message to a TCP server and gives its answer. Only where nodes.allow names it.",
+    inputs: 1,
+    outputs: Some(1),
+    config_node: false,
+    properties: &[
+        Property::new("server", PropertyKind::Text, "Host; msg.host when empty."),
+        Property::new("port", PropertyKind::Text, "Port; msg.port when empty."),
+        Property::new(
+            "out",
+            PropertyKind::Text,
+            "The answer ends: time, after splitc ms; char, at the character splitc; count, after splitc bytes; sit, \
+             never, the connection stays open; immed, there is none.",
+        ),
+        Property::new("splitc", PropertyKind::Text, "See out."),
+        Property::new("ret", PropertyKind::Text, "buffer or string."),
+        Property::new("newline", PropertyKind::Text, "What separates messages when the connection stays open."),
+        Property::new("trim", PropertyKind::Boolean, "Messages keep what separates them."),
+        Property::new("tls", PropertyKind::NodeRef("tls-config"), "Id of a tls-config node."),
+    ],
+    capabilities: &[Capability::Net],
+};
+
+pub const IN: NodeType = NodeType { spec: &IN_SPEC, build: |config| allowed(config, input::build) };
+pub const OUT: NodeType = NodeType { spec: &OUT_SPEC, build: |config| allowed(config, output::build) };
+pub const REQUEST: NodeType = NodeType { spec: &REQUEST_SPEC, build: |config| allowed(config, request::build) };
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Built = Result<Arc<dyn Node>, Vec<Diagnostic>>;
+
+fn allowed(config: &NodeConfig<'_>, build: fn(&NodeConfig<'_>) -> Built) -> Built {
+    match unless_allowed(config, "they connect to, or listen on, ports past the rules of HTTP") {
+        Some(refused) => Ok(refused),
+        None => build(config),
+    }
+}
+
+/// A port that is written as a number or a text; an empty one is 0.
+pub(super) fn port(config: &NodeConfig<'_>, property: &str) -> Result<u16, Diagnostic> {
+    let written = config.get(property);
+    let number = written.to_number();
+    match written {
+        Value::Undefined | Value::Null => Ok(0),
+        Value::String(text) if text.trim().is_empty() => Ok(0),
+        _ if number.fract() == 0.0 && (0.0..=65535.0).contains(&number) => Ok(number as u16),
+        _ => {
+            let problem = config.problem("invalid-port", property, format!("{} is no port", written.to_js_string()));
+            Err(problem.expected("a number from 1 to 65535"))
         }
-    };
+    }
 }
 
-static IN_SPEC: NodeSpec = spec!("tcp in", 0, 1, "TCP connections as messages; refused.");
-static OUT_SPEC: NodeSpec = spec!("tcp out", 1, 0, "Messages to TCP connections; refused.");
-static REQUEST_SPEC: NodeSpec = spec!("tcp request", 1, 1, "A message out, its answer back; refused.");
-
-pub const IN: NodeType = NodeType { spec: &IN_SPEC, build };
-pub const OUT: NodeType = NodeType { spec: &OUT_SPEC, build };
-pub const REQUEST: NodeType = NodeType { spec: &REQUEST_SPEC, build };
-
-pub(super) fn build(config: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
-    let what = "they connect to, or listen on, ports past the rules of HTTP";
-    Ok(unless_allowed(config, what)
-        .unwrap_or_else(|| Refused::node(format!("nodes of type \"{}\" are not supported yet", config.node.node_type))))
+/// The tls-config that a node names, for connections it makes.
+fn tls(config: &NodeConfig<'_>, listens: bool) -> Result<Option<Arc<Tls>>, Diagnostic> {
+    let named = tls_config::named(config, "tls")?;
+    if named.is_some() && listens {
+        let problem = config.problem("unsupported-tls", "tls", "listening with TLS is not offered");
+        return Err(problem.hint("let a proxy (nginx, stunnel) end TLS before this port"));
+    }
+    Ok(named)
 }
+
+fn encryption(tls: &Option<Arc<Tls>>) -> Encryption<'_> {
+    tls.as_deref().map_or(Encryption::None, Encryption::With)
+}
+
+/// What a payload is on the wire; `None` for none.
+pub(super) fn bytes(payload: &Value, base64: bool) -> Option<Vec<u8>> {
+    use base64::Engine as _;
+    use base64::alphabet::STANDARD;
+    use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &STANDARD,
+        GeneralPurposeConfig::new()
+            .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+            .with_decode_allow_trailing_bits(true),
+    );
+    match payload {
+        Value::Undefined | Value::Null => None,
+        Value::Bytes(bytes) => Some(bytes.to_vec()),
+        // What is no base64 sends nothing, as little as Node.js makes of it.
+        Value::String(text) if base64 => Some(LENIENT.decode(text.trim()).unwrap_or_default()),
+        other => Some(other.to_js_string().as_bytes().to_vec()),
+    }
+}
+
+/// `\n`, `\r` and `\t` as they are written in forms.
+fn unescaped(text: &str) -> String {
+    text.replace("\\n", "\n").replace("\\r", "\r").replace("\\t", "\t")
+}
+
+/// Waits until the node is told to stop.
+pub(super) async fn told(stop: &mut tokio::sync::watch::Receiver<bool>) {
+    // A node that is gone has stopped, too.
+    let _ = stop.wait_for(|stop| *stop).await.is_ok();
+}
+
+pub(super) fn shown(fill: &'static str, shape: &'static str, text: impl Into<arcstr::ArcStr>) -> Status {
+    Status { fill: Some(fill.into()), shape: Some(shape.into()), text: text.into() }
+}
+
+#[cfg(test)]
+mod tests;

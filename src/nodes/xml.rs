@@ -110,7 +110,7 @@ impl Node for Xml {
             Value::String(text) => self.read(&mut msg, text),
             value if value.type_of() == "object" => self.write(&mut msg, value).map(Value::from),
             _ => {
-                cx.warn("This node only handles XML strings or JS objects.");
+                cx.warn("This node only handles xml strings or js objects.");
                 return Step::Done;
             }
         };

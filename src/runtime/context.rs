@@ -89,14 +89,14 @@ impl ContextStore {
         set
     }
 
-    /// The names kept in the node's context of this level.
-    pub fn keys(&self, node: &PlanNode, level: Level) -> Vec<ArcStr> {
+    /// The names kept in the node's context of this level, in the default store unless one is named.
+    pub fn keys(&self, node: &PlanNode, level: Level, store: Option<&str>) -> Vec<ArcStr> {
         let scope = match level {
             Level::Global => arcstr::literal!("global"),
             Level::Node => scope_of_node(node),
             Level::Flow => node.context.clone(),
         };
-        let scopes = self.scopes.lock().unwrap_or_else(|p| p.into_inner());
+        let scopes = self.scopes(self.place(store));
         scopes.get(&scope).map(|o| o.iter().map(|(name, _)| name.clone()).collect()).unwrap_or_default()
     }
 

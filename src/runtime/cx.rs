@@ -55,9 +55,9 @@ impl<'a> Place<'a> {
         self.deployed.services.context.get(self.node(), level, path, Some(msg.object()))
     }
 
-    /// The names kept in a context.
-    pub fn context_keys(self, level: Level) -> Vec<ArcStr> {
-        self.deployed.services.context.keys(self.node(), level)
+    /// The names kept in a context; those of the default store unless one is named.
+    pub fn context_keys(self, level: Level, store: Option<&str>) -> Vec<ArcStr> {
+        self.deployed.services.context.keys(self.node(), level, store)
     }
 
     pub fn context_set(self, level: Level, path: &Path, value: Value, msg: &Msg) -> bool {
@@ -191,7 +191,10 @@ impl Cx<'_> {
             if let Some(shape) = &status.shape {
                 body.insert("shape", shape.clone());
             }
-            body.insert("text", status.text.clone());
+            // A status that is taken away says nothing at all.
+            if !status.text.is_empty() || status.fill.is_some() || status.shape.is_some() {
+                body.insert("text", status.text.clone());
+            }
             for (name, value) in more.iter() {
                 body.insert(name.clone(), value.clone());
             }
@@ -440,6 +443,21 @@ fn source_of(node: &PlanNode) -> Object {
     source
 }
 
+/// The stack of an error that Node-RED gives as an `Error` (its text then begins with the kind): the code's own where
+/// `msg.error` holds it, else the node. `None` for errors that are texts.
+fn stack_of(message: &str, failed: &PlanNode, before: Option<&Value>) -> Option<ArcStr> {
+    let kind = message.split(':').next().filter(|kind| kind.len() < message.len() && kind.ends_with("Error"))?;
+    if !kind.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return None;
+    }
+    match before {
+        Some(Value::Error(error)) if message.contains(error.message.as_str()) && error.stack.is_some() => {
+            error.stack.clone()
+        }
+        _ => Some(arcstr::format!("{message}\n    at {} node \"{}\"", failed.node_type, failed.id)),
+    }
+}
+
 impl RunCore {
     /// How long the run may go on.
     pub(super) fn time_max(&self, limits: &Limits) -> Duration {
@@ -476,10 +494,14 @@ impl RunCore {
         let mut source = source_of(failed);
         source.insert("count", count);
         let mut body = Object::new();
+        let stack = stack_of(&error.message, failed, before.as_ref());
         body.insert("message", ArcStr::from(error.message));
         body.insert("source", source);
         if let Some(code) = error.code {
             body.insert("code", code);
+        }
+        if let Some(stack) = stack {
+            body.insert("stack", stack);
         }
         // In its place, as in Node-RED, and what stood there behind everything else.
         msg.set("error", body);

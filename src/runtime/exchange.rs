@@ -94,7 +94,10 @@ impl Request {
         let host = self.headers.get(http::header::HOST).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let address = if host.starts_with('[') { host.find(']').map_or(0, |end| end + 1) } else { 0 };
         let hostname = host[address..].find(':').map_or(host, |colon| &host[..address + colon]);
-        let mut object = Object::with_capacity(12);
+        let base = self.original_url.as_ref().and_then(|url| url.strip_suffix(self.url.as_str())).unwrap_or_default();
+        let by_script =
+            self.headers.get("x-requested-with").is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"xmlhttprequest"));
+        let mut object = Object::with_capacity(18);
         object.insert("method", self.method.clone());
         object.insert("url", self.url.clone());
         object.insert("originalUrl", self.original_url.as_ref().unwrap_or(&self.url).clone());
@@ -109,6 +112,12 @@ impl Request {
         }
         object.insert("ip", self.ip.clone());
         object.insert("hostname", hostname);
+        object.insert("baseUrl", base);
+        // What ends encryption stands before this server; Express says the same until it is told to trust it.
+        object.insert("protocol", "http");
+        object.insert("secure", false);
+        object.insert("xhr", by_script);
+        object.insert("httpVersion", "1.1");
         object
     }
 }
@@ -238,7 +247,9 @@ pub fn parse_cookies(header: &str) -> Object {
             let value = value.trim().trim_matches('"');
             let value = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
             if !cookies.contains_key(name.trim()) {
-                cookies.insert(name.trim(), value.as_ref());
+                // As cookie-parser has it: what begins with j: is JSON, if it is.
+                let json = value.strip_prefix("j:").and_then(|text| Value::from_json(text).ok());
+                cookies.insert(name.trim(), json.unwrap_or_else(|| value.as_ref().into()));
             }
         }
     }

@@ -36,6 +36,7 @@ mod replicas;
 mod rotation;
 mod serve;
 mod shipped;
+mod side_by_side;
 mod sources;
 mod store;
 mod tidy;

@@ -336,8 +336,8 @@ fn asked<'js>(ctx: &Ctx<'js>, what: &str, given: &str) -> Result<Js<'js>> {
     message::read(ctx, &mut answer)
 }
 
-fn context_keys<'js>(ctx: Ctx<'js>, level: i32) -> Result<Js<'js>> {
-    asked(&ctx, "context-keys", &level.to_string())
+fn context_keys<'js>(ctx: Ctx<'js>, level: String) -> Result<Js<'js>> {
+    asked(&ctx, "context-keys", &level)
 }
 
 fn env<'js>(ctx: Ctx<'js>, name: String) -> Result<Js<'js>> {

@@ -40,6 +40,8 @@ struct Table {
     /// In function nodes: the hidden symbol under which what stands for a value that stays with the engine has its
     /// number there.
     handle: Option<Name>,
+    /// In function nodes: gives a request its methods.
+    dress: Option<Persistent<Function<'static>>>,
     /// Texts of such values as they came, by their number.
     handed: HashMap<u32, String>,
     stand_ins: Vec<StandIn>,
@@ -61,6 +63,10 @@ pub fn install<'js>(ctx: &Ctx<'js>, api: &Object<'js>) -> Result<()> {
     let table = Table {
         mark: Name::of_symbol(&api.get("mark")?)?,
         handle: if handle.is_undefined() { None } else { Some(Name::of_symbol(&handle)?) },
+        dress: match api.get::<_, Option<Function>>("dress")? {
+            Some(dress) => Some(Persistent::save(ctx, dress)),
+            None => None,
+        },
         handed: HashMap::new(),
         stand_ins: Vec::new(),
         to_buffer: Persistent::save(ctx, api.get::<_, Function>("toBuffer")?),
@@ -178,6 +184,9 @@ fn special<'js>(ctx: &Ctx<'js>, text: &str) -> Result<Js<'js>> {
             let id: u32 = number.parse().unwrap_or(0);
             let value = from_json(ctx, &mut json.to_owned())?;
             stand_in(&value, f64::from(id))?;
+            if let Some(dress) = table(|t| t.dress.clone()).filter(|_| value.is_object()) {
+                dress.restore(ctx)?.call::<_, ()>((value.clone(),))?;
+            }
             table(|t| t.handed.insert(id, json.to_owned()));
             Ok(value)
         }

@@ -93,7 +93,7 @@ fn the_header_is_written_once_until_reset() {
 fn what_is_no_csv_is_said() {
     let bed = Bed::new(TYPE, r#"{"temp":"a"}"#);
     assert!(bed.send(&[r#"{"payload":1}"#]).is_empty());
-    assert_eq!(*bed.warnings.lock().unwrap(), ["This node only handles CSV strings or JS objects."]);
+    assert_eq!(*bed.warnings.lock().unwrap(), ["This node only handles CSV strings or js objects."]);
     let bed = Bed::new(TYPE, r#"{"spec":"rfc","hdrin":true}"#);
     assert!(bed.error(r#"{"payload":"a\"b,c\n1,2"}"#).starts_with("Quote found"));
     let problems = crate::nodes::testbed::problems(&TYPE, r#"{"spec":"rfc","temp":"a\"b"}"#);

@@ -104,8 +104,12 @@ impl context::Host for Host {
     }
 }
 
+/// A key; `#:(store)::key` names a store.
 fn context_path(text: &str) -> Result<Path, Failure> {
-    Path::parse(text).map_err(|e| failure(format!("\"{text}\" is no context path: {e}"), "EINVAL"))
+    let (store, key) = super::function::store_and_key(text);
+    Path::parse(key)
+        .map(|path| path.in_store(store))
+        .map_err(|e| failure(format!("\"{text}\" is no context path: {e}"), "EINVAL"))
 }
 
 fn level_of(level: context::Level) -> Level {

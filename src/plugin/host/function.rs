@@ -188,6 +188,14 @@ fn bytes_of(object: &Object) -> Option<Vec<u8>> {
     object.get("data")?.as_array()?.iter().map(byte).collect()
 }
 
+/// A key of a context, and the store that `#:(store)::key` names.
+pub(super) fn store_and_key(text: &str) -> (Option<&str>, &str) {
+    match text.strip_prefix("#:(").and_then(|rest| rest.split_once(")::")) {
+        Some((store, key)) => (Some(store), key),
+        None => (None, text),
+    }
+}
+
 /// A value of JSON text as function nodes write it.
 pub(super) fn from_text(text: &str) -> Result<Value, String> {
     let value = Value::from_json(text).map_err(|e| e.to_string())?;
@@ -271,12 +279,13 @@ impl Host {
                 done()
             }
             "context-keys" => {
-                let level = match given {
+                let (store, level) = store_and_key(given);
+                let level = match level {
                     "0" => Level::Node,
                     "1" => Level::Flow,
                     _ => Level::Global,
                 };
-                let keys = self.call()?.place().context_keys(level);
+                let keys = self.call()?.place().context_keys(level, store);
                 let keys = Value::array(keys.into_iter().map(Value::from).collect());
                 Ok(Ok(Crossing::Json(keys.to_json())))
             }
@@ -398,6 +407,13 @@ mod tests {
             from_text(r#"{"a":[{"type":"Buffer","data":[1,255]}],"b":{"type":"Buffer","data":[300]}}"#).unwrap();
         assert!(matches!(value.get("a").get("0"), Value::Bytes(bytes) if *bytes == vec![1, 255]));
         assert!(matches!(value.get("b"), Value::Object(_)));
+    }
+
+    #[test]
+    fn a_key_names_its_store() {
+        assert_eq!(store_and_key("a.b"), (None, "a.b"));
+        assert_eq!(store_and_key("#:(disk)::a.b"), (Some("disk"), "a.b"));
+        assert_eq!(store_and_key("#:(disk"), (None, "#:(disk"));
     }
 
     #[test]

@@ -461,6 +461,23 @@
     value: (after, value) => new Promise((resolve) => { set(() => resolve(value), after, false, []); }),
   });
 
+  // --- requests
+
+  // Express's ways to ask msg.req for a header.
+  const ofRequest = (name) => function (field) {
+    if (typeof field !== "string" || field === "") throw new TypeError(`name argument is required to req.${name}`);
+    const wanted = field.toLowerCase();
+    const headers = this.headers ?? {};
+    return wanted === "referer" || wanted === "referrer" ? headers.referrer ?? headers.referer : headers[wanted];
+  };
+  const asked = { get: ofRequest("get"), header: ofRequest("header") };
+  api.dress = (value) => {
+    if (typeof value.originalUrl !== "string" || typeof value.headers !== "object") return;
+    for (const name of Object.keys(asked)) {
+      if (!(name in value)) Object.defineProperty(value, name, { value: asked[name], configurable: true, writable: true });
+    }
+  };
+
   // --- context and environment
 
   const contextOf = (level) => {
@@ -477,21 +494,24 @@
       else callback(undefined, value);
       return undefined;
     };
+    // A key in the store that is named; without one it is the default store's.
+    const at = (store, key) => (typeof store === "string" && store !== "" ? `#:(${store})::${key}` : key);
     return {
       get(key, store, callback) {
         if (typeof store === "function") callback = store;
-        return answered(callback, () => (isArray(key) ? key.map((k) => host.contextGet(level, k)) : host.contextGet(level, key)), isArray(key));
+        const get = (k) => host.contextGet(level, at(store, k));
+        return answered(callback, () => (isArray(key) ? key.map(get) : get(key)), isArray(key));
       },
       set(key, value, store, callback) {
         if (typeof store === "function") callback = store;
         return answered(callback, () => {
-          if (!isArray(key)) host.contextSet(level, key, value);
-          else key.forEach((k, i) => host.contextSet(level, k, isArray(value) ? value[i] ?? null : i === 0 ? value : null));
+          if (!isArray(key)) host.contextSet(level, at(store, key), value);
+          else key.forEach((k, i) => host.contextSet(level, at(store, k), isArray(value) ? value[i] ?? null : i === 0 ? value : null));
         }, false);
       },
       keys(store, callback) {
         if (typeof store === "function") callback = store;
-        return answered(callback, () => host.contextKeys(level), false);
+        return answered(callback, () => host.contextKeys(at(store, String(level))), false);
       },
     };
   };

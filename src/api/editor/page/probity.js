@@ -43,34 +43,28 @@
     return list.some((problem) => problem.severity === 'error') ? 'error' : 'warning';
   }
 
+  // The nodes whose badge is older than what is known of them.
+  const stale = new Set();
+
+  // One annotation for both kinds: of several that are registered after a node is drawn, the editor gives it only the
+  // last one.
   function mark() {
     RED.view.annotations.register('probity-problem', {
       type: 'badge',
       class: 'probity-problem',
-      element: function () {
+      element: function (node) {
+        const list = problems.get(node.id);
+        const wrong = !list || worst(list) === 'error';
         const group = document.createElementNS('http://www.w3.org/2000/svg', 'g');
-        group.innerHTML = '<rect width="12" height="12" rx="6" ry="6"></rect><text x="6" y="9.5">!</text>';
+        group.setAttribute('class', wrong ? 'probity-error' : 'probity-hint');
+        group.innerHTML = '<rect width="12" height="12" rx="6" ry="6"></rect><text x="6" y="9.5">' + (wrong ? '!' : '?') + '</text>';
         return group;
       },
-      show: function (node) {
-        const list = problems.get(node.id);
-        return !!list && worst(list) === 'error';
-      },
-      tooltip: function (node) {
-        return (problems.get(node.id) || []).map(text).join('\n\n');
-      },
-    });
-    RED.view.annotations.register('probity-hint', {
-      type: 'badge',
-      class: 'probity-problem probity-hint',
-      element: function () {
-        const group = document.createElementNS('http://www.w3.org/2000/svg', 'g');
-        group.innerHTML = '<rect width="12" height="12" rx="6" ry="6"></rect><text x="6" y="9.5">?</text>';
-        return group;
+      refresh: function (node) {
+        return stale.delete(node.id);
       },
       show: function (node) {
-        const list = problems.get(node.id);
-        return !!list && worst(list) !== 'error';
+        return problems.has(node.id);
       },
       tooltip: function (node) {
         return (problems.get(node.id) || []).map(text).join('\n\n');
@@ -88,6 +82,7 @@
     for (const id of new Set([...before.keys(), ...problems.keys()])) {
       const node = id && RED.nodes.node(id);
       if (node) {
+        stale.add(id);
         node.dirty = true;
       }
     }
