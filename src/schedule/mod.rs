@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, join_all};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{RwLock, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -28,7 +28,8 @@ use crate::evaluate::Evaluator;
 use crate::model::agreement::Agreement;
 use crate::registry::Snapshot;
 use crate::runtime::{Deployed, Entry};
-use crate::store::{ClaimKey, Holding};
+use crate::store::queue::{Accepted, NewRun};
+use crate::store::{ClaimKey, Holding, StoreError};
 use agenda::Agenda;
 use due::{Schedule, Subject, of_agreement};
 use punctuality::Seen;
@@ -73,8 +74,13 @@ impl Default for Options {
     }
 }
 
+/// Accepts the run of a firing with the completion of its claim, in one transaction.
+pub type AcceptRun = Box<dyn Fn(ClaimKey, NewRun) -> BoxFuture<'static, Result<Accepted, StoreError>> + Send + Sync>;
+
 /// Fires what is due until it is stopped. One per process.
 pub struct Scheduler {
+    /// Where runs of schedule nodes go; none: they are run here.
+    accept: Option<AcceptRun>,
     evaluator: Arc<Evaluator>,
     /// The leases of what is done here.
     holding: Arc<Holding>,
@@ -100,6 +106,12 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
+    /// Runs of schedule nodes are durable: committed with their firings, and run by whoever runs durable runs. Tabs that
+    /// say `fast` keep theirs.
+    pub fn with_durable_runs(self, accept: AcceptRun) -> Scheduler {
+        Scheduler { accept: Some(accept), ..self }
+    }
+
     /// Schedules every loaded agreement and every schedule node of the deployed flows. Also gives what is wrong
     /// with overrides (bad cron, unknown zone); such an agreement keeps the default schedule.
     pub fn new(evaluator: Arc<Evaluator>, holding: Arc<Holding>, options: Options) -> (Self, Vec<String>) {
@@ -111,6 +123,7 @@ impl Scheduler {
         }
         schedules.extend(of_flows(&evaluator.engine.current(), &[], since));
         let scheduler = Scheduler {
+            accept: None,
             since,
             evaluator,
             holding,

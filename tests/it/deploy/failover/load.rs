@@ -12,21 +12,21 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 /// Agreements, each evaluated by one caller.
-pub(super) const CALLERS: usize = 4;
+pub(crate) const CALLERS: usize = 4;
 /// Hours of the year 2026 from its begin; of so many windows one caller may ask.
 const WINDOWS: u64 = 7000;
 
 /// A verdict that somebody was told of: agreement, member, begin of the window, the word, and when.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
-    pub(super) agreement: String,
-    pub(super) team: String,
-    pub(super) from: String,
-    pub(super) verdict: String,
-    pub(super) at: Instant,
+pub(crate) struct Told {
+    pub(crate) agreement: String,
+    pub(crate) team: String,
+    pub(crate) from: String,
+    pub(crate) verdict: String,
+    pub(crate) at: Instant,
 }
 
-pub(super) struct Load {
+pub(crate) struct Load {
     told: Arc<Mutex<Vec<Told>>>,
     refused: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
@@ -34,7 +34,7 @@ pub(super) struct Load {
 }
 
 /// A collector whose answer follows from the question: its computation's address is the window.
-pub(super) async fn collector() -> String {
+pub(crate) async fn collector() -> String {
     let posted = async |body: axum::body::Bytes| {
         let asked: Value = serde_json::from_slice(&body).unwrap();
         let window = &asked["metric"]["window"];
@@ -61,13 +61,13 @@ pub(super) async fn collector() -> String {
 }
 
 /// The agreements' ids.
-pub(super) fn id(caller: usize) -> String {
+pub(crate) fn id(caller: usize) -> String {
     format!("drill-{caller}")
 }
 
 impl Load {
     /// Asks a server for one hour after the other; what is not acknowledged is asked for again, as callers do.
-    pub(super) fn start(base: &str) -> Load {
+    pub(crate) fn start(base: &str) -> Load {
         let mut load = Load { told: Arc::default(), refused: Arc::default(), stop: Arc::default(), tasks: Vec::new() };
         for caller in 0..CALLERS {
             let (told, refused, stop) = (load.told.clone(), load.refused.clone(), load.stop.clone());
@@ -102,20 +102,20 @@ impl Load {
     }
 
     /// What was acknowledged so far.
-    pub(super) fn told(&self) -> Vec<Told> {
+    pub(crate) fn told(&self) -> Vec<Told> {
         self.told.lock().unwrap().clone()
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.told.lock().unwrap().len()
     }
 
     /// Calls that were not acknowledged.
-    pub(super) fn refused(&self) -> u64 {
+    pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::SeqCst)
     }
 
-    pub(super) async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
         for task in self.tasks.drain(..) {
             task.await.unwrap();
@@ -123,7 +123,7 @@ impl Load {
     }
 }
 
-fn read(text: &str) -> Vec<Told> {
+pub(crate) fn read(text: &str) -> Vec<Told> {
     let answer: Value = serde_json::from_str(text).unwrap();
     let word = |value: &Value| value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned();
     let verdicts = answer["verdicts"].as_array().unwrap();
