@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{RwLock, Semaphore, watch};
@@ -29,8 +30,8 @@ use crate::model::agreement::Agreement;
 use crate::registry::Snapshot;
 use crate::runtime::{Deployed, Entry};
 use crate::store::queue::{Accepted, NewRun};
-use crate::store::{ClaimKey, Holding, StoreError};
-use agenda::Agenda;
+use crate::store::{ClaimKey, Due, Holding, StoreError};
+use agenda::{Agenda, Come};
 use due::{Schedule, Subject, of_agreement};
 use punctuality::Seen;
 
@@ -42,6 +43,8 @@ const PARALLEL_MAX: usize = 4;
 /// First and longest pause before a failed firing is tried again.
 const RETRY_MIN: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(300);
+/// First pause before due times that could not be stored are stored again; the longest is [`RETRY_MIN`].
+const MAKE_MIN: Duration = Duration::from_millis(200);
 
 /// How often and how far; defaults are those of `config.default.toml`.
 #[derive(Clone, Copy, Debug)]
@@ -176,7 +179,12 @@ impl Scheduler {
         let mut agenda = Agenda::default();
         let poll = Duration::from_millis(self.options.poll_ms.max(10));
         let mut rounds = Rounds { look: clock.now(), provisional: clock.now() };
+        let mut come: Vec<Come> = Vec::new();
+        let mut making: Option<BoxFuture<'static, Vec<Come>>> = None;
         loop {
+            if making.is_none() && !come.is_empty() {
+                making = Some(self.clone().make(std::mem::take(&mut come)).boxed());
+            }
             agenda.follow(&self.schedules.load_full());
             let now = clock.now();
             rounds.turn_back(now, poll, self.provisional());
@@ -196,12 +204,24 @@ impl Scheduler {
                     self.follow_flows();
                     continue;
                 }
+                made = async {
+                    match &mut making {
+                        Some(making) => making.await,
+                        None => std::future::pending().await,
+                    }
+                } => {
+                    making = None;
+                    for due in made {
+                        tasks.spawn(self.clone().fire(due.schedule, due.at, due.how));
+                    }
+                    continue;
+                }
                 () = clock.sleep_until(wake) => {}
                 // The time of day may have been set back, far before `wake`.
                 () = clock.sleep(poll) => {}
                 Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
             }
-            self.clone().round(&mut agenda, &mut rounds, poll, &mut tasks);
+            come.extend(self.clone().round(&mut agenda, &mut rounds, poll, &mut tasks));
         }
         self.finish(tasks).await;
     }
@@ -211,9 +231,16 @@ impl Scheduler {
         Some(Duration::from_millis(self.options.provisional_ms)).filter(|every| !every.is_zero())
     }
 
-    /// Begins what has come due by now.
-    fn round(self: Arc<Self>, agenda: &mut Agenda, rounds: &mut Rounds, poll: Duration, tasks: &mut JoinSet<()>) {
+    /// Begins what is done in rounds, and gives what has come due by now.
+    fn round(
+        self: Arc<Self>,
+        agenda: &mut Agenda,
+        rounds: &mut Rounds,
+        poll: Duration,
+        tasks: &mut JoinSet<()>,
+    ) -> Vec<Come> {
         let now = self.evaluator.engine.services.clock.now();
+        let mut due = Vec::new();
         if self.options.notices {
             let (come, left_out) = agenda.take(now, Duration::from_millis(self.options.late_ms));
             for left_out in left_out {
@@ -221,9 +248,7 @@ impl Scheduler {
                     "the clock went on by more than schedule.late_ms; firings in between are not made up for");
                 self.seen.missed(&left_out.schedule.id, left_out.count);
             }
-            for come in come {
-                tasks.spawn(self.clone().fire(come.schedule, come.at, come.how));
-            }
+            due = come;
         }
         if self.options.works && now >= rounds.look {
             tasks.spawn(self.clone().take_up());
@@ -237,6 +262,23 @@ impl Scheduler {
             }
             rounds.provisional = later(now, every);
         }
+        due
+    }
+
+    /// Makes rows of what has come due, before any of it is fired, and one batch after the other: a row of a later due time
+    /// says that the earlier ones are rows, too. Otherwise a process that dies with an earlier one in its hands would leave a
+    /// gap that nobody looks for.
+    async fn make(self: Arc<Self>, come: Vec<Come>) -> Vec<Come> {
+        let clock = &self.evaluator.engine.services.clock;
+        let key = |come: &Come| ClaimKey { schedule: come.schedule.id.clone(), due_at: come.at };
+        let due: Vec<Due> = come.iter().map(|come| Due { key: key(come), how: come.how, at: clock.now() }).collect();
+        let mut pause = MAKE_MIN;
+        while let Err(error) = self.evaluator.store.materialise(&due).await {
+            tracing::error!(%error, due = due.len(), retry_ms = pause.as_millis() as u64, "what is due cannot be stored");
+            clock.sleep(pause).await;
+            pause = (pause * 2).min(RETRY_MIN);
+        }
+        come
     }
 
     async fn finish(&self, mut tasks: JoinSet<()>) {

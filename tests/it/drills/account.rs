@@ -18,7 +18,9 @@ const PREPARE: &str = "CREATE SCHEMA drill; GRANT USAGE ON SCHEMA drill TO PUBLI
     CREATE TABLE drill.touched (run uuid NOT NULL, was text, is_now text);
     GRANT SELECT, INSERT ON drill.booking, drill.touched TO PUBLIC;";
 const WATCH: &str = "CREATE FUNCTION drill.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        INSERT INTO drill.touched VALUES (OLD.id, OLD.state, CASE WHEN TG_OP = 'UPDATE' THEN NEW.state END);
+        IF TG_OP = 'DELETE' OR OLD::text <> NEW::text THEN
+            INSERT INTO drill.touched VALUES (OLD.id, OLD.state, CASE WHEN TG_OP = 'UPDATE' THEN NEW.state END);
+        END IF;
         RETURN NULL; END $$;
     CREATE TRIGGER drill_touched AFTER UPDATE OR DELETE ON probity.run FOR EACH ROW
         WHEN (OLD.state IN ('done', 'failed', 'stopped')) EXECUTE FUNCTION drill.note();";
@@ -28,7 +30,8 @@ pub(super) async fn prepare(database: &Database) {
     sqlx::raw_sql(PREPARE).execute(&mut database.connect().await).await.unwrap();
 }
 
-/// When there is a schema: every later change of an end is noted.
+/// When there is a schema: every later change of an end is noted. The history of fast runs may be written again, as it was,
+/// when the answer was lost; that changes nothing.
 pub(super) async fn watch_ends(database: &Database) {
     sqlx::raw_sql(WATCH).execute(&mut database.connect().await).await.unwrap();
 }
