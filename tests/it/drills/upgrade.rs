@@ -45,19 +45,20 @@ fn window(hour: u64) -> (String, String) {
     (at(hour), at(hour + 1))
 }
 
-/// One call; every tenth an evaluation, the others durable with and without waiting, and fast.
+/// One call; every fortieth an evaluation, of one agreement and therefore one after the other; the others durable with and
+/// without waiting, and fast.
 async fn call(client: reqwest::Client, base: String, n: u64, told: Arc<Mutex<Told>>) {
     let key = format!("call-{n}");
     let post = |path: &str| client.post(format!("{base}{path}")).timeout(Duration::from_secs(20));
     let keyed =
         |path: &str| post(path).header("idempotency-key", &key).header("content-type", "text/plain").body(key.clone());
     let (what, call) = match n % 10 {
-        0 => {
-            let (from, to) = window(n / 10);
+        _ if n.is_multiple_of(40) => {
+            let (from, to) = window(n / 40);
             let url = format!("/probity/v1/agreements/{}/evaluate", load::id(0));
             ("evaluation", post(&url).body(json!({"from": from, "to": to}).to_string()))
         }
-        1..=3 => ("accepted", keyed("/pay?async=1")),
+        0..=3 => ("accepted", keyed("/pay?async=1")),
         4..=6 => ("durable", keyed("/pay")),
         _ => ("fast", post("/fast").header("content-type", "text/plain").body(key.clone())),
     };
