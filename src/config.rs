@@ -58,6 +58,7 @@ pub struct Config {
     pub database_password: String,
     pub allow_default_passwords: bool,
     pub shutdown_ms_max: u64,
+    pub shutdown_notice_ms: u64,
     pub roles: roles::Roles,
     pub http: Http,
     pub auth: Auth,

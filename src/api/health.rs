@@ -54,7 +54,10 @@ async fn ready(State(api): State<Arc<Api>>) -> Response {
     // New calls are refused at runs_max: another replica should get them.
     let runs = api.engine.open_runs() < api.engine.services.limits.runs_max;
     let what = format!("{} of {} runs are open", api.engine.open_runs(), api.engine.services.limits.runs_max);
-    let checks = [("store", store, api.store.describe()), ("runs", runs, what)];
+    let stays = !api.is_leaving();
+    let what_stays = if stays { "it goes on" } else { "it is about to stop" };
+    let checks =
+        [("store", store, api.store.describe()), ("runs", runs, what), ("process", stays, what_stays.to_owned())];
     // A source that is away is no reason to stop: its agreements go on as they were.
     let sources = (api.agreements)();
     let away = sources.sources.iter().filter(|s| s.state == SourceState::Away).count();

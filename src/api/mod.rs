@@ -213,6 +213,8 @@ pub struct Api {
     metrics: Metrics,
     /// True once the server stops: for connections that do not end by themselves.
     stopping: tokio::sync::watch::Sender<bool>,
+    /// True once callers are to look elsewhere.
+    leaving: std::sync::atomic::AtomicBool,
     /// What bodies of calls to flows take.
     bodies: body::Bodies,
     /// Tries to log in to the Admin API.
@@ -238,6 +240,7 @@ impl Api {
             trusted_proxies: forwarded::networks(&parts.options.trusted_proxies),
             metrics: Metrics::new(&parts),
             stopping: tokio::sync::watch::Sender::new(false),
+            leaving: std::sync::atomic::AtomicBool::new(false),
             bodies: body::Bodies::default(),
             attempts: people::Attempts::default(),
             user_settings_turn: tokio::sync::Mutex::default(),
@@ -249,6 +252,16 @@ impl Api {
     pub fn renew_auth(&self, options: AuthOptions, overlap_s: u32) {
         let renewed = options.succeeding(&self.auth.options(), self.clock().now(), overlap_s);
         self.auth.renew(renewed);
+    }
+
+    /// From now on `/health/ready` says that others should be asked, and connections end with their next answer; calls are
+    /// answered as before.
+    pub fn leave(&self) {
+        self.leaving.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.leaving.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     fn clock(&self) -> &Clock {

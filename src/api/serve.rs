@@ -206,7 +206,11 @@ async fn answer(api: &Arc<Api>, served: Served, peer: Peer, call: Call) -> Respo
         Served::Apart(router) => (true, answer_apart(api, router, peer, call).await),
     };
     api.metrics.http(own, response.status(), started.elapsed());
-    if all { marked(api, origin, !own, response) } else { response }
+    let mut response = if all { marked(api, origin, !own, response) } else { response };
+    if api.is_leaving() && response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// Paths by which others see whether we live; never refused, or a flood would look like a failure.

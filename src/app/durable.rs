@@ -13,6 +13,7 @@ use crate::deploy::Flows;
 use crate::dispatch::{Acceptor, Options, PlanOf, Plans, Worker};
 use crate::model::RunId;
 use crate::runtime::Engine;
+use crate::schedule::AcceptRun;
 use crate::store::Store;
 
 /// What accepts and runs them, not yet started.
@@ -63,6 +64,15 @@ impl Durable {
         // Made only where it is to run: from then on what is accepted here is leased here.
         let worker = config.roles.worker.then(|| Worker::new(store.clone(), acceptor.clone(), plans, options));
         Durable { acceptor, worker }
+    }
+
+    /// What commits runs of schedule nodes with their firings.
+    pub fn accept_ticks(&self) -> AcceptRun {
+        let acceptor = self.acceptor.clone();
+        Box::new(move |claim, run| {
+            let acceptor = acceptor.clone();
+            Box::pin(async move { acceptor.accept_tick(&claim, &run).await })
+        })
     }
 
     /// Accepts until [`Started::stop`], runs until `stop` resolves.

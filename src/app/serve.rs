@@ -112,8 +112,8 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     for problem in problems {
         tracing::error!("{problem}");
     }
-    let scheduler = Arc::new(scheduler);
     let durable = super::durable::Durable::new(&config, &store, &engine, &admin.flows);
+    let scheduler = Arc::new(scheduler.with_durable_runs(durable.accept_ticks()));
     let parts = Parts {
         acceptor: Some(durable.acceptor.clone()),
         engine: engine.clone(),
@@ -232,7 +232,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     let tasks = director.start(&config, &agreements, &engine, when_stopped());
     let grace = Duration::from_millis(config.shutdown_ms_max);
     let durable = durable.start(grace, when_stopped());
-    let http = tokio::spawn(api::serve(listener, api, when_stopped()));
+    let http = tokio::spawn(api::serve(listener, api.clone(), when_stopped()));
     let http_apart = tokio::spawn(async move { while serving_apart.join_next().await.is_some() {} });
     let schedule = tokio::spawn(scheduler.run(when_stopped()));
     let watched = tokio::spawn(following_plugins.watch(admin.flows.clone()));
@@ -257,6 +257,12 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
         "Probity is ready: {}/probity/", super::base_url(config.listen)
     );
     stop.await;
+    if config.shutdown_notice_ms > 0 {
+        tracing::info!("about to stop; others are asked to call elsewhere within {} ms", config.shutdown_notice_ms);
+        api.leave();
+        clock.sleep(Duration::from_millis(config.shutdown_notice_ms)).await;
+    }
+    drop(api);
     tracing::info!("stopping; open runs get {} ms", config.shutdown_ms_max);
     watched.abort();
     following_flows.abort();

@@ -70,11 +70,17 @@ pub struct QueryError {
     /// `ECONNREFUSED` (no connection), `EINVAL` (the question itself).
     pub code: String,
     pub message: String,
+    /// What was asked for may have been done: only the answer is missing.
+    pub unsettled: bool,
 }
 
 impl QueryError {
     fn new(code: impl Into<String>, message: impl Into<String>) -> QueryError {
-        QueryError { code: code.into(), message: message.into() }
+        QueryError { code: code.into(), message: message.into(), unsettled: false }
+    }
+
+    fn unsettled(self, unsettled: bool) -> QueryError {
+        QueryError { unsettled, ..self }
     }
 }
 
@@ -236,7 +242,7 @@ impl Datasource {
                 done = tokio::time::timeout(limit, ask(rows)) => done.unwrap_or_else(|_| {
                     let ms = limit.as_millis();
                     let text = format!("the query took longer than {ms} ms (datasources.{name}.query_ms_max)");
-                    Err(QueryError::new("ETIMEDOUT", text))
+                    Err(QueryError::new("ETIMEDOUT", text).unsettled(true))
                 }),
                 // Nobody waits for the answer any more.
                 () = sender.closed() => return,

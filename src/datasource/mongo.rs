@@ -333,9 +333,10 @@ fn failed(error: &Error) -> QueryError {
             QueryError::new(told.code.to_string(), told.message.clone())
         }
         ErrorKind::Authentication { .. } => QueryError::new("EACCES", "the database does not take the login"),
-        ErrorKind::ServerSelection { .. } | ErrorKind::Io(_) | ErrorKind::ConnectionPoolCleared { .. } => {
+        ErrorKind::ServerSelection { .. } | ErrorKind::ConnectionPoolCleared { .. } => {
             QueryError::new("ECONNREFUSED", "no connection to the database")
         }
+        ErrorKind::Io(_) => QueryError::new("ECONNREFUSED", "no connection to the database").unsettled(true),
         ErrorKind::InsertMany(told) => {
             let first = told.write_errors.iter().flatten().next();
             let (code, text) =

@@ -154,9 +154,11 @@ pub(super) fn failed(error: Error) -> QueryError {
                 Some(detail) => format!("{} ({detail})", told.message()),
                 None => told.message().to_string(),
             };
-            QueryError::new(code, text)
+            let unsettled = leaves_open(&code);
+            QueryError::new(code, text).unsettled(unsettled)
         }
-        Error::Io(io) => QueryError::new("ECONNREFUSED", format!("no connection to the database: {}", io.kind())),
+        Error::Io(io) => QueryError::new("ECONNREFUSED", format!("no connection to the database: {}", io.kind()))
+            .unsettled(!was_not_sent(io.kind())),
         Error::Tls(_) => QueryError::new("EPROTO", "no trusted connection to the database"),
         Error::PoolTimedOut => {
             QueryError::new("ETIMEDOUT", "no connection to the database became free in time (connections_max)")
@@ -165,4 +167,17 @@ pub(super) fn failed(error: Error) -> QueryError {
         Error::Encode(e) => QueryError::new("EINVAL", format!("a parameter cannot be sent: {e}")),
         other => QueryError::new("EIO", other.to_string()),
     }
+}
+
+/// SQLSTATEs with which a statement that wrote may have been committed: the connection broke (class 08), the server
+/// went away, also while a commit waited for its standby (57P01 to 57P03), or it says so (40003).
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+fn leaves_open(code: &str) -> bool {
+    code.starts_with("08") || matches!(code, "57P01" | "57P02" | "57P03" | "40003")
+}
+
+/// Whether a connection failed before anything could be asked over it.
+fn was_not_sent(kind: std::io::ErrorKind) -> bool {
+    use std::io::ErrorKind::{AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable, NotFound};
+    matches!(kind, AddrNotAvailable | ConnectionRefused | HostUnreachable | NetworkUnreachable | NotFound)
 }

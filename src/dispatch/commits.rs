@@ -4,6 +4,7 @@
 //! and again: a run that waits for its point does nothing meanwhile.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,6 +30,10 @@ struct Pending<T> {
 #[derive(Clone)]
 pub(super) struct Commits {
     points: mpsc::UnboundedSender<Pending<Point>>,
+    /// Of the latest point of any run.
+    number: Arc<AtomicI64>,
+    clock: Clock,
+    lease_ms: u64,
     ends: mpsc::UnboundedSender<Pending<Settlement>>,
 }
 
@@ -45,8 +50,19 @@ impl Lease for HeldRun {
         if self.control.wish() == Wish::Lost {
             return Marked::Lost;
         }
-        let what = Point { held: self.held, snapshot: Some(snapshot), effects: None };
-        if self.commits.mark(what).await { Marked::Kept } else { Marked::Lost }
+        loop {
+            let asked = self.commits.clock.now();
+            if !self.commits.mark(self.held, snapshot.clone()).await {
+                return Marked::Lost;
+            }
+            // The lease lasts from when the point was stored. Told later than that, as a process that stood still is, it
+            // may be over: what comes next must not be done by two.
+            let age = self.commits.clock.now().duration_since(asked);
+            if age.as_millis() <= i128::from(self.commits.lease_ms) * 3 / 4 {
+                return Marked::Kept;
+            }
+            tracing::warn!(run = %self.held.id, "a durable point was stored too slowly to go on; it is stored again");
+        }
     }
 }
 
@@ -61,13 +77,14 @@ impl Commits {
         let (points, marked) = mpsc::unbounded_channel();
         let (ends, settled) = mpsc::unbounded_channel();
         let max = options.lease_batch_max;
+        let told = clock.clone();
         let marking = {
             let (store, clock) = (store.clone(), clock.clone());
             let mark = move |batch: Arc<Vec<Point>>| {
                 let (store, counts) = (store.clone(), counts.clone());
                 async move {
                     let kept = store.mark_points(&batch).await?;
-                    counts.points.fetch_add(kept.len() as u64, std::sync::atomic::Ordering::Relaxed);
+                    counts.points.fetch_add(kept.len() as u64, Ordering::Relaxed);
                     Ok(kept)
                 }
             };
@@ -81,12 +98,14 @@ impl Commits {
         let both = async move {
             tokio::join!(marking, settling);
         };
-        (Commits { points, ends }, both)
+        (Commits { points, number: Arc::default(), clock: told, lease_ms: options.lease_ms, ends }, both)
     }
 
     /// Stores a point; false when somebody else has the run.
-    pub(super) async fn mark(&self, what: Point) -> bool {
+    pub(super) async fn mark(&self, held: Held, snapshot: String) -> bool {
         let (done, told) = oneshot::channel();
+        let number = self.number.fetch_add(1, Ordering::Relaxed) + 1;
+        let what = Point { held, number, lease_ms: self.lease_ms, snapshot: Some(snapshot), effects: None };
         self.points.send(Pending { what, done }).is_ok() && told.await.unwrap_or(false)
     }
 

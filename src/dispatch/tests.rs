@@ -256,7 +256,7 @@ async fn what_is_in_doubt_waits_for_a_decision() {
     let snapshot = format!(
         r#"{{"v":1,"queue":[],"ways":[{{"node":"once","hops":0,"msg":{msg},"effect":1,"once":true}}],"counts":{{"once":1}},"hops":0}}"#
     );
-    let point = crate::store::queue::Point { held, snapshot: Some(snapshot), effects: None };
+    let point = crate::store::queue::Point { held, number: 1, lease_ms: 0, snapshot: Some(snapshot), effects: None };
     assert_eq!(store.mark_points(&[point]).await.unwrap(), [true]);
     let process = Process::start(&store, hasty());
     let doubt = once_in(&store, id, QueueState::InDoubt).await.error.unwrap();

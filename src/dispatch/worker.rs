@@ -19,7 +19,7 @@ use crate::model::run::RunError;
 use crate::runtime::durable::{Beginning, Control, Decision, Doubt, DurableEnd, DurableOpening, Wish};
 use crate::runtime::engine::Start;
 use crate::runtime::snapshot::read_start;
-use crate::store::queue::{self, Held, LeaseWanted, NewRun, Outcome, Point, QueueState, QueuedRun, Resume};
+use crate::store::queue::{self, Held, LeaseWanted, NewRun, Outcome, QueueState, QueuedRun, Resume};
 use crate::store::{Store, StoreError};
 
 /// Runs durable runs until it is stopped. One per process.
@@ -332,7 +332,7 @@ impl Means {
         Some(match end {
             DurableEnd::Ended(ended) => Outcome::Ended(Box::new(ended.to_record())),
             DurableEnd::Again { error, snapshot } => {
-                if !self.keep(run.held(), snapshot).await {
+                if !self.commits.mark(run.held(), snapshot).await {
                     return None;
                 }
                 let delay_ms = pause_ms(&self.options, run.attempt, fastrand::f64());
@@ -346,12 +346,6 @@ impl Means {
                 Outcome::Dead { error }
             }
         })
-    }
-
-    /// Stores what is to be given to its nodes again.
-    async fn keep(&self, held: Held, snapshot: String) -> bool {
-        let point = Point { held, snapshot: Some(snapshot), effects: None };
-        self.commits.mark(point).await
     }
 }
 

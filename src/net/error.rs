@@ -27,6 +27,11 @@ impl NetError {
         NetError { code, message: message.into(), to_grant: None }
     }
 
+    /// True when nothing was sent: what was asked for has not happened.
+    pub fn was_not_sent(&self) -> bool {
+        matches!(self.code, "ECONNREFUSED" | "ENOTFOUND" | "EACCES" | "EAGAIN")
+    }
+
     /// From the client's error, by what caused it.
     pub(super) fn of(error: &reqwest::Error, url: &Url, connect_ms_max: u64) -> NetError {
         let host = authority(url);

@@ -274,7 +274,8 @@ impl HttpRequest {
     fn failed(errors_to_catch_only: bool, mut msg: Msg, error: NetError, url: &str, cx: &mut Cx<'_>) -> Step {
         let timed_out = error.code == "ETIMEDOUT";
         if cx.is_tried_again() {
-            return Step::fail(msg, NodeError::with_code(error.to_string(), error.code));
+            let unsettled = !error.was_not_sent();
+            return Step::fail(msg, NodeError::with_code(error.to_string(), error.code).unsettled(unsettled));
         }
         let told = if timed_out { format!("no response from server: {error}") } else { error.to_string() };
         let text = if timed_out { "no response from server".into() } else { error.code.into() };

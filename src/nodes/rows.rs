@@ -50,8 +50,10 @@ fn next(mut answer: Answer, msg: Msg, shape: Shape, id: arcstr::ArcStr, index: u
                 cx.emit(0, out);
                 if batch.last { Step::Done } else { next(answer, msg, shape, id, index + 1) }
             }
-            Some(Err(error)) => Step::fail(msg, NodeError::with_code(error.message, error.code)),
-            None => Step::fail(msg, "the answer broke off"),
+            Some(Err(error)) => {
+                Step::fail(msg, NodeError::with_code(error.message, error.code).unsettled(error.unsettled))
+            }
+            None => Step::fail(msg, NodeError::new("the answer broke off").unsettled(true)),
         }) as Then
     })
 }

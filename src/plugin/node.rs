@@ -284,7 +284,7 @@ fn settle(core: &Core, call: Call, result: Result<(), Fault>, cx: &mut Cx<'_>) -
     match result {
         Err(Fault::Failed(failure)) => {
             core.calls.failed.fetch_add(1, Ordering::Relaxed);
-            Step::fail(msg, NodeError { message: failure.message, code: failure.code })
+            Step::fail(msg, NodeError { code: failure.code, ..NodeError::new(failure.message) })
         }
         _ => Step::Done,
     }

@@ -164,7 +164,17 @@ pub(super) struct Way {
     pub(super) at_end: bool,
     /// The number of its effect.
     pub(super) effect: Option<u32>,
+    /// Its effect must not be done again by itself.
     pub(super) once: bool,
+}
+
+/// How a node has left its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Finished, or failed and the error was caught.
+    Done,
+    /// Failed without anybody to catch it; `unsettled`: what it did outside may have happened.
+    Failed { unsettled: bool },
 }
 
 /// What a run has that is durable.
@@ -337,15 +347,18 @@ impl RunCore {
     }
 
     /// The node at hand has finished with its message, or failed it without anybody to catch it.
-    pub(super) async fn left(&mut self, deployed: &Arc<Deployed>, failed: bool) {
+    pub(super) async fn left(&mut self, deployed: &Arc<Deployed>, left: Left) {
         let id = std::mem::take(&mut self.way);
         let Some(durable) = &mut self.durable else { return };
         let Some(at) = durable.ways.iter().position(|way| way.id == id) else { return };
         let way = durable.ways.remove(at);
         durable.effect = None;
         let (effect, once) = (way.effect.is_some(), way.once);
-        if failed && way.msg.is_some() {
-            durable.failed.push(way);
+        if let Left::Failed { unsettled } = left
+            && way.msg.is_some()
+        {
+            // Known to have failed, it may be tried again; else the next who goes on finds it in doubt.
+            durable.failed.push(Way { once: once && unsettled, ..way });
         }
         if effect {
             failpoint::reach(FailPoint::EffectSent);

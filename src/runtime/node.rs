@@ -124,15 +124,23 @@ pub struct NodeError {
     pub message: String,
     /// A code flows can test, for example `ETIMEDOUT`.
     pub code: Option<String>,
+    /// The effect outside may have happened all the same: the answer is missing, not the deed. A node whose effect must
+    /// not be repeated leaves its durable run in doubt with such an error.
+    pub unsettled: bool,
 }
 
 impl NodeError {
     pub fn new(message: impl Into<String>) -> Self {
-        NodeError { message: message.into(), code: None }
+        NodeError { message: message.into(), code: None, unsettled: false }
     }
 
     pub fn with_code(message: impl Into<String>, code: impl Into<String>) -> Self {
-        NodeError { message: message.into(), code: Some(code.into()) }
+        NodeError { code: Some(code.into()), ..NodeError::new(message) }
+    }
+
+    /// The same error, of which it is known or not whether the effect happened.
+    pub fn unsettled(self, unsettled: bool) -> Self {
+        NodeError { unsettled, ..self }
     }
 }
 

@@ -18,7 +18,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use jiff::Timestamp;
 
 use super::capture::{Kept, Recorder};
-use super::durable::{Durable, DurableEnd, Wish};
+use super::durable::{Durable, DurableEnd, Left, Wish};
 use super::engine::Deployed;
 use super::exchange::ReplyTo;
 use super::places::Rank;
@@ -486,15 +486,17 @@ async fn settle(
             Step::Done => {
                 core.completed(deployed, node, hops);
                 if core.way != 0 {
-                    Box::pin(core.left(deployed, false)).await;
+                    Box::pin(core.left(deployed, Left::Done)).await;
                 }
                 return;
             }
             Step::Fail(failure) => {
                 core.completing = None;
+                let unsettled = failure.error.unsettled;
                 let caught = core.raise(deployed, node, hops, failure.error, failure.msg);
                 if core.way != 0 {
-                    Box::pin(core.left(deployed, !caught)).await;
+                    let left = if caught { Left::Done } else { Left::Failed { unsettled } };
+                    Box::pin(core.left(deployed, left)).await;
                 }
                 return;
             }

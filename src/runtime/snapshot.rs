@@ -148,8 +148,7 @@ impl RunCore {
         let queue = self.queue.iter().filter(|d| !failed_only && !d.msg.is_signal());
         let counts = |way: &&Way| way.msg.is_some() || way.at_end || way.effect.is_some();
         let under_way = durable.ways.iter().filter(|way| !failed_only && counts(way));
-        // What failed has finished: nothing is in doubt about it.
-        let failed = durable.failed.iter().map(|way| WrittenWay { once: false, ..written_way(deployed, way) });
+        let failed = durable.failed.iter().map(|way| written_way(deployed, way));
         let states = self.states.iter().filter_map(|(node, state)| Some((id(*node), WrittenValue(state.kept()?))));
         let saved = durable.saved.iter().map(|(node, kept)| (id(*node), WrittenValue(kept.clone())));
         let step_node = |step: &usize| self.steps.get(*step).map(|step| id(step.node()));

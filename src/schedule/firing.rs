@@ -17,9 +17,11 @@ use crate::failpoint::{FailPoint, reach};
 use crate::model::agreement::Agreement;
 use crate::model::flow::NodeIndex;
 use crate::model::run::Trigger;
-use crate::model::{Msg, Object};
+use crate::model::{Msg, Object, RunId};
 use crate::runtime::Deployed;
 use crate::runtime::engine::{Opening, Start};
+use crate::runtime::snapshot::write_start;
+use crate::store::queue::{NewRun, Priority};
 use crate::store::{ClaimKey, Due, Held, How};
 
 /// What an evaluation needs before its claim is leased: so that a process leases no more than it can do.
@@ -131,6 +133,14 @@ impl Scheduler {
             return false;
         }
         let ClaimKey { schedule, due_at } = &held.claim.key;
+        let flow = deployed.plan.flows.get(deployed.plan.nodes[node as usize].flow as usize);
+        if let Some(accept) = self.accept.as_ref().filter(|_| flow.is_none_or(|flow| flow.durable != Some(false))) {
+            let run = durable_run(deployed, node, &held.claim.key);
+            let commit = || {
+                async { accept(held.claim.key.clone(), run.clone()).await.map(drop).map_err(|e| e.to_string()) }.boxed()
+            };
+            return self.insist(&held.claim.key, commit).await.is_some();
+        }
         let run = || {
             async {
                 let opening = Opening {
@@ -246,6 +256,26 @@ impl<'s> UnderWay<'s> {
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.scheduler.under_way.lock().unwrap_or_else(|p| p.into_inner()).remove(&self.key);
+    }
+}
+
+/// The run of a firing as it is committed: its message goes to the schedule node itself.
+fn durable_run(deployed: &Deployed, node: NodeIndex, key: &ClaimKey) -> NewRun {
+    let at = &deployed.plan.nodes[node as usize];
+    let flow = deployed.plan.flows.get(at.flow as usize).map(|flow| flow.id.to_string()).unwrap_or_default();
+    NewRun {
+        id: RunId::fresh(),
+        flow,
+        node: at.id.to_string(),
+        flow_version: deployed.plan.version.clone(),
+        trigger: Trigger::Cron { schedule: key.schedule.clone(), due_at: key.due_at },
+        msg: write_start(Start::Deliver, &due_message(&key.schedule, key.due_at)),
+        reply: false,
+        priority: Priority::Normal,
+        tenant: String::new(),
+        delay_ms: 0,
+        dedup: None,
+        lease_ms: None,
     }
 }
 

@@ -19,7 +19,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures_util::future::join_all;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{RwLock, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -28,8 +29,9 @@ use crate::evaluate::Evaluator;
 use crate::model::agreement::Agreement;
 use crate::registry::Snapshot;
 use crate::runtime::{Deployed, Entry};
-use crate::store::{ClaimKey, Holding};
-use agenda::Agenda;
+use crate::store::queue::{Accepted, NewRun};
+use crate::store::{ClaimKey, Due, Holding, StoreError};
+use agenda::{Agenda, Come};
 use due::{Schedule, Subject, of_agreement};
 use punctuality::Seen;
 
@@ -41,6 +43,8 @@ const PARALLEL_MAX: usize = 4;
 /// First and longest pause before a failed firing is tried again.
 const RETRY_MIN: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(300);
+/// First pause before due times that could not be stored are stored again; the longest is [`RETRY_MIN`].
+const MAKE_MIN: Duration = Duration::from_millis(200);
 
 /// How often and how far; defaults are those of `config.default.toml`.
 #[derive(Clone, Copy, Debug)]
@@ -73,8 +77,13 @@ impl Default for Options {
     }
 }
 
+/// Accepts the run of a firing with the completion of its claim, in one transaction.
+pub type AcceptRun = Box<dyn Fn(ClaimKey, NewRun) -> BoxFuture<'static, Result<Accepted, StoreError>> + Send + Sync>;
+
 /// Fires what is due until it is stopped. One per process.
 pub struct Scheduler {
+    /// Where runs of schedule nodes go; none: they are run here.
+    accept: Option<AcceptRun>,
     evaluator: Arc<Evaluator>,
     /// The leases of what is done here.
     holding: Arc<Holding>,
@@ -100,6 +109,12 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
+    /// Runs of schedule nodes are durable: committed with their firings, and run by whoever runs durable runs. Tabs that
+    /// say `fast` keep theirs.
+    pub fn with_durable_runs(self, accept: AcceptRun) -> Scheduler {
+        Scheduler { accept: Some(accept), ..self }
+    }
+
     /// Schedules every loaded agreement and every schedule node of the deployed flows. Also gives what is wrong
     /// with overrides (bad cron, unknown zone); such an agreement keeps the default schedule.
     pub fn new(evaluator: Arc<Evaluator>, holding: Arc<Holding>, options: Options) -> (Self, Vec<String>) {
@@ -111,6 +126,7 @@ impl Scheduler {
         }
         schedules.extend(of_flows(&evaluator.engine.current(), &[], since));
         let scheduler = Scheduler {
+            accept: None,
             since,
             evaluator,
             holding,
@@ -163,7 +179,12 @@ impl Scheduler {
         let mut agenda = Agenda::default();
         let poll = Duration::from_millis(self.options.poll_ms.max(10));
         let mut rounds = Rounds { look: clock.now(), provisional: clock.now() };
+        let mut come: Vec<Come> = Vec::new();
+        let mut making: Option<BoxFuture<'static, Vec<Come>>> = None;
         loop {
+            if making.is_none() && !come.is_empty() {
+                making = Some(self.clone().make(std::mem::take(&mut come)).boxed());
+            }
             agenda.follow(&self.schedules.load_full());
             let now = clock.now();
             rounds.turn_back(now, poll, self.provisional());
@@ -183,12 +204,24 @@ impl Scheduler {
                     self.follow_flows();
                     continue;
                 }
+                made = async {
+                    match &mut making {
+                        Some(making) => making.await,
+                        None => std::future::pending().await,
+                    }
+                } => {
+                    making = None;
+                    for due in made {
+                        tasks.spawn(self.clone().fire(due.schedule, due.at, due.how));
+                    }
+                    continue;
+                }
                 () = clock.sleep_until(wake) => {}
                 // The time of day may have been set back, far before `wake`.
                 () = clock.sleep(poll) => {}
                 Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
             }
-            self.clone().round(&mut agenda, &mut rounds, poll, &mut tasks);
+            come.extend(self.clone().round(&mut agenda, &mut rounds, poll, &mut tasks));
         }
         self.finish(tasks).await;
     }
@@ -198,9 +231,16 @@ impl Scheduler {
         Some(Duration::from_millis(self.options.provisional_ms)).filter(|every| !every.is_zero())
     }
 
-    /// Begins what has come due by now.
-    fn round(self: Arc<Self>, agenda: &mut Agenda, rounds: &mut Rounds, poll: Duration, tasks: &mut JoinSet<()>) {
+    /// Begins what is done in rounds, and gives what has come due by now.
+    fn round(
+        self: Arc<Self>,
+        agenda: &mut Agenda,
+        rounds: &mut Rounds,
+        poll: Duration,
+        tasks: &mut JoinSet<()>,
+    ) -> Vec<Come> {
         let now = self.evaluator.engine.services.clock.now();
+        let mut due = Vec::new();
         if self.options.notices {
             let (come, left_out) = agenda.take(now, Duration::from_millis(self.options.late_ms));
             for left_out in left_out {
@@ -208,9 +248,7 @@ impl Scheduler {
                     "the clock went on by more than schedule.late_ms; firings in between are not made up for");
                 self.seen.missed(&left_out.schedule.id, left_out.count);
             }
-            for come in come {
-                tasks.spawn(self.clone().fire(come.schedule, come.at, come.how));
-            }
+            due = come;
         }
         if self.options.works && now >= rounds.look {
             tasks.spawn(self.clone().take_up());
@@ -224,6 +262,23 @@ impl Scheduler {
             }
             rounds.provisional = later(now, every);
         }
+        due
+    }
+
+    /// Makes rows of what has come due, before any of it is fired, and one batch after the other: a row of a later due time
+    /// says that the earlier ones are rows, too. Otherwise a process that dies with an earlier one in its hands would leave a
+    /// gap that nobody looks for.
+    async fn make(self: Arc<Self>, come: Vec<Come>) -> Vec<Come> {
+        let clock = &self.evaluator.engine.services.clock;
+        let key = |come: &Come| ClaimKey { schedule: come.schedule.id.clone(), due_at: come.at };
+        let due: Vec<Due> = come.iter().map(|come| Due { key: key(come), how: come.how, at: clock.now() }).collect();
+        let mut pause = MAKE_MIN;
+        while let Err(error) = self.evaluator.store.materialise(&due).await {
+            tracing::error!(%error, due = due.len(), retry_ms = pause.as_millis() as u64, "what is due cannot be stored");
+            clock.sleep(pause).await;
+            pause = (pause * 2).min(RETRY_MIN);
+        }
+        come
     }
 
     async fn finish(&self, mut tasks: JoinSet<()>) {

@@ -259,6 +259,11 @@ pub enum Extended {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Point {
     pub held: Held,
+    /// Grows from point to point of one lease: one that arrives after a later one, as on a line that was broken, changes
+    /// nothing.
+    pub number: i64,
+    /// The lease lasts at least this long from now on, milliseconds: who is told in time that its point is stored may act.
+    pub lease_ms: u64,
     /// JSON; none: the one before stays.
     pub snapshot: Option<String>,
     /// JSON; none: those before stay.

@@ -5,7 +5,7 @@ mod blue_green;
 mod compose;
 mod dashboard;
 mod development;
-mod failover;
+pub(crate) mod failover;
 mod gateway;
 mod image;
 mod kubernetes;
@@ -27,6 +27,6 @@ fn file(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     std::fs::read_to_string(file(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }

@@ -13,6 +13,7 @@ mod deploy;
 mod director;
 mod docs;
 mod door;
+mod drills;
 mod durable;
 mod editor;
 mod evaluation;

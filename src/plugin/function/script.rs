@@ -198,7 +198,7 @@ impl Script {
         let made = Instance::new(&self.shared.sandbox, &self.code, self.facts.clone(), self.node.clone(), place).await;
         made.map_err(|fault| match fault {
             instance::Fault::Stopped { kind, message } => self.stopped(kind, &message),
-            instance::Fault::Failed(failure) => NodeError { message: failure.message, code: failure.code },
+            instance::Fault::Failed(failure) => NodeError { code: failure.code, ..NodeError::new(failure.message) },
         })
     }
 
@@ -247,7 +247,9 @@ impl Script {
         let Doing { acts, report, start_failed, .. } = call.function.take().map(|d| *d).unwrap_or_default();
         let fault = match result {
             Ok(()) => None,
-            Err(instance::Fault::Failed(failure)) => Some(NodeError { message: failure.message, code: failure.code }),
+            Err(instance::Fault::Failed(failure)) => {
+                Some(NodeError { code: failure.code, ..NodeError::new(failure.message) })
+            }
             Err(instance::Fault::Stopped { kind, message }) => Some(self.stopped(kind, &message)),
         };
         Did { acts, report, start_failed, fault }

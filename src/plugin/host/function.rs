@@ -343,7 +343,7 @@ impl Host {
         let act = match sent.port {
             ERROR_PORT => {
                 let message = more.next().unwrap_or_default();
-                Act::Error { msg, error: NodeError { message, code: more.next() } }
+                Act::Error { msg, error: NodeError { code: more.next(), ..NodeError::new(message) } }
             }
             CALL_PORT => Act::Link {
                 id: more.next().and_then(|n| n.parse().ok()).unwrap_or(0),

@@ -28,6 +28,8 @@ pub(super) struct Runs {
 struct Row {
     run: QueuedRun,
     key: Option<String>,
+    /// Of the latest durable point under the present lease.
+    point_number: i64,
 }
 
 #[derive(Debug)]
@@ -129,7 +131,9 @@ impl Contents {
         }
         let run = row(owner, new, self.queue.paused.contains_key(&new.flow), now);
         let accepted = if run.state == QueueState::Leased { Accepted::Leased } else { Accepted::Queued };
-        self.queue.rows.insert(new.id, Row { run, key: new.dedup.as_ref().map(|dedup| dedup.key.clone()) });
+        self.queue
+            .rows
+            .insert(new.id, Row { run, key: new.dedup.as_ref().map(|dedup| dedup.key.clone()), point_number: 0 });
         accepted
     }
 
@@ -241,7 +245,8 @@ impl Queue for MemoryStore {
             if leased.len() >= wanted.max as usize {
                 break;
             }
-            let run = &mut contents.queue.rows.get_mut(&id).expect("what is ready is there").run;
+            let row = contents.queue.rows.get_mut(&id).expect("what is ready is there");
+            let run = &mut row.run;
             if flows.get(&run.flow) == Some(&0) || tenants.get(&run.tenant) == Some(&0) {
                 continue;
             }
@@ -252,6 +257,7 @@ impl Queue for MemoryStore {
             run.ready_at = after(now, wanted.lease_ms);
             run.epoch += 1;
             run.attempt += 1;
+            row.point_number = 0;
             leased.push(run.clone());
         }
         Ok(leased)
@@ -268,10 +274,17 @@ impl Queue for MemoryStore {
     }
 
     async fn mark_points(&self, points: &[Point]) -> Result<Vec<bool>, StoreError> {
-        let mut contents = self.contents();
+        let (mut contents, now) = (self.contents(), self.clock.now());
         let mark = |point: &Point| {
             let Some(run) = contents.queue.held(point.held) else { return false };
             run.decision = None;
+            run.ready_at = run.ready_at.max(after(now, point.lease_ms));
+            let row = contents.queue.rows.get_mut(&point.held.id).expect("it is held");
+            if point.number < row.point_number {
+                return true;
+            }
+            row.point_number = point.number;
+            let run = &mut row.run;
             if point.snapshot.is_some() {
                 run.point.clone_from(&point.snapshot);
             }

@@ -174,7 +174,7 @@ async fn open_flows(tx: &mut PgConnection, closed: &[String]) -> Result<Vec<Stri
 fn take(ids: &str, owner: &str, lease_ms: &str) -> String {
     format!(
         "UPDATE probity.queue SET state = 'leased', lease_owner = {owner}, \
-         ready_at = now() + {lease_ms}::int8 * interval '1 millisecond', lease_epoch = lease_epoch + 1, attempt = attempt + 1 WHERE id = ANY ({ids}) RETURNING {}",
+         ready_at = now() + {lease_ms}::int8 * interval '1 millisecond', lease_epoch = lease_epoch + 1, attempt = attempt + 1, point_number = 0 WHERE id = ANY ({ids}) RETURNING {}",
         read::WHOLE
     )
 }
@@ -211,19 +211,27 @@ pub(super) async fn extend(pool: &PgPool, held: &[Held], lease_ms: u64) -> Resul
 
 pub(super) async fn mark(pool: &PgPool, points: &[Point]) -> Result<Vec<bool>, StoreError> {
     // Of several points of one run the last counts, each part of it for itself.
-    let mut last: BTreeMap<Held, (Option<&str>, Option<&str>)> = BTreeMap::new();
-    for point in points {
-        let (snapshot, effects) = last.entry(point.held).or_default();
+    let mut in_order: Vec<&Point> = points.iter().collect();
+    in_order.sort_by_key(|point| point.number);
+    let mut last: BTreeMap<Held, (Option<&str>, Option<&str>, i64, i64)> = BTreeMap::new();
+    for point in in_order {
+        let (snapshot, effects, number, lease_ms) = last.entry(point.held).or_default();
         *snapshot = point.snapshot.as_deref().or(*snapshot);
         *effects = point.effects.as_deref().or(*effects);
+        *number = point.number;
+        *lease_ms = millis(point.lease_ms).max(*lease_ms);
     }
     let (ids, epochs) = columns(last.keys().copied());
     let (snapshots, effects): (Vec<_>, Vec<_>) =
-        last.values().map(|(snapshot, effects)| (snapshot.map(stored::text), effects.map(stored::text))).unzip();
+        last.values().map(|(snapshot, effects, ..)| (snapshot.map(stored::text), effects.map(stored::text))).unzip();
+    let (numbers, leases): (Vec<i64>, Vec<i64>) = last.values().map(|(_, _, number, ms)| (*number, *ms)).unzip();
     let marked: Vec<(Uuid, i64)> = sqlx::query_as(
-        "UPDATE probity.queue AS run SET point = coalesce(new.point, run.point), \
-         effects = coalesce(new.effects, run.effects), decision = NULL \
-         FROM unnest($1::uuid[], $2::int8[], $3::text[], $4::text[]) AS new (id, epoch, point, effects) \
+        "UPDATE probity.queue AS run SET decision = NULL, \
+         ready_at = greatest(run.ready_at, now() + new.lease_ms * interval '1 millisecond'), point_number = greatest(new.number, run.point_number), \
+         point = CASE WHEN new.number >= run.point_number THEN coalesce(new.point, run.point) ELSE run.point END, \
+         effects = CASE WHEN new.number >= run.point_number THEN coalesce(new.effects, run.effects) ELSE run.effects END \
+         FROM unnest($1::uuid[], $2::int8[], $3::text[], $4::text[], $5::int8[], $6::int8[]) \
+         AS new (id, epoch, point, effects, number, lease_ms) \
          WHERE run.id = new.id AND run.lease_epoch = new.epoch AND run.state = 'leased' \
          RETURNING run.id, run.lease_epoch",
     )
@@ -231,6 +239,8 @@ pub(super) async fn mark(pool: &PgPool, points: &[Point]) -> Result<Vec<bool>, S
     .bind(epochs)
     .bind(snapshots)
     .bind(effects)
+    .bind(numbers)
+    .bind(leases)
     .fetch_all(pool)
     .await
     .map_err(during("store durable points"))?;

@@ -20,7 +20,7 @@ pub(super) async fn lease(
     for id in picked {
         let mut sql = QueryBuilder::new("UPDATE probity_queue SET state = 'leased', lease_owner = ");
         sql.push_bind(stored::text(owner)).push(", ready_at = ").push_bind(after(now, wanted.lease_ms));
-        sql.push(", lease_epoch = lease_epoch + 1, attempt = attempt + 1 WHERE id = ").push_bind(id);
+        sql.push(", lease_epoch = lease_epoch + 1, attempt = attempt + 1, point_number = 0 WHERE id = ").push_bind(id);
         sql.push(" RETURNING ").push(read::WHOLE);
         leased.push(sql.build().fetch_one(&mut *tx).await?);
     }
@@ -97,16 +97,21 @@ pub(super) async fn extend(
 
 pub(super) async fn mark(writer: &mut SqliteConnection, points: &[Point]) -> Result<Vec<bool>, sqlx::Error> {
     let mut tx = begin(writer).await?;
+    let now = now(&mut tx).await?;
     let mut answers = Vec::with_capacity(points.len());
     for point in points {
         let done = sqlx::query(
-            "UPDATE probity_queue SET point = coalesce(?3, point), effects = coalesce(?4, effects), decision = NULL \
+            "UPDATE probity_queue SET point = iif(?5 >= point_number, coalesce(?3, point), point), \
+             effects = iif(?5 >= point_number, coalesce(?4, effects), effects), \
+             point_number = max(?5, point_number), ready_at = max(?6, ready_at), decision = NULL \
              WHERE id = ?1 AND lease_epoch = ?2 AND state = 'leased'",
         )
         .bind(point.held.id.to_string())
         .bind(point.held.epoch)
         .bind(point.snapshot.as_deref().map(stored::text))
         .bind(point.effects.as_deref().map(stored::text))
+        .bind(point.number)
+        .bind(after(now, point.lease_ms))
         .execute(&mut *tx)
         .await?;
         answers.push(done.rows_affected() == 1);

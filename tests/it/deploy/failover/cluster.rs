@@ -26,15 +26,15 @@ done
 rm -rf "$1"
 "#;
 const ADMIN_PASSWORD: &str = "a-drill-and-nothing-else";
-pub(super) const NODES: [&str; 2] = ["postgres-a", "postgres-b"];
+pub(crate) const NODES: [&str; 2] = ["postgres-a", "postgres-b"];
 
 /// How the cluster is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mode {
+pub(crate) struct Mode {
     /// As shipped; otherwise commits do not wait for the replica.
-    pub(super) synchronous: bool,
+    pub(crate) synchronous: bool,
     /// With the shipped times (20 s); otherwise Patroni's shortest.
-    pub(super) shipped_times: bool,
+    pub(crate) shipped_times: bool,
 }
 
 /// One node: its ports for SQL and for Patroni's answers.
@@ -44,16 +44,16 @@ struct Node {
     patroni: Option<Child>,
 }
 
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     folder: PathBuf,
     etcd: Vec<Child>,
     etcd_hosts: String,
     nodes: [Node; 2],
     proxy: Option<Child>,
     /// Where writes go.
-    pub(super) port: u16,
+    pub(crate) port: u16,
     /// Where reads that may be old go.
-    pub(super) read_port: u16,
+    pub(crate) read_port: u16,
     status_port: u16,
     client: reqwest::Client,
     keeper: Child,
@@ -78,7 +78,7 @@ fn required() -> bool {
 }
 
 /// Whether all programs are there; says so when not.
-pub(super) fn available() -> bool {
+pub(crate) fn available() -> bool {
     let wanted = ["/usr/bin/patroni", "/usr/bin/etcd", "/usr/sbin/haproxy"];
     let missing: Vec<&str> = wanted.into_iter().filter(|path| !Path::new(path).exists()).collect();
     assert!(missing.is_empty() || !required(), "{missing:?} are missing: apt-get install patroni etcd-server haproxy");
@@ -106,7 +106,7 @@ fn adapted(path: &str, words: &[(&str, String)]) -> String {
 
 impl Cluster {
     /// A primary with its replica, reached through the proxy.
-    pub(super) async fn start(mode: Mode) -> Cluster {
+    pub(crate) async fn start(mode: Mode) -> Cluster {
         let folder = std::env::temp_dir().join(format!("probity-drill-{}", uuid::Uuid::new_v4().simple()));
         std::fs::create_dir_all(folder.join("patroni/init")).expect("a folder");
         let mut keeper = Command::new("sh");
@@ -230,7 +230,7 @@ impl Cluster {
     }
 
     /// Starts Patroni on a node, which starts, follows, rewinds or copies as it must.
-    pub(super) fn start_node(&mut self, node: usize) {
+    pub(crate) fn start_node(&mut self, node: usize) {
         let (name, own) = (NODES[node], self.folder.join(NODES[node]));
         let mut command = Command::new("/usr/bin/patroni");
         command.arg(self.folder.join(format!("{name}.yml")));
@@ -271,7 +271,7 @@ impl Cluster {
         self.status(&format!("http://127.0.0.1:{}/{role}", self.nodes[node].api)).await
     }
 
-    pub(super) async fn primary(&self) -> Option<usize> {
+    pub(crate) async fn primary(&self) -> Option<usize> {
         for node in 0..2 {
             if self.role(node, "primary").await == 200 {
                 return Some(node);
@@ -281,7 +281,7 @@ impl Cluster {
     }
 
     /// Whether a replica could take over without loss.
-    pub(super) async fn has_standby(&self, mode: Mode) -> bool {
+    pub(crate) async fn has_standby(&self, mode: Mode) -> bool {
         let role = if mode.synchronous { "synchronous" } else { "replica" };
         for node in 0..2 {
             if self.role(node, role).await == 200 {
@@ -306,7 +306,7 @@ impl Cluster {
     }
 
     /// The machine is gone: Patroni and Postgres with all its processes, at once.
-    pub(super) fn lose_machine(&self, node: usize) {
+    pub(crate) fn lose_machine(&self, node: usize) {
         let postmaster = self.postmaster(node);
         let children = std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"));
         let children = children.unwrap_or_default();
@@ -316,22 +316,22 @@ impl Cluster {
     }
 
     /// Patroni is gone and Postgres goes on: an old primary that does not know that it is none any more.
-    pub(super) fn lose_patroni(&self, node: usize) {
+    pub(crate) fn lose_patroni(&self, node: usize) {
         Self::kill_9(&[self.patroni(node)]);
     }
 
     /// Postgres is gone and Patroni goes on.
-    pub(super) fn lose_postgres(&self, node: usize) {
+    pub(crate) fn lose_postgres(&self, node: usize) {
         Self::kill_9(&[self.postmaster(node)]);
     }
 
     /// The superuser's way to one node, past the proxy.
-    pub(super) fn node_url(&self, node: usize) -> String {
+    pub(crate) fn node_url(&self, node: usize) -> String {
         format!("postgres://postgres:{ADMIN_PASSWORD}@127.0.0.1:{}/statusdb", self.nodes[node].sql)
     }
 
     /// Probity's way, through the proxy.
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("postgres://probity:{ADMIN_PASSWORD}@127.0.0.1:{}/statusdb", self.port)
     }
 
@@ -343,16 +343,16 @@ impl Cluster {
         [host, port, user, database, ("PGPASSWORD", ADMIN_PASSWORD.to_owned())]
     }
 
-    pub(super) fn read_url(&self) -> String {
+    pub(crate) fn read_url(&self) -> String {
         format!("postgres://grafana:{ADMIN_PASSWORD}@127.0.0.1:{}/statusdb", self.read_port)
     }
 
-    pub(super) async fn connect(url: &str) -> PgConnection {
+    pub(crate) async fn connect(url: &str) -> PgConnection {
         PgConnection::connect(url).await.unwrap_or_else(|e| panic!("{e}"))
     }
 
     /// What a node's Patroni and Postgres wrote, for who must find out why a drill failed.
-    pub(super) fn log(&self, node: usize) -> String {
+    pub(crate) fn log(&self, node: usize) -> String {
         let text = std::fs::read_to_string(self.folder.join(format!("{}.log", NODES[node]))).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(60)..].join("\n")

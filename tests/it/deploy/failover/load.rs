@@ -12,21 +12,21 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 /// Agreements, each evaluated by one caller.
-const CALLERS: usize = 4;
+pub(crate) const CALLERS: usize = 4;
 /// Hours of the year 2026 from its begin; of so many windows one caller may ask.
 const WINDOWS: u64 = 7000;
 
 /// A verdict that somebody was told of: agreement, member, begin of the window, the word, and when.
 #[derive(Clone, Debug)]
-pub(in crate::deploy) struct Told {
-    pub(in crate::deploy) agreement: String,
-    pub(in crate::deploy) team: String,
-    pub(in crate::deploy) from: String,
-    pub(in crate::deploy) verdict: String,
-    pub(in crate::deploy) at: Instant,
+pub(crate) struct Told {
+    pub(crate) agreement: String,
+    pub(crate) team: String,
+    pub(crate) from: String,
+    pub(crate) verdict: String,
+    pub(crate) at: Instant,
 }
 
-pub(in crate::deploy) struct Load {
+pub(crate) struct Load {
     told: Arc<Mutex<Vec<Told>>>,
     refused: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
@@ -34,7 +34,7 @@ pub(in crate::deploy) struct Load {
 }
 
 /// A collector whose answer follows from the question: its computation's address is the window.
-pub(in crate::deploy) async fn collector() -> String {
+pub(crate) async fn collector() -> String {
     let posted = async |body: axum::body::Bytes| {
         let asked: Value = serde_json::from_slice(&body).unwrap();
         let window = &asked["metric"]["window"];
@@ -61,12 +61,12 @@ pub(in crate::deploy) async fn collector() -> String {
 }
 
 /// The agreements' ids.
-fn id(caller: usize) -> String {
+pub(crate) fn id(caller: usize) -> String {
     format!("drill-{caller}")
 }
 
 /// The agreements of the callers, in the folder `agreements` of this one.
-pub(in crate::deploy) fn write_agreements(folder: &crate::serve::Folder, collector: &str) {
+pub(crate) fn write_agreements(folder: &crate::serve::Folder, collector: &str) {
     std::fs::create_dir(folder.0.join("agreements")).unwrap();
     for caller in 0..CALLERS {
         let collector = json!({"infrastructurePath": collector, "endpoint": "/computations", "type": "POST-GET-V1"});
@@ -79,7 +79,7 @@ pub(in crate::deploy) fn write_agreements(folder: &crate::serve::Folder, collect
 
 impl Load {
     /// Asks a server for one hour after the other; what is not acknowledged is asked for again, as callers do.
-    pub(in crate::deploy) fn start(base: &str) -> Load {
+    pub(crate) fn start(base: &str) -> Load {
         let mut load = Load { told: Arc::default(), refused: Arc::default(), stop: Arc::default(), tasks: Vec::new() };
         for caller in 0..CALLERS {
             let (told, refused, stop) = (load.told.clone(), load.refused.clone(), load.stop.clone());
@@ -116,20 +116,20 @@ impl Load {
     }
 
     /// What was acknowledged so far.
-    pub(in crate::deploy) fn told(&self) -> Vec<Told> {
+    pub(crate) fn told(&self) -> Vec<Told> {
         self.told.lock().unwrap().clone()
     }
 
-    pub(in crate::deploy) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.told.lock().unwrap().len()
     }
 
     /// Calls that were not acknowledged.
-    pub(in crate::deploy) fn refused(&self) -> u64 {
+    pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::SeqCst)
     }
 
-    pub(in crate::deploy) async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
         for task in self.tasks.drain(..) {
             task.await.unwrap();
@@ -137,7 +137,7 @@ impl Load {
     }
 }
 
-fn read(text: &str) -> Vec<Told> {
+pub(crate) fn read(text: &str) -> Vec<Told> {
     let answer: Value = serde_json::from_str(text).unwrap();
     let word = |value: &Value| value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned();
     let verdicts = answer["verdicts"].as_array().unwrap();

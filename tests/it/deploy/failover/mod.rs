@@ -8,8 +8,8 @@
 //! `tests/drills/failover` runs the long one: the shipped times, three members of etcd, every way to lose a primary, and
 //! what is lost when commits do not wait.
 
-mod cluster;
-pub(super) mod load;
+pub(crate) mod cluster;
+pub(crate) mod load;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -103,6 +103,8 @@ async fn a_retry_waits_and_resumes(fixture: &Fixture) {
     let run = lease_one(store, "w1", LONG_MS).await;
     let point = probity::store::queue::Point {
         held: run.held(),
+        number: 1,
+        lease_ms: 0,
         snapshot: Some("[1]".into()),
         effects: Some("{\"a\":1}".into()),
     };

@@ -24,6 +24,7 @@ promises! {
     a_lease_that_ran_out_is_leased_again_with_a_higher_epoch
     a_lease_is_kept_by_its_epoch
     points_are_kept_in_parts_and_fenced
+    a_point_that_arrives_after_a_later_one_changes_nothing
     who_waits_is_woken
 }
 
@@ -291,7 +292,7 @@ async fn a_lease_that_ran_out_is_leased_again_with_a_higher_epoch(fixture: &Fixt
         // A late writer changes nothing and is told so.
         let held = before.held();
         assert_eq!(store.extend_leases(&[held], LONG_MS).await.unwrap(), [Extended::Lost]);
-        let point = Point { held, snapshot: Some("{}".into()), effects: Some("{}".into()) };
+        let point = Point { held, number: 1, lease_ms: 0, snapshot: Some("{}".into()), effects: Some("{}".into()) };
         assert_eq!(store.mark_points(&[point]).await.unwrap(), [false]);
         assert_eq!(store.settle_runs(&[ended(&before)]).await.unwrap(), [false]);
         assert_eq!(store.queued_run(run.id).await.unwrap().unwrap(), run);
@@ -325,6 +326,8 @@ async fn points_are_kept_in_parts_and_fenced(fixture: &Fixture) {
     let run = lease_one(store, "w1", 0).await;
     let point = |snapshot: Option<&str>, effects: Option<&str>| Point {
         held: run.held(),
+        number: 1,
+        lease_ms: 0,
         snapshot: snapshot.map(str::to_owned),
         effects: effects.map(str::to_owned),
     };
@@ -342,9 +345,37 @@ async fn points_are_kept_in_parts_and_fenced(fixture: &Fixture) {
     assert_eq!(lease_one(store, "w3", 0).await.decision, Some(Decision::Skip));
     let third = lease_one(store, "w3", 0).await;
     assert_eq!((third.decision, third.point.as_deref()), (Some(Decision::Skip), Some("[2]")));
-    let moved = Point { held: third.held(), snapshot: Some("[4]".into()), effects: None };
+    let moved = Point { held: third.held(), number: 1, lease_ms: 0, snapshot: Some("[4]".into()), effects: None };
     assert_eq!(store.mark_points(&[moved]).await.unwrap(), [true]);
     assert_eq!(lease_one(store, "w3", 0).await.decision, None);
+}
+
+async fn a_point_that_arrives_after_a_later_one_changes_nothing(fixture: &Fixture) {
+    let store = &*fixture.store;
+    accept(store, &[new_run("f")]).await;
+    let run = lease_one(store, "w1", 0).await;
+    let point = |held: Held, number: i64, text: &str| Point {
+        held,
+        number,
+        lease_ms: 0,
+        snapshot: Some(text.into()),
+        effects: None,
+    };
+    let stands = async || store.queued_run(run.id).await.unwrap().unwrap().point;
+    assert_eq!(
+        store.mark_points(&[point(run.held(), 7, "[7]"), point(run.held(), 6, "[6]")]).await.unwrap(),
+        [true, true]
+    );
+    assert_eq!(stands().await.as_deref(), Some("[7]"));
+    // Given up and sent again by the worker, the first try arrives late: the lease is its own, the point is old.
+    assert_eq!(store.mark_points(&[point(run.held(), 5, "[5]")]).await.unwrap(), [true]);
+    assert_eq!(stands().await.as_deref(), Some("[7]"));
+    // The same one again is stored already.
+    assert_eq!(store.mark_points(&[point(run.held(), 7, "[7]")]).await.unwrap(), [true]);
+    // Another process counts from its own beginning.
+    let next = lease_one(store, "w2", 0).await;
+    assert_eq!(store.mark_points(&[point(next.held(), 1, "[1]")]).await.unwrap(), [true]);
+    assert_eq!(stands().await.as_deref(), Some("[1]"));
 }
 
 async fn who_waits_is_woken(fixture: &Fixture) {

@@ -310,7 +310,8 @@ impl Trial {
         if let Some(run) = self.model.held(held) {
             (run.point, run.decision, expected) = (Some(snapshot.clone()), None, true);
         }
-        let point = Point { held, snapshot: Some(snapshot), effects: None };
+        let point =
+            Point { held, number: i64::from(self.model.marks), lease_ms: 0, snapshot: Some(snapshot), effects: None };
         assert_eq!(self.store.mark_points(&[point]).await.unwrap(), [expected]);
     }
 
@@ -439,7 +440,7 @@ impl Trial {
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests have no config")]
-fn setting(variable: &str, default: u32) -> u32 {
+pub(super) fn setting(variable: &str, default: u32) -> u32 {
     std::env::var(variable).ok().map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable}: a number")))
 }
 
