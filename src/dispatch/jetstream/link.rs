@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{DiscardPolicy, RetentionPolicy, StorageType, Stream};
 use async_nats::jetstream::{self, Context, stream};
@@ -212,6 +213,12 @@ pub(super) async fn keep(shared: &Shared) {
             }
         }
     };
+    // The first connection may take a moment that is no news.
+    for _ in 0..12 {
+        if client.connection_state() != State::Connected {
+            clock.sleep(AGAIN).await;
+        }
+    }
     let mut away_told = false;
     loop {
         let why = match client.connection_state() {
@@ -220,6 +227,7 @@ pub(super) async fn keep(shared: &Shared) {
                     *link.line.lock().unwrap_or_else(|p| p.into_inner()) = Some(line);
                     drop(link.state.send_replace(Ok(())));
                     tracing::info!(stream = shared.options.stream, "runs are dispatched by NATS");
+                    away_told = false;
                     watch(shared, &client).await
                 }
                 Err(why) => why,
@@ -233,7 +241,6 @@ pub(super) async fn keep(shared: &Shared) {
         }
         away_told = true;
         clock.sleep(AGAIN).await;
-        away_told &= client.connection_state() != State::Connected;
     }
 }
 
@@ -264,29 +271,46 @@ pub(super) async fn publish(shared: &Shared, mut told: mpsc::Receiver<Ready>) {
         };
         let n = batch.len();
         let sent = join_all(batch.drain(..).map(|ready| publish_one(shared, &line, ready))).await;
-        let mut failed = sent.into_iter().filter_map(Result::err);
-        let first = failed.next();
-        let failed = usize::from(first.is_some()) + failed.count();
-        add(&shared.counts.published, n - failed);
-        add(&shared.counts.unpublished, failed);
-        if let Some(why) = first {
-            shared.link.fail(format!("a pointer was not taken: {why}"));
+        let failed: Vec<Untaken> = sent.into_iter().filter_map(Result::err).collect();
+        add(&shared.counts.published, n - failed.len());
+        add(&shared.counts.unpublished, failed.len());
+        for untaken in failed {
+            match untaken {
+                Untaken::Refused(why) => tracing::debug!("NATS did not take a pointer: {why}"),
+                Untaken::Away(why) => shared.link.fail(format!("a pointer was not taken: {why}")),
+            }
         }
     }
 }
 
-async fn publish_one(shared: &Shared, line: &Line, ready: Ready) -> Result<(), String> {
+/// Why a pointer was not published.
+enum Untaken {
+    /// NATS answers, and does not want it: its stream is full.
+    Refused(String),
+    Away(String),
+}
+
+impl Untaken {
+    fn of(error: &PublishError) -> Untaken {
+        match error.kind() {
+            PublishErrorKind::Other => Untaken::Refused(error.to_string()),
+            _ => Untaken::Away(error.to_string()),
+        }
+    }
+}
+
+async fn publish_one(shared: &Shared, line: &Line, ready: Ready) -> Result<(), Untaken> {
     let pointer = Pointer { run: ready.id, attempt: ready.epoch };
-    let payload = serde_json::to_vec(&pointer).map_err(|error| error.to_string())?;
+    let payload = serde_json::to_vec(&pointer).map_err(|error| Untaken::Refused(error.to_string()))?;
     let message = PublishMessage::build().message_id(format!("{}/{}", ready.id, ready.epoch)).payload(payload.into());
     let subject = subject(&shared.options, ready.priority);
     let sent = async {
-        let acknowledged = line.context.send_publish(subject, message).await.map_err(|error| error.to_string())?;
-        acknowledged.await.map(drop).map_err(|error| error.to_string())
+        let acknowledged = line.context.send_publish(subject, message).await.map_err(|error| Untaken::of(&error))?;
+        acknowledged.await.map(drop).map_err(|error| Untaken::of(&error))
     };
     tokio::select! {
         sent = sent => sent,
-        () = shared.clock.sleep(ANSWER_MAX) => Err("no answer".into()),
+        () = shared.clock.sleep(ANSWER_MAX) => Err(Untaken::Away("no answer".into())),
     }
 }
 
