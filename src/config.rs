@@ -5,6 +5,7 @@
 
 pub mod channels;
 pub mod datasources;
+pub mod dispatch;
 pub mod door;
 mod durable;
 pub mod observing;
@@ -83,6 +84,7 @@ pub struct Config {
     pub editor: serde_json::Map<String, serde_json::Value>,
     pub limits: Limits,
     pub durable: durable::Durable,
+    pub dispatch: dispatch::Dispatch,
     pub net: reach::Net,
     pub files: reach::Files,
     pub nodes: reach::Nodes,

@@ -62,12 +62,22 @@ async fn ready(State(api): State<Arc<Api>>) -> Response {
     let sources = (api.agreements)();
     let away = sources.sources.iter().filter(|s| s.state == SourceState::Away).count();
     let what_sources = format!("{away} of {} sources of agreements are away", sources.sources.len());
+    // Slower without, and complete: no reason to stop either.
+    let dispatch = api.acceptor.as_ref().map(|acceptor| acceptor.dispatcher().standing());
+    let dispatch = dispatch.map(|standing| {
+        let what = match &standing.fallback {
+            None => format!("runs are dispatched by {}", standing.by),
+            Some(why) => format!("{} is away ({why}): workers ask the database", standing.by),
+        };
+        ("dispatch".to_string(), json!({ "status": "ok", "what": what }))
+    });
     let word = |good: bool| if good { "ok" } else { "failed" };
     let failed: Vec<&str> = checks.iter().filter(|(_, good, _)| !good).map(|(name, ..)| *name).collect();
     let dependencies: serde_json::Map<String, serde_json::Value> = checks
         .iter()
         .map(|(name, good, what)| (name.to_string(), json!({ "status": word(*good), "what": what })))
         .chain([("sources".into(), json!({ "status": "ok", "what": what_sources }))])
+        .chain(dispatch)
         .collect();
     let status = if failed.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({ "status": word(failed.is_empty()), "failed": failed, "dependencies": dependencies });

@@ -166,6 +166,9 @@ pub async fn text(api: &Api) -> Result<String, ApiError> {
         untold(&mut rest, &*api.store).await;
     }
     metrics_queue::add(&mut rest, &*api.store).await;
+    if let Some(acceptor) = &api.acceptor {
+        metrics_queue::add_dispatch(&mut rest, acceptor);
+    }
     plugins(&mut rest, &api.plugins.report());
     sources(&mut rest, &(api.agreements)());
     metrics_budgets::add(&mut rest, api).await;

@@ -1,12 +1,14 @@
 //! What `/metrics` says of durable runs and of what slows them down.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::dispatch::Acceptor;
 use crate::store::Store;
 use crate::store::queue::{Horizon, QueueDepth};
 
@@ -25,6 +27,48 @@ pub(super) async fn add(registry: &mut Registry, store: &dyn Store) {
     if let Ok(Ok(Some(horizon))) = horizon {
         add_horizon(registry, horizon);
     }
+}
+
+/// What this process accepted, ran and was told of.
+pub(super) fn add_dispatch(registry: &mut Registry, acceptor: &Acceptor) {
+    let c = &acceptor.counts;
+    let labelled =
+        |registry: &mut Registry, name: &str, help: &str, label: &'static str, counts: &[(&'static str, u64)]| {
+            let family = Family::<Vec<(&'static str, &'static str)>, Counter>::default();
+            for (word, count) in counts {
+                family.get_or_create(&vec![(label, *word)]).inner().store(*count, Ordering::Relaxed);
+            }
+            registry.register(name, help, family);
+        };
+    let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    let accepted = [("accepted", now(&c.accepted)), ("refused", now(&c.refused)), ("queue-full", now(&c.full))];
+    labelled(
+        registry,
+        "probity_durable_calls",
+        "Durable runs asked for here, by what became of that",
+        "result",
+        &accepted,
+    );
+    let runs = [
+        ("leased", now(&c.leased)),
+        ("ended", now(&c.ended)),
+        ("retried", now(&c.retried)),
+        ("dead", now(&c.dead)),
+        ("in-doubt", now(&c.in_doubt)),
+        ("released", now(&c.released)),
+        ("lost", now(&c.lost)),
+        ("points", now(&c.points)),
+    ];
+    labelled(registry, "probity_durable_runs", "What this process did with durable runs", "what", &runs);
+    let standing = acceptor.dispatcher().standing();
+    let tallies = acceptor.dispatcher().tallies();
+    if tallies.is_empty() {
+        return;
+    }
+    let up = Gauge::<i64>::default();
+    up.set(i64::from(standing.fallback.is_none()));
+    registry.register("probity_dispatch_up", "1 while NATS dispatches, 0 while workers ask the database instead", up);
+    labelled(registry, "probity_dispatch", "Names of runs, by what became of them at NATS", "what", &tallies);
 }
 
 fn add_depth(registry: &mut Registry, depth: &QueueDepth) {

@@ -10,7 +10,7 @@ use super::serve::bounded;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::deploy::Flows;
-use crate::dispatch::{Acceptor, Options, PlanOf, Plans, Worker};
+use crate::dispatch::{Acceptor, JetStream, Options, PlanOf, Plans, Worker};
 use crate::model::RunId;
 use crate::runtime::Engine;
 use crate::schedule::AcceptRun;
@@ -29,6 +29,7 @@ const STORING: Duration = Duration::from_secs(5);
 /// Both, started.
 pub struct Started {
     accepting: JoinHandle<()>,
+    dispatching: JoinHandle<()>,
     working: Option<JoinHandle<()>>,
     /// Told when no caller can ask for a run any more.
     over: watch::Sender<bool>,
@@ -52,7 +53,13 @@ impl Durable {
         // A process is another one after each start.
         let owner = format!("{}-{}", std::process::id(), RunId::fresh());
         let clock = engine.services.clock.clone();
-        let acceptor = Acceptor::new(store.clone(), clock, options.clone(), owner);
+        let acceptor = match config.dispatch.options() {
+            None => Acceptor::new(store.clone(), clock, options.clone(), owner),
+            Some(nats) => {
+                let nats = Arc::new(JetStream::new(nats, store.clone(), clock.clone(), &options));
+                Acceptor::telling(store.clone(), clock, options.clone(), owner, nats)
+            }
+        };
         let earlier: PlanOf = {
             let flows = flows.clone();
             Box::new(move |version| {
@@ -86,7 +93,19 @@ impl Durable {
             };
             acceptor.run(over).await;
         });
-        Started { accepting, working: self.worker.map(|worker| tokio::spawn(worker.run(grace, stop))), over }
+        let dispatching = {
+            let (dispatcher, mut told) = (self.acceptor.dispatcher().clone(), over.subscribe());
+            let over = Box::pin(async move {
+                let _ = told.wait_for(|over| *over).await.is_ok();
+            });
+            tokio::spawn(dispatcher.run(self.worker.is_some(), over))
+        };
+        Started {
+            accepting,
+            dispatching,
+            working: self.worker.map(|worker| tokio::spawn(worker.run(grace, stop))),
+            over,
+        }
     }
 }
 
@@ -98,5 +117,6 @@ impl Started {
         }
         self.over.send_replace(true);
         bounded(clock, grace, self.accepting).await;
+        bounded(clock, grace, self.dispatching).await;
     }
 }

@@ -132,7 +132,7 @@ impl Rotation {
 }
 
 /// Secrets that are read once, at the start.
-const LATER: &[&str] = &["credentials.secret", "director.secret", "datasources", "registry"];
+const LATER: &[&str] = &["credentials.secret", "director.secret", "datasources", "registry", "dispatch.nats_password"];
 
 /// Which secrets are others now, by their keys.
 fn changed(before: &Config, after: &Config) -> Vec<&'static str> {
@@ -154,6 +154,7 @@ fn changed(before: &Config, after: &Config) -> Vec<&'static str> {
         ("cache.password", (&before.cache.url, &before.cache.password) != (&after.cache.url, &after.cache.password)),
         ("credentials.secret", before.credentials.secret != after.credentials.secret),
         ("director.secret", before.director.secret != after.director.secret),
+        ("dispatch.nats_password", before.dispatch.nats_password != after.dispatch.nats_password),
         ("datasources", datasources(before) != datasources(after)),
         ("registry", registry(before) != registry(after)),
     ]

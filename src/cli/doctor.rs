@@ -1,5 +1,6 @@
 //! `probity doctor`: what is wrong with an installation, each with what to do, without starting it.
 
+mod dispatch;
 mod runs;
 
 use std::collections::BTreeSet;
@@ -34,7 +35,7 @@ pub(super) struct DoctorArgs {
 struct Finding {
     severity: Severity,
     /// What it is about: `configuration`, `users`, `exposure`, `data`, `flows`, `credentials`, `database`, `runs`,
-    /// `plugins`, `schedules`, `secrets`, `rates`, `cache`, `notifications`, `mail`.
+    /// `plugins`, `schedules`, `secrets`, `rates`, `cache`, `dispatch`, `notifications`, `mail`.
     about: &'static str,
     message: String,
 }
@@ -58,6 +59,7 @@ pub(super) fn doctor(args: &DoctorArgs) -> ExitCode {
         secrets(config, &mut findings);
         door(config, &mut findings);
         told(config, &mut findings);
+        dispatch::findings(config, &mut findings);
     }
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     match args.format {

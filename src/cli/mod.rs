@@ -16,6 +16,7 @@ mod nodes;
 mod plugin;
 mod report;
 mod run;
+mod runs;
 mod sarif;
 mod secrets;
 mod serve;
@@ -49,6 +50,8 @@ enum Command {
     Serve(Settings),
     /// Run a flow once and print what it emits as JSON lines.
     Run(run::RunArgs),
+    /// List runs, show one, and cancel, replay or decide about durable ones.
+    Runs(runs::RunsArgs),
     /// Evaluate an agreement once and print its verdicts.
     Evaluate(evaluate::EvaluateArgs),
     /// Start an agreement, fill in a template, compare two agreements.
@@ -181,6 +184,7 @@ fn dispatch(command: Command) -> ExitCode {
     match command {
         Command::Serve(settings) => serve::serve(&settings),
         Command::Run(args) => run::run(&args),
+        Command::Runs(args) => runs::runs(&args),
         Command::Evaluate(args) => evaluate::evaluate(&args),
         Command::Agreement(args) => agreement::agreement(&args),
         Command::Simulate(args) => simulate::simulate(&args),

@@ -44,6 +44,7 @@ pub fn standings(config: &super::Config) -> Vec<Standing> {
         ("credentials.secret", set(&config.credentials.secret)),
         ("database_password", set(&config.database_password)),
         ("delivery.token", set(&config.delivery.token)),
+        ("dispatch.nats_password", set(&config.dispatch.nats_password)),
         ("director.secret", set(&config.director.secret)),
         ("mail.password", set(&config.mail.password)),
     ]

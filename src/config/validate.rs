@@ -31,6 +31,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     problems.extend(datasources::open(&config.datasources).err().into_iter().flatten());
     problems.extend(delivery_problems(config));
     problems.extend(durable::problems(config));
+    problems.extend(dispatch::problems(config));
     problems.extend(config.otel.options().iter().flat_map(crate::telemetry::problems));
     for (tenant, max) in &config.limits.tenants {
         if max.parse::<usize>().is_err() {

@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
-use super::{Counts, Options};
+use super::{Counts, Dispatcher, Options, Polling};
 use crate::clock::Clock;
 use crate::model::{Msg, RunId};
 use crate::runtime::engine::Start;
 use crate::runtime::exchange::ReplyTo;
-use crate::store::queue::{Accepted, FIRST_EPOCH, Held, NewRun};
+use crate::store::queue::{Accepted, FIRST_EPOCH, Held, NewRun, Ready};
 use crate::store::{ClaimKey, Store, StoreError};
 
 /// Runs that wait to be committed; what comes beyond is refused at once.
@@ -62,6 +62,7 @@ pub struct Acceptor {
     sender: mpsc::Sender<Wanted>,
     receiver: Mutex<Option<mpsc::Receiver<Wanted>>>,
     pub(super) handover: Handover,
+    dispatcher: Arc<dyn Dispatcher>,
     pub counts: Arc<Counts>,
 }
 
@@ -91,6 +92,18 @@ impl Handover {
 impl Acceptor {
     /// `owner` names this process among those that lease; unique.
     pub fn new(store: Arc<dyn Store>, clock: Clock, options: Options, owner: impl Into<String>) -> Arc<Acceptor> {
+        let polling = Arc::new(Polling::new(&*store, clock.clone(), &options));
+        Acceptor::telling(store, clock, options, owner, polling)
+    }
+
+    /// As [`Acceptor::new`]; what is accepted and not run here is told of by this dispatcher.
+    pub fn telling(
+        store: Arc<dyn Store>,
+        clock: Clock,
+        options: Options,
+        owner: impl Into<String>,
+        dispatcher: Arc<dyn Dispatcher>,
+    ) -> Arc<Acceptor> {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         let (ready, taken) = mpsc::unbounded_channel();
         let handover = Handover {
@@ -108,6 +121,7 @@ impl Acceptor {
             sender,
             receiver: Mutex::new(Some(receiver)),
             handover,
+            dispatcher,
             counts: Arc::default(),
         })
     }
@@ -129,8 +143,14 @@ impl Acceptor {
         asked.run.lease_ms = at_once.then_some(self.options.lease_ms);
         let (answer, answered) = oneshot::channel();
         self.sender.try_send(Wanted { asked, answer }).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => NotAccepted::Full,
-            mpsc::error::TrySendError::Closed(_) => NotAccepted::Stopping,
+            mpsc::error::TrySendError::Full(_) => {
+                self.counts.full.fetch_add(1, Ordering::Relaxed);
+                NotAccepted::Full
+            }
+            mpsc::error::TrySendError::Closed(_) => {
+                self.counts.refused.fetch_add(1, Ordering::Relaxed);
+                NotAccepted::Stopping
+            }
         })?;
         let max = Duration::from_millis(self.options.accept_ms_max);
         let accepted = tokio::select! {
@@ -154,6 +174,9 @@ impl Acceptor {
     /// When the store cannot; the claim is then open as before.
     pub async fn accept_tick(&self, claim: &ClaimKey, run: &NewRun) -> Result<Accepted, StoreError> {
         let accepted = self.store.accept_tick(claim, run).await?;
+        if accepted == Accepted::Queued && run.delay_ms == 0 {
+            self.dispatcher.tell(&[Ready { id: run.id, epoch: 0, priority: run.priority }]);
+        }
         self.counts.accepted.fetch_add(1, Ordering::Relaxed);
         Ok(accepted)
     }
@@ -201,6 +224,13 @@ impl Acceptor {
         }
         match self.store.accept_runs(&self.owner, &runs).await {
             Ok(accepted) => {
+                let told: Vec<Ready> = runs
+                    .iter()
+                    .zip(&accepted)
+                    .filter(|(run, accepted)| **accepted == Accepted::Queued && run.delay_ms == 0)
+                    .map(|(run, _)| Ready { id: run.id, epoch: 0, priority: run.priority })
+                    .collect();
+                self.dispatcher.tell(&told);
                 for ((run, answer), accepted) in runs.into_iter().zip(answers).zip(accepted) {
                     match accepted {
                         // The receiver lives as long as this does.
@@ -226,8 +256,8 @@ impl Acceptor {
         }
     }
 
-    /// Wakes when this process has made a run leasable.
-    pub(super) fn wakes(&self) -> watch::Receiver<u64> {
-        self.store.wakes()
+    /// Who tells workers of what is ready.
+    pub fn dispatcher(&self) -> &Arc<dyn Dispatcher> {
+        &self.dispatcher
     }
 }

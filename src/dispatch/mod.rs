@@ -2,18 +2,23 @@
 //!
 //! The [`Acceptor`] commits runs in groups before anybody is told that they were accepted. The [`Worker`] leases what is
 //! ready in batches, lets the engine run it, keeps the leases alive, and stores points and ends in batches. Which run is
-//! whose is decided by the store alone (`store/queue.rs`); what this process knows besides is only a short cut.
+//! whose is decided by the store alone (`store/queue.rs`); what this process knows besides is only a short cut. Who tells
+//! workers that something is ready is a [`Dispatcher`]: the database itself, or NATS.
 
 mod acceptor;
 mod backoff;
 mod commits;
+mod dispatcher;
 mod heartbeat;
+mod jetstream;
 mod plans;
 mod worker;
 
 use std::sync::atomic::AtomicU64;
 
 pub use acceptor::{Acceptor, Asked, Local, NotAccepted};
+pub use dispatcher::{Dispatcher, Found, Next, Polling, Standing, Tallies};
+pub use jetstream::{Checked, JetStream, JetStreamOptions, check as check_nats};
 pub use plans::{PlanOf, Plans};
 pub use worker::Worker;
 
@@ -61,8 +66,10 @@ impl Default for Options {
 #[derive(Debug, Default)]
 pub struct Counts {
     pub accepted: AtomicU64,
-    /// Not accepted, because the store did not answer.
+    /// Not accepted, because the store did not answer, or the process stops.
     pub refused: AtomicU64,
+    /// Not accepted, because too many waited for their commit.
+    pub full: AtomicU64,
     pub leased: AtomicU64,
     pub ended: AtomicU64,
     pub retried: AtomicU64,

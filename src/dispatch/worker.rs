@@ -1,5 +1,6 @@
 //! The worker: leases runs, has the engine run them, and stores what became of them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,15 +13,17 @@ use super::backoff::pause_ms;
 use super::commits::{Commits, HeldRun};
 use super::heartbeat::HeldRuns;
 use super::plans::{NoPlan, Plans};
-use super::{Counts, Options};
+use super::{Counts, Dispatcher, Found, Next, Options};
 use crate::clock::Clock;
 use crate::failpoint::{self, FailPoint};
 use crate::model::run::RunError;
 use crate::runtime::durable::{Beginning, Control, Decision, Doubt, DurableEnd, DurableOpening, Wish};
 use crate::runtime::engine::Start;
 use crate::runtime::snapshot::read_start;
-use crate::store::queue::{self, Held, LeaseWanted, NewRun, Outcome, QueueState, QueuedRun, Resume};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
+use crate::store::queue::{
+    self, Held, LeaseWanted, LeasedByName, NewRun, Outcome, QueueState, QueuedRun, Resume,
+};
 
 /// Runs durable runs until it is stopped. One per process.
 pub struct Worker {
@@ -103,64 +106,112 @@ impl Worker {
     }
 
     async fn lease(&self, means: &Means, runs: &mut JoinSet<()>, taken: &mut mpsc::UnboundedReceiver<(Held, NewRun)>) {
-        let mut wakes = self.acceptor.wakes();
-        let (min, max) =
-            (Duration::from_millis(self.options.poll_ms_min), Duration::from_millis(self.options.poll_ms_max));
-        let mut pause = min;
+        let dispatcher = self.acceptor.dispatcher().clone();
         loop {
             while runs.try_join_next().is_some() {}
-            let room = self.options.parallel_max.saturating_sub(self.held.len());
-            self.acceptor.handover.has_room.store(room > 0, Ordering::Release);
-            let wanted = room.min(self.options.lease_batch_max);
-            let mut more = false;
-            if wanted > 0 {
-                wakes.mark_unchanged();
-                match self.lease_some(wanted as u32).await {
-                    Ok(leased) => {
-                        more = leased.len() == wanted;
-                        pause = if leased.is_empty() { (pause * 2).min(max) } else { min };
-                        leased.into_iter().for_each(|run| self.begin(means, runs, run, None));
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "durable runs could not be leased");
-                        pause = max;
-                    }
-                }
-            }
-            while let Ok(handed) = taken.try_recv() {
-                self.begin_handed(means, runs, handed);
-            }
-            if more {
-                tokio::task::yield_now().await;
-                continue;
-            }
-            loop {
+            let wanted = self.room().min(self.options.lease_batch_max);
+            if wanted == 0 {
                 tokio::select! {
                     biased;
                     // The sender lives in the acceptor.
+                    Some(handed) = taken.recv() => self.begin_handed(means, runs, handed),
+                    () = self.room.notified() => {}
+                }
+                continue;
+            }
+            // One wait, however many runs are handed over meanwhile: a look into the queue is not put off by them.
+            let next = dispatcher.next(wanted);
+            tokio::pin!(next);
+            let next = loop {
+                tokio::select! {
+                    biased;
                     Some(handed) = taken.recv() => {
                         self.begin_handed(means, runs, handed);
-                        let room = self.options.parallel_max.saturating_sub(self.held.len());
-                        self.acceptor.handover.has_room.store(room > 0, Ordering::Release);
-                        continue;
+                        self.room();
                     }
-                    // An error means that the store is gone, which the next lease says.
-                    _ = wakes.changed(), if wanted > 0 => break,
-                    () = self.room.notified(), if wanted == 0 => break,
-                    () = self.clock.sleep(pause) => break,
+                    next = &mut next => break next,
                 }
+            };
+            let wanted = wanted.min(self.room());
+            let leased = match next {
+                Next::Any => self.lease_any(&*dispatcher, wanted).await,
+                Next::Named(named) => self.lease_named(&*dispatcher, wanted, &named).await,
+            };
+            for run in leased {
+                self.begin(means, runs, run, None);
             }
         }
     }
 
-    async fn lease_some(&self, max: u32) -> Result<Vec<QueuedRun>, StoreError> {
-        let wanted = LeaseWanted { max, lease_ms: self.options.lease_ms, ..LeaseWanted::default() };
-        let leased = self.store.lease_runs(self.acceptor.owner(), &wanted).await?;
+    /// For how many runs there is room; the acceptor is told whether there is.
+    fn room(&self) -> usize {
+        let room = self.options.parallel_max.saturating_sub(self.held.len());
+        self.acceptor.handover.has_room.store(room > 0, Ordering::Release);
+        room
+    }
+
+    /// What is to be leased: no more of a flow or tenant than its limit lets begin here soon.
+    fn wanted(&self, max: usize) -> LeaseWanted {
+        let engine = self.plans.engine();
+        let (flow_caps, tenant_caps) = engine.services.places.caps(&engine.current().plan.flows);
+        let max = u32::try_from(max).unwrap_or(u32::MAX);
+        LeaseWanted { max, lease_ms: self.options.lease_ms, versions: None, flow_caps, tenant_caps }
+    }
+
+    async fn lease_any(&self, dispatcher: &dyn Dispatcher, max: usize) -> Vec<QueuedRun> {
+        if max == 0 {
+            return Vec::new();
+        }
+        let wanted = self.wanted(max);
+        match self.store.lease_runs(self.acceptor.owner(), &wanted).await {
+            Ok(leased) => {
+                let capped = wanted.flow_caps.values().chain(wanted.tenant_caps.values()).any(|cap| *cap == 0);
+                dispatcher.found(match leased.len() {
+                    n if n == max => Found::All,
+                    _ if capped => Found::HeldBack,
+                    0 => Found::None,
+                    _ => Found::Some,
+                });
+                self.leased(leased)
+            }
+            Err(error) => {
+                tracing::error!(%error, "durable runs could not be leased");
+                dispatcher.found(Found::Failed);
+                Vec::new()
+            }
+        }
+    }
+
+    async fn lease_named(&self, dispatcher: &dyn Dispatcher, max: usize, named: &[Held]) -> Vec<QueuedRun> {
+        let (now, later) = named.split_at(max.min(named.len()));
+        let told = match now {
+            [] => Ok(LeasedByName::default()),
+            now => self.store.lease_named(self.acceptor.owner(), now, &self.wanted(max)).await,
+        };
+        match told {
+            Ok(told) => {
+                let leased = self.leased(told.leased);
+                let later: HashSet<Held> = told.held_back.into_iter().chain(later.iter().copied()).collect();
+                let settled: Vec<Held> = now.iter().filter(|held| !later.contains(held)).copied().collect();
+                dispatcher.stale(settled.len().saturating_sub(leased.len()));
+                dispatcher.done(&settled, &Vec::from_iter(later)).await;
+                leased
+            }
+            Err(error) => {
+                tracing::error!(%error, "durable runs could not be leased");
+                // They may have been leased, and the answer was lost: then the name is out of date next time.
+                dispatcher.done(&[], named).await;
+                Vec::new()
+            }
+        }
+    }
+
+    fn leased(&self, leased: Vec<QueuedRun>) -> Vec<QueuedRun> {
         if !leased.is_empty() {
             self.acceptor.counts.leased.fetch_add(leased.len() as u64, Ordering::Relaxed);
             failpoint::reach(FailPoint::DispatchLeased);
         }
-        Ok(leased)
+        leased
     }
 
     /// Begins a run that was leased when it was accepted.

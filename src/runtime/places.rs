@@ -277,6 +277,25 @@ impl Places {
         report
     }
 
+    /// How many runs of each limited flow and tenant may yet be taken up here: as many as begin at once, and as many again
+    /// to be at hand when those end. What has no limit is not named.
+    pub fn caps(&self, flows: &[PlanFlow]) -> (BTreeMap<String, u32>, BTreeMap<String, u32>) {
+        let state = self.state();
+        let (mut of_flows, mut of_tenants) = (BTreeMap::new(), BTreeMap::new());
+        for flow in flows {
+            for l in self.gates(Some(flow), Rank::Interactive) {
+                let taken = state.gates.get(&l.gate).map_or(0, |d| d.open + d.waiting.len());
+                let left = u32::try_from(l.max.saturating_mul(2).saturating_sub(taken)).unwrap_or(u32::MAX);
+                match &l.gate {
+                    Gate::Flow(id) => of_flows.insert(id.to_string(), left),
+                    Gate::Tenant(name) => of_tenants.insert(name.to_string(), left),
+                    Gate::Bulk => None,
+                };
+            }
+        }
+        (of_flows, of_tenants)
+    }
+
     fn gates(&self, flow: Option<&PlanFlow>, rank: Rank) -> Gates {
         let mut gates = Gates::new();
         let mut push = |gate: Gate, max: usize, limit| {

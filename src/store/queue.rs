@@ -21,12 +21,17 @@
 //!
 //! `docs/durability.md` tells operators the same.
 
+mod named;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+
+pub(super) use named::{CapsLeft, READY_LOOKED_AT};
+pub use named::{LeasedByName, Ready, ReadyWanted};
 
 use super::{AuditEntry, ClaimKey, Commit, Committed, Page, PageRequest, StoreError};
 use crate::model::RunId;
@@ -424,6 +429,13 @@ pub trait Queue: Send + Sync {
     /// Leases runs that are ready, and those whose lease ran out: the highest priority first, of one the longest ready.
     /// Flows that are paused are left out. No two callers get one run.
     async fn lease_runs(&self, owner: &str, wanted: &LeaseWanted) -> Result<Vec<QueuedRun>, StoreError>;
+
+    /// Leases those of these runs that are ready and stand at the epoch named, within what is wanted (`max` does not
+    /// count), under the rules of [`Queue::lease_runs`].
+    async fn lease_named(&self, owner: &str, named: &[Held], wanted: &LeaseWanted) -> Result<LeasedByName, StoreError>;
+
+    /// Runs that may be leased now, for telling workers of them; those of paused flows are left out.
+    async fn ready_runs(&self, wanted: &ReadyWanted) -> Result<Vec<Ready>, StoreError>;
 
     /// Lets leases last this long from now on, milliseconds; the answers stand in their order.
     async fn extend_leases(&self, held: &[Held], lease_ms: u64) -> Result<Vec<Extended>, StoreError>;

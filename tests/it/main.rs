@@ -11,6 +11,7 @@ mod database_tls;
 mod delivery;
 mod deploy;
 mod director;
+mod dispatch;
 mod docs;
 mod door;
 mod drills;

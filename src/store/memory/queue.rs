@@ -11,8 +11,9 @@ use crate::model::RunId;
 use crate::model::run::RunRecord;
 use crate::store::cursor::{self, RunPosition};
 use crate::store::queue::{
-    Accepted, Cancelled, CommittedRun, Decision, DedupKey, Extended, FIRST_EPOCH, Held, Horizon, LeaseWanted, NewRun,
-    Outcome, PausedFlow, Point, Queue, QueueDepth, QueueQuery, QueueState, QueuedRun, Resume, Settlement,
+    Accepted, Cancelled, CapsLeft, CommittedRun, Decision, DedupKey, Extended, FIRST_EPOCH, Held, Horizon, LeaseWanted,
+    LeasedByName, NewRun, Outcome, PausedFlow, Point, Priority, Queue, QueueDepth, QueueQuery, QueueState, QueuedRun,
+    Ready, ReadyWanted, Resume, Settlement,
 };
 use crate::store::{AuditEntry, ClaimKey, Commit, Page, PageRequest, StoreError};
 
@@ -115,6 +116,18 @@ fn row(owner: &str, new: &NewRun, paused: bool, now: Timestamp) -> QueuedRun {
         cancel_wanted: false,
         error: None,
     }
+}
+
+/// Leases a run that is ready.
+fn leased(row: &mut Row, owner: &str, wanted: &LeaseWanted, now: Timestamp) -> QueuedRun {
+    row.point_number = 0;
+    let run = &mut row.run;
+    run.state = QueueState::Leased;
+    run.owner = Some(owner.to_owned());
+    run.ready_at = after(now, wanted.lease_ms);
+    run.epoch += 1;
+    run.attempt += 1;
+    run.clone()
 }
 
 impl Contents {
@@ -239,28 +252,54 @@ impl Queue for MemoryStore {
 
     async fn lease_runs(&self, owner: &str, wanted: &LeaseWanted) -> Result<Vec<QueuedRun>, StoreError> {
         let (mut contents, now) = (self.contents(), self.clock.now());
-        let (mut flows, mut tenants) = (wanted.flow_caps.clone(), wanted.tenant_caps.clone());
-        let mut leased = Vec::new();
+        let mut caps = CapsLeft::of(wanted);
+        let mut all = Vec::new();
         for (_, _, id) in contents.queue.ready(wanted, now) {
-            if leased.len() >= wanted.max as usize {
+            if all.len() >= wanted.max as usize {
                 break;
             }
             let row = contents.queue.rows.get_mut(&id).expect("what is ready is there");
-            let run = &mut row.run;
-            if flows.get(&run.flow) == Some(&0) || tenants.get(&run.tenant) == Some(&0) {
+            if caps.take(&row.run.flow, &row.run.tenant) {
+                all.push(leased(row, owner, wanted, now));
+            }
+        }
+        Ok(all)
+    }
+
+    async fn lease_named(&self, owner: &str, named: &[Held], wanted: &LeaseWanted) -> Result<LeasedByName, StoreError> {
+        let (mut contents, now) = (self.contents(), self.clock.now());
+        let ready: Vec<RunId> = contents.queue.ready(wanted, now).into_iter().map(|(.., id)| id).collect();
+        let mut caps = CapsLeft::of(wanted);
+        let mut told = LeasedByName::default();
+        for held in named {
+            let Some(row) = contents.queue.rows.get_mut(&held.id) else { continue };
+            let run = &row.run;
+            if run.epoch != held.epoch || !matches!(run.state, QueueState::Queued | QueueState::Leased) {
                 continue;
             }
-            flows.entry(run.flow.clone()).and_modify(|left| *left -= 1);
-            tenants.entry(run.tenant.clone()).and_modify(|left| *left -= 1);
-            run.state = QueueState::Leased;
-            run.owner = Some(owner.to_owned());
-            run.ready_at = after(now, wanted.lease_ms);
-            run.epoch += 1;
-            run.attempt += 1;
-            row.point_number = 0;
-            leased.push(run.clone());
+            if ready.contains(&held.id) && caps.take(&run.flow, &run.tenant) {
+                told.leased.push(leased(row, owner, wanted, now));
+            } else {
+                told.held_back.push(*held);
+            }
         }
-        Ok(leased)
+        Ok(told)
+    }
+
+    async fn ready_runs(&self, wanted: &ReadyWanted) -> Result<Vec<Ready>, StoreError> {
+        let (contents, now) = (self.contents(), self.clock.now());
+        let told = |run: &QueuedRun| run.epoch == 0 && run.ready_at == run.accepted_at;
+        let mut left: BTreeMap<Priority, u32> = Priority::ALL.into_iter().map(|one| (one, wanted.max)).collect();
+        let runs = contents.queue.ready(&LeaseWanted::default(), now);
+        let mut found = Vec::new();
+        for run in runs.iter().map(|(.., id)| &contents.queue.rows[id].run) {
+            let left = left.get_mut(&run.priority).expect("of every priority");
+            if *left > 0 && (!told(run) || after(run.ready_at, wanted.told_ms) <= now) {
+                *left -= 1;
+                found.push(Ready { id: run.id, epoch: run.epoch, priority: run.priority });
+            }
+        }
+        Ok(found)
     }
 
     async fn extend_leases(&self, held: &[Held], lease_ms: u64) -> Result<Vec<Extended>, StoreError> {

@@ -459,6 +459,17 @@ impl queue::Queue for Broken {
     async fn lease_runs(&self, _: &str, _: &queue::LeaseWanted) -> Result<Vec<queue::QueuedRun>, StoreError> {
         broken()
     }
+    async fn lease_named(
+        &self,
+        _: &str,
+        _: &[queue::Held],
+        _: &queue::LeaseWanted,
+    ) -> Result<queue::LeasedByName, StoreError> {
+        broken()
+    }
+    async fn ready_runs(&self, _: &queue::ReadyWanted) -> Result<Vec<queue::Ready>, StoreError> {
+        broken()
+    }
     async fn extend_leases(&self, _: &[queue::Held], _: u64) -> Result<Vec<queue::Extended>, StoreError> {
         broken()
     }

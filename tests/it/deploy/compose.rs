@@ -391,6 +391,22 @@ fn the_image_runs_the_health_check_that_compose_runs() {
     assert_eq!(nodered["user"], line("USER").trim_start_matches("USER "));
 }
 
+/// Names of runs go by NATS from every server to every worker, and what is synced is synced before it is acknowledged.
+#[test]
+fn with_high_availability_all_servers_dispatch_by_nats() {
+    let config = resolved("prod ha", &["ha"]);
+    for name in ["nodered", "probity-2", "probity-3", "probity-worker-1", "probity-worker-2"] {
+        let environment = &services(&config)[name]["environment"];
+        assert_eq!(environment["PROBITY_DISPATCH_NATS_URL"], "nats://nats:4222", "{name}");
+        assert_eq!(environment["PROBITY_DISPATCH_NATS_USER"], "probity", "{name}");
+        let password = environment["PROBITY_DISPATCH_NATS_PASSWORD"].as_str().expect("a password");
+        assert_eq!(services(&config)["nats"]["environment"]["NATS_PASSWORD"], password, "{name}");
+    }
+    let conf = super::read("deploy/ha/nats.conf");
+    assert!(conf.lines().any(|line| line.trim() == "sync_interval: always"));
+    assert!(conf.contains("user: probity") && conf.contains("password: $NATS_PASSWORD"));
+}
+
 /// The name `postgres` leads to the primary; those behind it are two, and nobody else is asked.
 #[test]
 fn with_high_availability_the_databases_name_is_the_proxy() {

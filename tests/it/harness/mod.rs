@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod mongo;
 pub mod mosquitto;
+pub mod nats;
 pub mod nginx;
 pub mod postgres;
 pub mod redis;

@@ -16,12 +16,12 @@ pub(super) const FAILED: &str = "lease durable runs";
 
 /// What may be leased, of the row `run`: `$1` versions, `$2` tenants at their limit. Pauses are looked at here, too:
 /// what a process believes of them may be old.
-const LEASABLE: &str = "run.state IN ('queued', 'leased') AND run.ready_at <= now() \
+pub(super) const LEASABLE: &str = "run.state IN ('queued', 'leased') AND run.ready_at <= now() \
      AND ($1::text[] IS NULL OR run.flow_version = ANY ($1)) AND run.tenant <> ALL ($2) \
      AND NOT EXISTS (SELECT FROM probity.flow_pause AS pause WHERE pause.flow = run.flow)";
 
 /// The priorities, highest first: within each, an index gives runs in the order they became ready.
-const PRIORITIES: &str = "(VALUES (2::int2), (1::int2), (0::int2)) AS level (priority)";
+pub(super) const PRIORITIES: &str = "(VALUES (2::int2), (1::int2), (0::int2)) AS level (priority)";
 
 pub(super) async fn lease(lane: &Lane, owner: &str, wanted: &LeaseWanted) -> Result<Vec<QueuedRun>, StoreError> {
     if wanted.max == 0 {
@@ -171,7 +171,7 @@ async fn open_flows(tx: &mut PgConnection, closed: &[String]) -> Result<Vec<Stri
 }
 
 /// Leases the runs with these ids.
-fn take(ids: &str, owner: &str, lease_ms: &str) -> String {
+pub(super) fn take(ids: &str, owner: &str, lease_ms: &str) -> String {
     format!(
         "UPDATE probity.queue SET state = 'leased', lease_owner = {owner}, \
          ready_at = now() + {lease_ms}::int8 * interval '1 millisecond', lease_epoch = lease_epoch + 1, attempt = attempt + 1, point_number = 0 WHERE id = ANY ({ids}) RETURNING {}",

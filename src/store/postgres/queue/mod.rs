@@ -4,6 +4,7 @@
 
 mod accept;
 mod lease;
+mod named;
 mod people;
 mod read;
 mod settle;
@@ -23,8 +24,8 @@ use super::PostgresStore;
 use crate::failpoint::{FailPoint, reach};
 use crate::model::RunId;
 use crate::store::queue::{
-    Accepted, Cancelled, CommittedRun, Decision, Extended, Held, Horizon, LeaseWanted, NewRun, Outcome, PausedFlow,
-    Point, Queue, QueueDepth, QueueQuery, QueuedRun, Resume, Settlement,
+    Accepted, Cancelled, CommittedRun, Decision, Extended, Held, Horizon, LeaseWanted, LeasedByName, NewRun, Outcome,
+    PausedFlow, Point, Queue, QueueDepth, QueueQuery, QueuedRun, Ready, ReadyWanted, Resume, Settlement,
 };
 use crate::store::{AuditEntry, ClaimKey, Commit, Page, PageRequest, StoreError};
 
@@ -118,6 +119,14 @@ impl Queue for PostgresStore {
 
     async fn lease_runs(&self, owner: &str, wanted: &LeaseWanted) -> Result<Vec<QueuedRun>, StoreError> {
         self.within(lease::FAILED, lease::lease(&self.queue, owner, wanted)).await
+    }
+
+    async fn lease_named(&self, owner: &str, named: &[Held], wanted: &LeaseWanted) -> Result<LeasedByName, StoreError> {
+        self.within(lease::FAILED, named::lease(&self.queue, owner, named, wanted)).await
+    }
+
+    async fn ready_runs(&self, wanted: &ReadyWanted) -> Result<Vec<Ready>, StoreError> {
+        self.within("look for ready runs", named::ready(&self.queue.pool, wanted)).await
     }
 
     async fn extend_leases(&self, held: &[Held], lease_ms: u64) -> Result<Vec<Extended>, StoreError> {

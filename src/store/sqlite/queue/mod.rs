@@ -4,6 +4,7 @@
 
 mod change;
 mod lease;
+mod named;
 mod people;
 mod read;
 
@@ -17,8 +18,8 @@ use super::{SqliteStore, release};
 use crate::failpoint::{FailPoint, reach};
 use crate::model::RunId;
 use crate::store::queue::{
-    Accepted, Cancelled, CommittedRun, Decision, Extended, Held, Horizon, LeaseWanted, NewRun, Outcome, PausedFlow,
-    Point, Queue, QueueDepth, QueueQuery, QueuedRun, Resume, Settlement,
+    Accepted, Cancelled, CommittedRun, Decision, Extended, Held, Horizon, LeaseWanted, LeasedByName, NewRun, Outcome,
+    PausedFlow, Point, Queue, QueueDepth, QueueQuery, QueuedRun, Ready, ReadyWanted, Resume, Settlement,
 };
 use crate::store::{AuditEntry, ClaimKey, Commit, Page, PageRequest, StoreError, during};
 
@@ -75,6 +76,16 @@ impl Queue for SqliteStore {
     async fn lease_runs(&self, owner: &str, wanted: &LeaseWanted) -> Result<Vec<QueuedRun>, StoreError> {
         let rows = write!(self, "lease durable runs", |writer| lease::lease(&mut writer, owner, wanted));
         rows.iter().map(read::whole).collect()
+    }
+
+    async fn lease_named(&self, owner: &str, named: &[Held], wanted: &LeaseWanted) -> Result<LeasedByName, StoreError> {
+        let (rows, held_back) =
+            write!(self, "lease durable runs", |writer| named::lease(&mut writer, owner, named, wanted));
+        Ok(LeasedByName { leased: rows.iter().map(read::whole).collect::<Result<_, StoreError>>()?, held_back })
+    }
+
+    async fn ready_runs(&self, wanted: &ReadyWanted) -> Result<Vec<Ready>, StoreError> {
+        named::ready(&self.readers, wanted).await
     }
 
     async fn extend_leases(&self, held: &[Held], lease_ms: u64) -> Result<Vec<Extended>, StoreError> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use probity::store::queue::{Decision, Extended, FIRST_EPOCH, Held, Point, QueueState};
+use probity::store::queue::{Decision, Extended, FIRST_EPOCH, Held, Point, QueueState, ReadyWanted};
 use probity::store::{ClaimKey, PageRequest};
 
 use super::*;
@@ -26,6 +26,9 @@ promises! {
     points_are_kept_in_parts_and_fenced
     a_point_that_arrives_after_a_later_one_changes_nothing
     who_waits_is_woken
+    runs_are_leased_by_name_once_and_at_the_epoch_named
+    what_is_named_and_held_back_is_told
+    ready_runs_are_named_when_nobody_has_told_of_them
 }
 
 async fn what_is_accepted_is_leased_as_it_was_given(fixture: &Fixture) {
@@ -403,4 +406,77 @@ async fn another_process_is_told_by_postgres() {
         }
     }
     panic!("the other process was never told");
+}
+
+fn named(run: &NewRun, epoch: i64) -> Held {
+    Held { id: run.id, epoch }
+}
+
+async fn runs_are_leased_by_name_once_and_at_the_epoch_named(fixture: &Fixture) {
+    let store = &*fixture.store;
+    let runs = [new_run("f"), NewRun { priority: Priority::Interactive, ..new_run("f") }, new_run("f")];
+    accept(store, &runs).await;
+    let names = [named(&runs[0], 0), named(&runs[1], 0), named(&runs[2], 7), named(&new_run("f"), 0)];
+    // A name that comes twice is one.
+    let twice = [&names[..], &names[..]].concat();
+    let told = store.lease_named("w1", &twice, &wanted(0, LONG_MS)).await.unwrap();
+    let leased: BTreeSet<RunId> = ids(&told.leased).into_iter().collect();
+    assert_eq!(leased, BTreeSet::from([runs[0].id, runs[1].id]));
+    assert!(told.leased.iter().all(|run| (run.epoch, run.attempt, run.owner.as_deref()) == (1, 1, Some("w1"))));
+    assert_eq!(told.held_back, [], "another epoch, or no such run");
+    let again = store.lease_named("w2", &names, &wanted(0, LONG_MS)).await.unwrap();
+    assert!(again.leased.is_empty() && again.held_back.is_empty(), "{again:?}");
+    // Run out, it is leased by its next epoch alone.
+    let first = told.leased.iter().find(|run| run.id == runs[0].id).unwrap();
+    assert_eq!(store.extend_leases(&[first.held()], 0).await.unwrap(), [Extended::Kept]);
+    assert!(store.lease_named("w2", &[named(&runs[0], 0)], &wanted(0, LONG_MS)).await.unwrap().leased.is_empty());
+    let next = store.lease_named("w2", &[named(&runs[0], 1)], &wanted(0, LONG_MS)).await.unwrap();
+    assert_eq!((next.leased.len(), next.leased[0].epoch, next.leased[0].attempt), (1, 2, 2));
+    assert_eq!(store.settle_runs(&[ended(first)]).await.unwrap(), [false], "fenced off");
+    assert_eq!(store.settle_runs(&[ended(&next.leased[0])]).await.unwrap(), [true]);
+    let gone = store.lease_named("w2", &[named(&runs[0], 2)], &wanted(0, LONG_MS)).await.unwrap();
+    assert!(gone.leased.is_empty() && gone.held_back.is_empty());
+    assert!(store.lease_named("w2", &[], &wanted(0, LONG_MS)).await.unwrap().leased.is_empty());
+}
+
+async fn what_is_named_and_held_back_is_told(fixture: &Fixture) {
+    let store = &*fixture.store;
+    let late = NewRun { delay_ms: LONG_MS, ..new_run("f") };
+    let runs = [new_run("paused"), late, new_run("f"), new_run("f"), new_run("g")];
+    accept(store, &runs).await;
+    assert!(store.pause_flow("paused", &audit("paused")).await.unwrap());
+    let names: Vec<Held> = runs.iter().map(|run| named(run, 0)).collect();
+    let capped = LeaseWanted { flow_caps: caps(&[("f", 1)]), ..wanted(0, LONG_MS) };
+    let told = store.lease_named("w1", &names, &capped).await.unwrap();
+    assert_eq!(told.leased.len(), 2, "one of f, and g: {told:?}");
+    let back: BTreeSet<RunId> = told.held_back.iter().map(|held| held.id).collect();
+    assert!(back.len() == 3 && back.is_superset(&BTreeSet::from([runs[0].id, runs[1].id])), "{told:?}");
+    let versions = LeaseWanted { versions: Some(vec!["v2".into()]), ..wanted(0, LONG_MS) };
+    assert!(store.lease_named("w1", &names, &versions).await.unwrap().leased.is_empty());
+    assert!(store.resume_flow("paused", &audit("paused")).await.unwrap());
+    let told = store.lease_named("w1", &names, &wanted(0, LONG_MS)).await.unwrap();
+    assert_eq!((told.leased.len(), told.held_back), (2, vec![names[1]]));
+}
+
+async fn ready_runs_are_named_when_nobody_has_told_of_them(fixture: &Fixture) {
+    let store = &*fixture.store;
+    let late = NewRun { delay_ms: LONG_MS, ..new_run("f") };
+    let bulk = NewRun { priority: Priority::Bulk, ..new_run("f") };
+    let held = NewRun { lease_ms: Some(0), ..new_run("f") };
+    store.accept_runs("w0", &[late, bulk.clone(), new_run("paused"), held.clone()]).await.unwrap();
+    assert!(store.pause_flow("paused", &audit("paused")).await.unwrap());
+    let names = async |max: u32, told_ms: u64| {
+        let ready = store.ready_runs(&ReadyWanted { max, told_ms }).await.unwrap();
+        ready.iter().map(|one| (one.id, one.epoch, one.priority)).collect::<Vec<_>>()
+    };
+    let ran_out = (held.id, FIRST_EPOCH, Priority::Normal);
+    assert_eq!(names(10, LONG_MS).await, [ran_out], "who accepts tells of what is ready at once");
+    assert_eq!(names(10, 0).await, [ran_out, (bulk.id, 0, Priority::Bulk)]);
+    assert_eq!(names(0, 0).await, []);
+    // Given back.
+    let leased = store.lease_named("w1", &[named(&bulk, 0)], &wanted(0, LONG_MS)).await.unwrap().leased;
+    assert_eq!(names(10, 0).await, [ran_out]);
+    let released = Settlement { held: leased[0].held(), outcome: Outcome::Released };
+    assert_eq!(store.settle_runs(&[released]).await.unwrap(), [true]);
+    assert_eq!(names(10, LONG_MS).await, [ran_out, (bulk.id, 1, Priority::Bulk)]);
 }
