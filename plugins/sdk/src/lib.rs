@@ -97,6 +97,7 @@ mod message;
 #[doc(hidden)]
 pub mod node;
 mod path;
+mod text;
 pub mod state;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
