@@ -199,7 +199,7 @@ mod tests {
     }
 
     fn sent(payload: Value) -> Sent {
-        let mut msg = Msg::new();
+        let mut msg = Msg::from_object(Object::new());
         msg.set("payload", payload);
         message(&msg, None, String::new(), false, 1 << 20).unwrap()
     }

@@ -97,10 +97,10 @@ mod message;
 #[doc(hidden)]
 pub mod node;
 mod path;
-mod text;
 pub mod state;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
+mod text;
 pub mod time;
 
 pub use config::{Config, Secret, TypedInput};

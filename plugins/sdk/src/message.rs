@@ -173,7 +173,8 @@ impl Message {
     /// text is no JSON.
     pub fn set_json(&mut self, name: &str, text: impl Into<String>) -> Result<&mut Self> {
         let text = text.into();
-        parse::<serde_core::de::IgnoredAny>(&text).context(format_args!("msg.{name} is set to text that is no JSON"))?;
+        parse::<serde_core::de::IgnoredAny>(&text)
+            .context(format_args!("msg.{name} is set to text that is no JSON"))?;
         self.put(name, Content::Json(text), OnceCell::new());
         Ok(self)
     }
@@ -363,9 +364,7 @@ impl Property {
 
     fn value(&self) -> &Value {
         self.parsed.get_or_init(|| match &self.content {
-            Content::Sent(text) | Content::Json(text) => {
-                parse(text).expect("the engine, or `set_as`, wrote this JSON")
-            }
+            Content::Sent(text) | Content::Json(text) => parse(text).expect("the engine, or `set_as`, wrote this JSON"),
             Content::Bytes(bytes) => buffer(bytes),
             Content::Value => Value::Null,
         })

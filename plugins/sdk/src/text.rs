@@ -176,8 +176,26 @@ mod tests {
         });
         for text in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
             for path in [
-                "a", "a.b", "a.b[0]", "a.b[1].c", "a.b.1.c", "a.b[2]", "a.b[3]", "a.b[4]", "é", "t", "last", "0[0][0]",
-                "a.b[5]", "a.b[1].d.e", "a.b.x", "last.x", "é[0]", "x.y", "a[0]", "a.b[2][0]",
+                "a",
+                "a.b",
+                "a.b[0]",
+                "a.b[1].c",
+                "a.b.1.c",
+                "a.b[2]",
+                "a.b[3]",
+                "a.b[4]",
+                "é",
+                "t",
+                "last",
+                "0[0][0]",
+                "a.b[5]",
+                "a.b[1].d.e",
+                "a.b.x",
+                "last.x",
+                "é[0]",
+                "x.y",
+                "a[0]",
+                "a.b[2][0]",
             ] {
                 let whole = path::follow(&value, path::steps(path));
                 let found = match find(&text, &steps(path)) {
