@@ -90,8 +90,8 @@ fn resident_mb() -> f64 {
     line.split_whitespace().nth(1).and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0) / 1_024.0
 }
 
-/// Resident memory before and after so many stops, MB.
-async fn memory() -> Result<(f64, f64)> {
+/// Resident memory before, and after each of three times so many stops, MB.
+async fn memory() -> Result<(f64, [f64; 3])> {
     let names: Vec<&str> = GUESTS.iter().filter(|(name, ..)| *name != "sleep").map(|(name, ..)| *name).collect();
     let (rig, flow) = loaded(&names).await;
     let stop = async |times: u32| {
@@ -103,8 +103,12 @@ async fn memory() -> Result<(f64, f64)> {
     };
     stop(STOPS / 5).await?;
     let before = resident_mb();
-    stop(STOPS).await?;
-    Ok((before, resident_mb()))
+    let mut after = [0.0; 3];
+    for mb in &mut after {
+        stop(STOPS).await?;
+        *mb = resident_mb();
+    }
+    Ok((before, after))
 }
 
 /// p99 of a neighbour's calls, microseconds.
@@ -154,7 +158,7 @@ async fn main() -> Result<()> {
         "{}",
         json!({
             "late_ms_max": late_ms, "latest": latest, "stops": STOPS, "rss_before_mb": before_mb,
-            "rss_after_mb": after_mb, "neighbour_p99_alone_us": alone_us, "neighbour_p99_beside_us": beside_us,
+            "rss_after_mb": after_mb[0], "rss_after_2_mb": after_mb[1], "rss_after_3_mb": after_mb[2], "neighbour_p99_alone_us": alone_us, "neighbour_p99_beside_us": beside_us,
         })
     );
     Ok(())

@@ -43,6 +43,17 @@ static SOURCE: NodeSpec = NodeSpec {
     capabilities: &[],
 };
 
+static NATIVE: NodeSpec = NodeSpec {
+    node_type: "bench native",
+    category: "bench",
+    summary: "Sends on what it gets, without a sandbox.",
+    inputs: 1,
+    outputs: Some(1),
+    config_node: false,
+    properties: &[],
+    capabilities: &[],
+};
+
 struct Source;
 
 impl Node for Source {
@@ -51,6 +62,16 @@ impl Node for Source {
         for _ in 0..times {
             cx.emit(0, msg.clone());
         }
+        Step::Done
+    }
+}
+
+/// Sends on what it gets: what any node costs.
+struct Native;
+
+impl Node for Native {
+    fn on_msg(&self, msg: Msg, cx: &mut Cx<'_>) -> Step {
+        cx.emit(0, msg);
         Step::Done
     }
 }
@@ -78,6 +99,8 @@ impl Bench {
         let mut catalogue: Catalogue = probity::nodes::catalogue();
         let source = NodeType { spec: &SOURCE, build: |_| Ok(Arc::new(Source)) };
         let _ = catalogue.add(source.into());
+        let native = NodeType { spec: &NATIVE, build: |_| Ok(Arc::new(Native)) };
+        let _ = catalogue.add(native.into());
         self.plugins.add_to(&mut catalogue);
         let services = Services::new(Clock::System, Default::default(), Default::default());
         let engine = Engine::new(Arc::new(services), catalogue);
@@ -219,13 +242,26 @@ fn measure(cache: &Path) -> Result<Json> {
     load(&bench, x2)?;
     let noop = bench.deploy("fixture-noop");
     let x2 = bench.deploy("fixture-x2");
+    let tree = bench.deploy("fixture-x2-tree");
     // For a profiler: one figure and nothing else.
+    if std::env::args().any(|argument| argument == "--only-warm-noop") {
+        return Ok(json!({ "warm_noop_us": best_us(&noop, 20 * MESSAGES)? }));
+    }
+    if std::env::args().any(|argument| argument == "--only-fresh") {
+        let mut fresh = fresh;
+        let other = Bench::new(cache.into(), Limits::default())?;
+        fresh.manifest.instances = Instances::Fresh;
+        load(&other, fresh)?;
+        return Ok(json!({ "fresh_x2_us": best_us(&other.deploy("fixture-x2"), 20_000)? }));
+    }
     if std::env::args().any(|argument| argument == "--only-warm-x2") {
         return Ok(json!({ "warm_x2_us": best_us(&x2, 10 * MESSAGES)? }));
     }
     let mut figures = json!({
+        "native_node_us": best_us(&bench.deploy("bench native"), MESSAGES)?,
         "warm_noop_us": best_us(&noop, MESSAGES)?,
         "warm_x2_us": best_us(&x2, MESSAGES)?,
+        "warm_x2_tree_us": best_us(&tree, MESSAGES)?,
         "two_threads_ratio": throughput(&x2, 2)? / throughput(&x2, 1)?,
     });
     let other = Bench::new(cache.into(), Limits::default())?;

@@ -261,6 +261,8 @@ pub struct Plugins {
     pub run_record_bytes_max: usize,
     pub instances_max: u32,
     pub idle_ms_max: u64,
+    pub cache_bytes_max: u64,
+    pub cache_days_max: u32,
     pub stops_max: u32,
     pub stops_ms: u64,
     pub quarantine_ms: u64,

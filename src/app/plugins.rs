@@ -18,7 +18,7 @@ use crate::net::Net;
 use crate::plugin::admission::Admitted;
 use crate::plugin::function::{self, Functions};
 use crate::plugin::granted::Granted;
-use crate::plugin::limits::{CallLimits, Limits};
+use crate::plugin::limits::{CallLimits, Keep, Limits};
 use crate::plugin::package::{Origin, Package};
 use crate::plugin::replay::Replayer;
 use crate::plugin::{Options, Plugins, ReadSecret, grants};
@@ -99,6 +99,10 @@ fn limits(c: &crate::config::Plugins) -> Limits {
         run_record_bytes_max: c.run_record_bytes_max,
         instances_max: c.instances_max.max(1),
         idle_ms_max: c.idle_ms_max,
+        cache: Keep {
+            bytes_max: c.cache_bytes_max,
+            unused_max: Duration::from_secs(u64::from(c.cache_days_max) * 86_400),
+        },
         stops_max: c.stops_max.max(1),
         stops_ms: c.stops_ms,
         quarantine_ms: c.quarantine_ms,

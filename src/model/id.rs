@@ -16,6 +16,11 @@ impl RunId {
     pub fn fresh() -> Self {
         RunId(uuid::Uuid::now_v7())
     }
+
+    /// As [`fmt::Display`] writes it, without the detour.
+    pub fn text(self) -> String {
+        self.0.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()).to_owned()
+    }
 }
 
 impl fmt::Display for RunId {

@@ -44,6 +44,8 @@ impl Property {
 #[serde(rename_all = "kebab-case")]
 pub enum PropertyKind {
     Text,
+    /// A secret by its name, `secret:NAME`; what else stands there is the secret itself, for all who see the flow.
+    Secret,
     /// Number or numeric string, as the editor exports.
     Number,
     Boolean,

@@ -1,5 +1,7 @@
 //! What plugins may use: the engine's defaults, the operator's maxima, and what comes of a manifest's wishes.
 
+use std::time::Duration;
+
 use super::manifest;
 
 /// Bounds of one plugin's calls and instances.
@@ -15,6 +17,22 @@ pub struct CallLimits {
     pub output_bytes_max: u64,
     /// `state` of one node, bytes.
     pub state_bytes_max: u64,
+}
+
+/// What stays of the compiled code on disk.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// All entries, bytes; the one just added stays whatever its size.
+    pub bytes_max: u64,
+    /// How long an entry stays that nobody uses.
+    pub unused_max: Duration,
+}
+
+impl Default for Keep {
+    /// As `config.default.toml` has it.
+    fn default() -> Keep {
+        Keep { bytes_max: 1 << 30, unused_max: Duration::from_secs(30 * 86_400) }
+    }
 }
 
 /// Length of an epoch tick, milliseconds: a call is stopped at most two ticks after its computing time is over.
@@ -55,6 +73,8 @@ pub struct Limits {
     pub idle_ms_max: u64,
     /// Stops of a node type within [`Limits::stops_ms`] that put it into quarantine.
     pub stops_max: u32,
+    /// What stays of compiled code on disk.
+    pub cache: Keep,
     /// Milliseconds.
     pub stops_ms: u64,
     /// How long a quarantine lasts before one message is tried, milliseconds.
@@ -91,6 +111,7 @@ impl Default for Limits {
             run_record_bytes_max: 1 << 20,
             instances_max: 256,
             idle_ms_max: 600_000,
+            cache: Keep::default(),
             stops_max: 5,
             stops_ms: 60_000,
             quarantine_ms: 30_000,

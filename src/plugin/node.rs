@@ -169,7 +169,7 @@ impl PluginNode {
         let caller = cx.has_caller();
         let bytes_max = core.shared.sandbox.limits.input_bytes_max;
         let wants = of.description.wants.as_deref();
-        let Ok(input) = wire::message(&msg, wants, cx.run_id().to_string(), caller, bytes_max) else {
+        let Ok(sent) = wire::message(&msg, wants, cx.run_id().text(), caller, bytes_max) else {
             let text = format!("the message is larger than {bytes_max} bytes (plugins.input_bytes_max)");
             return Step::fail(msg, NodeError::with_code(text, "ELIMIT"));
         };
@@ -184,6 +184,8 @@ impl PluginNode {
         }
         let mut call = Box::new(Call::new(msg, cx.deployed().clone(), cx.node_index(), state));
         call.idempotency_key = cx.idempotency_key();
+        let input = sent.message.clone();
+        call.crossed = sent;
         let clock = cx.clock();
         Step::wait(async move {
             let (call, result) = core.call(&version, export, &input, call, &clock).await;
@@ -209,7 +211,8 @@ impl Core {
         };
         let began = Instant::now();
         let (call, result) = instance.handle(export, &self.node_type, input, call, clock).await;
-        self.calls.took(began.elapsed());
+        let ended = Instant::now();
+        self.calls.took(ended.duration_since(began));
         self.calls.memory_bytes.fetch_max(instance.memory_bytes() as u64, Ordering::Relaxed);
         let reusable = matches!(result, Ok(()) | Err(Fault::Failed(_)));
         // What a guest keeps in its memory from message to message is on no record.
@@ -217,7 +220,7 @@ impl Core {
         if reusable && keeps && instance.is_fit() {
             let mut idle = self.pool.idle();
             if idle.len() < self.shared.workers {
-                idle.push(Warm { instance, since: Instant::now() });
+                idle.push(Warm { instance, since: ended });
             }
         }
         (call, result)

@@ -82,7 +82,7 @@ impl Sandbox {
             plain,
             metered: OnceLock::new(),
             ticker,
-            cache: Cache::new(cache_dirs),
+            cache: Cache::new(cache_dirs, limits.cache),
             surroundings: Surroundings { evaluate_typed, read_secret },
             places,
             limits,

@@ -99,6 +99,7 @@ fn property(schema: &Json, name: &str, of: &Json) -> Property {
         of.get("enum").and_then(Json::as_array).and_then(|all| all.iter().map(|v| v.as_str().map(leak)).collect());
     let kind = match (words, text("type")) {
         (Some(words), _) => PropertyKind::OneOf(words.leak()),
+        (None, Some("string")) if of.get("x-secret") == Some(&Json::Bool(true)) => PropertyKind::Secret,
         (None, Some("string")) => PropertyKind::Text,
         (None, Some("number" | "integer")) => PropertyKind::Number,
         (None, Some("boolean")) => PropertyKind::Boolean,

@@ -24,7 +24,7 @@ use crate::gemini::{API, Question};
 #[derive(Clone, Config)]
 pub struct AiResponse {
     /// Key of Gemini: `secret:NAME`.
-    #[config(name = "apiKey", label = "API key", default = "", placeholder = "secret:NAME", config_only)]
+    #[config(name = "apiKey", label = "API key", default = "", secret, config_only)]
     api_key: String,
     /// The model.
     #[config(label = "Model", default = "gemini-2.5-flash")]

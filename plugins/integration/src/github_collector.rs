@@ -26,7 +26,7 @@ pub struct GithubCollector {
     #[config(label = "Path", default = "")]
     path: String,
     /// Token of GitHub, as secret:NAME.
-    #[config(label = "Token", default = "")]
+    #[config(label = "Token", default = "", secret)]
     token: String,
     /// Base URL of the API.
     #[config(name = "apiUrl", label = "API URL", default = "https://api.github.com", config_only)]

@@ -61,8 +61,9 @@ impl Node for LogGetter {
         let answer = ask(|| cx.http().get(url), "the log", cx).context("Failed to fetch the log")?;
         let columns = Columns { case: &config.case, activity: &config.activity, timestamp: &config.timestamp };
         let options = Options { object_type: &config.object_type, columns, bytes_max: BYTES_MAX };
-        let found = log::read(answer.bytes(), url, &options).context("the log cannot be read")?;
-        msg.set("log", found);
+        let found = log::read_text(answer.bytes(), url, &options).context("the log cannot be read")?;
+        drop(answer);
+        msg.set_json("log", found)?;
         cx.emit(0, msg)
     }
 }

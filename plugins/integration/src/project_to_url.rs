@@ -19,10 +19,10 @@ pub struct ProjectToUrl {
     #[config(name = "cardId", label = "Card", default = "")]
     card: String,
     /// API key of Trello, as secret:NAME.
-    #[config(name = "apiKey", label = "API key", default = "")]
+    #[config(name = "apiKey", label = "API key", default = "", secret)]
     key: String,
     /// Token of Trello, as secret:NAME.
-    #[config(name = "trelloToken", label = "Token", default = "")]
+    #[config(name = "trelloToken", label = "Token", default = "", secret)]
     token: String,
     /// Base URL of the API.
     #[config(name = "apiUrl", label = "API URL", default = "https://api.trello.com", config_only)]

@@ -20,10 +20,10 @@ pub struct TrelloCollector {
     #[config(name = "boardId", label = "Board", default = "")]
     board: String,
     /// API key of Trello, as secret:NAME.
-    #[config(label = "API key", default = "")]
+    #[config(label = "API key", default = "", secret)]
     key: String,
     /// Token of Trello, as secret:NAME.
-    #[config(label = "Token", default = "")]
+    #[config(label = "Token", default = "", secret)]
     token: String,
     /// Base URL of the API.
     #[config(name = "apiUrl", label = "API URL", default = "https://api.trello.com", config_only)]

@@ -37,7 +37,7 @@ pub struct UrlToDoc {
     #[config(label = "URL", default = "")]
     url: String,
     /// Token of GitHub, as secret:NAME; public repositories need none.
-    #[config(name = "githubToken", label = "Token", default = "")]
+    #[config(name = "githubToken", label = "Token", default = "", secret)]
     token: String,
     /// Base URL of the API.
     #[config(name = "apiUrl", label = "API URL", default = "https://api.github.com", config_only)]

@@ -8,13 +8,16 @@ pub fn log(root: Value) -> Value {
         Value::Object(log) => log,
         _ => Map::new(),
     };
-    let traces = log.remove("trace").unwrap_or_else(|| json!([]));
-    let traces = traces.as_array().cloned().unwrap_or_default();
+    let traces = match log.shift_remove("trace") {
+        Some(Value::Array(traces)) => traces,
+        _ => Vec::new(),
+    };
     log.insert("trace".to_owned(), traces.into_iter().map(trace).collect());
     Value::Object(log)
 }
 
-fn trace(found: Value) -> Value {
+/// A trace with its events as a list, be it empty.
+pub fn trace(found: Value) -> Value {
     let mut trace = match found {
         Value::Object(trace) => trace,
         _ => Map::new(),

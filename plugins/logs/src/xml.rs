@@ -9,6 +9,9 @@ use crate::Unreadable;
 /// Elements nested deeper are refused.
 const DEPTH_MAX: usize = 100;
 
+/// What is done with each of the children that are taken apart.
+pub type Take<'t> = dyn FnMut(Value) -> Result<(), Unreadable> + 't;
+
 /// One element.
 #[derive(Default)]
 struct Element {
@@ -19,6 +22,11 @@ struct Element {
 
 /// The root element's name and content. Document types and entities of one's own are refused.
 pub fn parse(text: &str) -> Result<(String, Value), Unreadable> {
+    parse_apart(text, None, &mut |_| Ok(()))
+}
+
+/// As [`parse`]; the root's children named `apart` are given to `take`, one by one, and are not in its content.
+pub fn parse_apart(text: &str, apart: Option<&str>, take: &mut Take<'_>) -> Result<(String, Value), Unreadable> {
     let mut reader = Reader::from_str(text);
     let mut open: Vec<Element> = Vec::new();
     let at =
@@ -34,7 +42,7 @@ pub fn parse(text: &str) -> Result<(String, Value), Unreadable> {
             }
             Event::Empty(start) => {
                 let whole = element(&start).map_err(|why| at(&reader, why))?;
-                if let Some(root) = close(&mut open, whole) {
+                if let Some(root) = close(&mut open, whole, apart, take)? {
                     return Ok(root);
                 }
             }
@@ -42,7 +50,7 @@ pub fn parse(text: &str) -> Result<(String, Value), Unreadable> {
                 let Some(whole) = open.pop() else {
                     return Err(at(&reader, "an element ends that is not open".to_owned()));
                 };
-                if let Some(root) = close(&mut open, whole) {
+                if let Some(root) = close(&mut open, whole, apart, take)? {
                     return Ok(root);
                 }
             }
@@ -88,8 +96,13 @@ fn element(start: &BytesStart<'_>) -> Result<Element, String> {
     Ok(element)
 }
 
-/// Puts a closed element into its parent; the root comes back.
-fn close(open: &mut [Element], mut element: Element) -> Option<(String, Value)> {
+/// Puts a closed element into its parent, or gives it to `take`; the root comes back.
+fn close(
+    open: &mut [Element],
+    mut element: Element,
+    apart: Option<&str>,
+    take: &mut Take<'_>,
+) -> Result<Option<(String, Value)>, Unreadable> {
     let text = element.text.trim();
     let value = match (element.content.is_empty(), text.is_empty()) {
         (true, _) => Value::from(text),
@@ -99,8 +112,12 @@ fn close(open: &mut [Element], mut element: Element) -> Option<(String, Value)> 
             Value::Object(element.content)
         }
     };
+    if open.len() == 1 && apart == Some(element.name.as_str()) {
+        take(value)?;
+        return Ok(None);
+    }
     match open.last_mut() {
-        None => Some((element.name, value)),
+        None => Ok(Some((element.name, value))),
         Some(parent) => {
             match parent.content.get_mut(&element.name) {
                 Some(Value::Array(all)) => all.push(value),
@@ -108,7 +125,7 @@ fn close(open: &mut [Element], mut element: Element) -> Option<(String, Value)> 
                     parent.content.insert(element.name, Value::Array(vec![value]));
                 }
             }
-            None
+            Ok(None)
         }
     }
 }

@@ -100,6 +100,7 @@ mod path;
 pub mod state;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
+mod text;
 pub mod time;
 
 pub use config::{Config, Secret, TypedInput};

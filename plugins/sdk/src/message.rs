@@ -1,14 +1,19 @@
-//! One message: its properties are parsed when they are first looked at, and only what was changed goes back.
+//! One message: of its properties only what is looked at is parsed, and only what was changed goes back.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use serde_core::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::bindings::probity::plugin::{node::Emission, types};
+use crate::path::Step;
+use crate::text::{self, Found};
 use crate::{ErrorContext, Result, path};
 
 static NULL: Value = Value::Null;
+
+/// Looks into a property's text, and changes of it, before all of it is read: each one passes over the text again.
+const LOOKS_MAX: u32 = 8;
 
 /// A message.
 ///
@@ -32,11 +37,24 @@ struct Property {
     content: Content,
     /// What `content` holds, once somebody asked; the content itself for `Content::Value`.
     parsed: OnceCell<Value>,
+    /// What was read of the text by itself.
+    parts: OnceCell<Box<Part>>,
+    looks: Cell<u32>,
     changed: bool,
+}
+
+/// A value that stands in a property's text from this byte on.
+#[derive(Clone)]
+struct Part {
+    start: usize,
+    value: Value,
+    next: OnceCell<Box<Part>>,
 }
 
 #[derive(Clone)]
 enum Content {
+    /// Text of the engine, perhaps with changes: each object's names differ.
+    Sent(String),
     Json(String),
     Bytes(Vec<u8>),
     Value,
@@ -87,11 +105,18 @@ impl Message {
         self.find(name).map(Property::value)
     }
 
-    /// The value at a path such as `payload.items[0].name` or `headers["content-type"]`, or `None`.
+    /// The value at a path such as `payload.items[0].name` or `headers["content-type"]`, or `None`. The rest of a large
+    /// property is not parsed for a few of these.
     pub fn at(&self, path: &str) -> Option<&Value> {
         let mut steps = path::steps(path);
-        let first = steps.next()?;
-        path::follow(self.get(first.name()?)?, steps)
+        let property = self.find(steps.next()?.name()?)?;
+        let Some(text) = property.text_to_look_into() else { return path::follow(property.value(), steps) };
+        let rest: Vec<_> = steps.collect();
+        match text::find(text, &rest) {
+            Found::Value(span) if !rest.is_empty() => Some(property.part(text, span)),
+            Found::In(_) | Found::Nothing => None,
+            Found::Value(_) | Found::Unknown => path::follow(property.value(), rest.into_iter()),
+        }
     }
 
     /// `msg.payload`, `null` when it is undefined.
@@ -103,7 +128,7 @@ impl Message {
     pub fn get_as<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let Some(property) = self.find(name) else { return Ok(None) };
         let read = match (&property.content, property.parsed.get()) {
-            (Content::Json(text), None) => parse(text),
+            (Content::Sent(text) | Content::Json(text), None) => parse(text),
             _ => T::deserialize(property.value()),
         };
         read.map(Some).context(format_args!("msg.{name}"))
@@ -144,6 +169,16 @@ impl Message {
         Ok(self)
     }
 
+    /// Sets a property to JSON text as it is: for what is large and need not be a [`Value`] first. An error when the
+    /// text is no JSON.
+    pub fn set_json(&mut self, name: &str, text: impl Into<String>) -> Result<&mut Self> {
+        let text = text.into();
+        parse::<serde_core::de::IgnoredAny>(&text)
+            .context(format_args!("msg.{name} is set to text that is no JSON"))?;
+        self.put(name, Content::Json(text), OnceCell::new());
+        Ok(self)
+    }
+
     /// Sets a property to bytes (a Node.js Buffer).
     pub fn set_bytes(&mut self, name: &str, bytes: impl Into<Vec<u8>>) -> &mut Self {
         self.put(name, Content::Bytes(bytes.into()), OnceCell::new());
@@ -165,12 +200,37 @@ impl Message {
         if rest.is_empty() {
             return Ok(self.set(&first, value));
         }
+        let value = value.into();
+        let Some(value) = self.set_in_text(&first, &rest, value)? else { return Ok(self) };
         if self.get(&first).is_none_or(Value::is_null) {
             self.set(&first, Value::Object(serde_json::Map::new()));
         }
         let root = self.get_mut(&first).context("set above")?;
-        path::put(root, &rest, value.into()).context(format_args!("msg.{path}"))?;
+        path::put(root, &rest, value).context(format_args!("msg.{path}"))?;
         Ok(self)
+    }
+
+    /// Sets a value within the text of a property that nobody has read whole; gives it back when that cannot be.
+    fn set_in_text(&mut self, name: &str, rest: &[Step<'_>], value: Value) -> Result<Option<Value>> {
+        self.check_wanted(name);
+        let Some(property) = self.properties.iter_mut().find(|property| property.name == name) else {
+            return Ok(Some(value));
+        };
+        if property.text_to_look_into().is_none() {
+            return Ok(Some(value));
+        }
+        let Content::Sent(text) = &mut property.content else { return Ok(Some(value)) };
+        let written = || serde_json::to_string(&value).context(format_args!("msg.{name}"));
+        match (text::find(text, rest), rest.last()) {
+            (Found::Value(span), _) => text.replace_range(span, &written()?),
+            (Found::In(object), Some(Step::Name(last))) => {
+                text::add(text, &object, last, &written()?).context(format_args!("msg.{name}"))?;
+            }
+            _ => return Ok(Some(value)),
+        }
+        property.parts = OnceCell::new();
+        property.changed = true;
+        Ok(None)
     }
 
     /// A property to change in place; it counts as changed from here on. `None` when it is undefined.
@@ -232,7 +292,11 @@ impl Message {
                 property.parsed = parsed;
                 property.changed = true;
             }
-            None => self.properties.push(Property { name: name.to_owned(), content, parsed, changed: true }),
+            None => {
+                let mut property = Property::new(name.to_owned(), content);
+                (property.parsed, property.changed) = (parsed, true);
+                self.properties.push(property);
+            }
         }
     }
 
@@ -264,15 +328,43 @@ impl std::fmt::Debug for Message {
 impl Property {
     fn incoming(from: types::Property) -> Self {
         let content = match from.value {
-            types::Value::Json(text) => Content::Json(text),
+            types::Value::Json(text) => Content::Sent(text),
             types::Value::Bytes(bytes) => Content::Bytes(bytes),
         };
-        Self { name: from.name, content, parsed: OnceCell::new(), changed: false }
+        Self::new(from.name, content)
+    }
+
+    fn new(name: String, content: Content) -> Self {
+        let (parsed, parts, looks) = (OnceCell::new(), OnceCell::new(), Cell::new(0));
+        Self { name, content, parsed, parts, looks, changed: false }
+    }
+
+    /// Its text, if one more look into that is cheaper than reading it whole and it has not been read.
+    fn text_to_look_into(&self) -> Option<&str> {
+        let Content::Sent(text) = &self.content else { return None };
+        let looks = self.looks.get();
+        self.looks.set(looks.saturating_add(1));
+        (looks < LOOKS_MAX && self.parsed.get().is_none()).then_some(text.as_str())
+    }
+
+    /// The value at this place of the text.
+    fn part(&self, text: &str, span: text::Span) -> &Value {
+        let mut place = &self.parts;
+        loop {
+            let part = place.get_or_init(|| {
+                let value = parse(&text[span.clone()]).expect("the engine, or `set_at`, wrote this JSON");
+                Box::new(Part { start: span.start, value, next: OnceCell::new() })
+            });
+            if part.start == span.start {
+                return &part.value;
+            }
+            place = &part.next;
+        }
     }
 
     fn value(&self) -> &Value {
         self.parsed.get_or_init(|| match &self.content {
-            Content::Json(text) => parse(text).expect("the engine, or `set_as`, wrote this JSON"),
+            Content::Sent(text) | Content::Json(text) => parse(text).expect("the engine, or `set_as`, wrote this JSON"),
             Content::Bytes(bytes) => buffer(bytes),
             Content::Value => Value::Null,
         })
@@ -285,7 +377,7 @@ impl Property {
 
     fn into_wire(self) -> Result<types::Property> {
         let value = match self.content {
-            Content::Json(text) => types::Value::Json(text),
+            Content::Sent(text) | Content::Json(text) => types::Value::Json(text),
             Content::Bytes(bytes) => types::Value::Bytes(bytes),
             Content::Value => types::Value::Json(
                 serde_json::to_string(self.parsed.get().unwrap_or(&NULL)).context(format_args!("msg.{}", self.name))?,

@@ -201,3 +201,80 @@ fn errors_say_where_they_come_from() {
     assert_eq!((error.message(), error.code()), ("card: invalid digit found in string", Some("bad-card")));
     assert_eq!(format!("{error:?}"), "card: invalid digit found in string (bad-card)");
 }
+
+/// Reads and sets by path, one after the other, as its configuration says.
+#[derive(Clone, Config)]
+struct Steps {
+    /// Pairs of a path and a value; null: only read.
+    #[config(default = [])]
+    steps: Vec<Value>,
+}
+
+#[node(type = "steps", category = "test", wants = ["payload", "topic"])]
+impl Node for Steps {
+    fn process(&self, mut msg: Message, cx: &Context) -> Result<()> {
+        let mut found = Vec::new();
+        for step in &self.steps {
+            let path = step[0].as_str().context("a path")?;
+            let copy = msg.clone();
+            found.push(json!(copy.at(path)));
+            found.push(json!(msg.at(path)));
+            if !step[1].is_null() {
+                found.push(json!(msg.set_at(path, step[1].clone()).is_ok()));
+                found.push(json!(msg.at(path)));
+            }
+        }
+        msg.set("found", found);
+        cx.emit(0, msg)
+    }
+}
+
+/// A payload that is read and changed by a few paths is never parsed whole: it must not show.
+#[test]
+fn paths_lead_to_the_same_whether_or_not_all_of_it_was_read() {
+    let payload = json!({
+        "a": { "b": [1, { "c": "x,}]" }], "\u{1F600}\"": 2 }, "empty": {}, "list": [], "n": -1.5e-9, "s": "é\\\"",
+        "null": null
+    });
+    let paths = [
+        "payload.a.b[1].c",
+        "payload.a.b.0",
+        "payload.a.b[2]",
+        "payload.a.new",
+        "payload.empty.x",
+        "payload.list[0]",
+        "payload.n",
+        "payload.s",
+        "payload.null.x",
+        "payload.a",
+        "payload.s.x",
+        "payload.x.y.z",
+        "payload.a.b[9]",
+        "payload['a'].b[1]",
+        "topic",
+        "topic.x",
+        "payload",
+    ];
+    let values = [json!(null), json!("t\"ü"), json!({ "k": [1.5, null] })];
+    // Each list of steps is done twice: at once, and after so many reads that the payload has been parsed.
+    for (i, first) in paths.iter().enumerate() {
+        for (j, second) in paths.iter().enumerate() {
+            let (x, y) = (&values[(i + j) % 3], &values[(i + 2 * j) % 3]);
+            let steps = [json!([first, x]), json!([second, y]), json!([first, null])];
+            let mut late = vec![json!(["payload.n", null]); 6];
+            late.extend(steps.clone());
+            let run = |steps: &[Value]| {
+                let host = Host::new();
+                let message = json!({ "payload": payload, "topic": "t" });
+                let mut sent = host.process::<Steps>(json!({ "steps": steps }), message).unwrap();
+                let mut msg = sent.remove(0).msg;
+                let found = msg["found"].as_array().unwrap().clone();
+                msg["found"] = json!(null);
+                (msg, found)
+            };
+            let (soon, late) = (run(&steps), run(&late));
+            assert_eq!(soon.0, late.0, "{first} {second}");
+            assert_eq!(soon.1[..], late.1[12..], "{first} {second}");
+        }
+    }
+}

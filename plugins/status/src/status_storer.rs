@@ -37,7 +37,7 @@ pub struct StatusStorer {
     #[config(name = "backendUrl", label = "Backend URL", default = "", config_only)]
     backend_url: String,
     /// Token of STATUS, if the caller has none: `secret:NAME`.
-    #[config(name = "accessToken", label = "Access token", default = "", placeholder = "secret:NAME", config_only)]
+    #[config(name = "accessToken", label = "Access token", default = "", secret, config_only)]
     access_token: String,
     /// Most results in one request; empty for as many as fit.
     #[config(name = "bufferSize", label = "Results per request", lenient)]

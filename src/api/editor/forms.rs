@@ -70,6 +70,7 @@ impl Form {
         let field = |property: &crate::model::node_spec::Property| {
             let (input, default) = match &property.kind {
                 PropertyKind::Text => (Input::Text, json!("")),
+                PropertyKind::Secret => (Input::Secret, json!("")),
                 PropertyKind::Number => (Input::Number { least: None, most: None }, json!("")),
                 PropertyKind::Boolean => (Input::Flag, json!(false)),
                 PropertyKind::OneOf(words) | PropertyKind::OneOfAnyCase(words) => {

@@ -48,9 +48,11 @@ pub(super) fn dev(args: &DevArgs) -> Result<ExitCode, ExitCode> {
     if let Some(config) = &listening {
         crate::cli::log::start(config, false);
     }
+    // Looked at before the first round: what is saved during it is built next.
+    let seen = Sources::of(folder);
     once(folder);
     runtime().block_on(async {
-        let watching = tokio::spawn(watch(folder.clone()));
+        let watching = tokio::spawn(watch(folder.clone(), seen));
         let done = match listening {
             Some(config) => app::serve(config, crate::cli::serve::terminated()).await,
             None => {
@@ -67,9 +69,8 @@ pub(super) fn dev(args: &DevArgs) -> Result<ExitCode, ExitCode> {
 }
 
 /// Builds and tests whenever a source is not what it was. What is saved during a build is built next.
-async fn watch(folder: PathBuf) {
+async fn watch(folder: PathBuf, mut seen: Sources) {
     let clock = Clock::System;
-    let mut seen = Sources::of(&folder);
     loop {
         clock.sleep(LOOK_EVERY).await;
         let now = Sources::of(&folder);

@@ -8,6 +8,9 @@ use crate::model::node_spec::{Property, PropertyKind};
 use crate::model::value::str_to_number;
 use crate::model::{Diagnostic, Path, Value};
 
+/// What the name of a secret begins with.
+const SECRET: &str = "secret:";
+
 /// What the editor writes for a config node yet to be made.
 const TO_BE_ADDED: &str = "_ADD_";
 
@@ -42,6 +45,7 @@ fn missing(node: &NodeDef, property: &Property, path: String) -> Diagnostic {
 fn kind_text(kind: &PropertyKind) -> String {
     match kind {
         PropertyKind::Text => "a text".into(),
+        PropertyKind::Secret => "the name of a secret, as \"secret:NAME\"".into(),
         PropertyKind::Number => "a number".into(),
         PropertyKind::Boolean => "true or false".into(),
         PropertyKind::OneOf(names) | PropertyKind::OneOfAnyCase(names) => {
@@ -63,6 +67,20 @@ fn wrong(index: &Index<'_>, node: &NodeDef, property: &Property, value: &Value, 
     match &property.kind {
         PropertyKind::Json => None,
         PropertyKind::Text => matches!(value, Value::Array(_) | Value::Object(_)).then(kind).flatten(),
+        PropertyKind::Secret => match value.as_str() {
+            None => kind(),
+            Some(text) if text.starts_with(SECRET) || text.contains("${") => None,
+            // Not quoted: it is what nobody shall see.
+            Some(_) => {
+                let message = format!(
+                    "`{}` of a {} node holds the secret itself, for everybody who sees the flow",
+                    property.name, node.node_type
+                );
+                let hint = "give it to the engine as PROBITY_SECRET_<NAME>, and write secret:<NAME> here";
+                let problem = Diagnostic::warning("literal-secret", path.clone(), message);
+                Some(problem.expected(kind_text(&property.kind)).hint(hint))
+            }
+        },
         PropertyKind::Number => match value {
             Value::Number(_) => None,
             Value::String(s) if s.trim().is_empty() || !str_to_number(s).is_nan() => None,

@@ -21,6 +21,7 @@ use super::bindings::probity::plugin::types::{Failure, Host as TypesHost};
 use super::granted::Granted;
 use super::limits::{CallLimits, Limits};
 use super::recording::Recorded;
+use super::wire::Sent;
 use crate::model::flow::NodeIndex;
 use crate::model::run::Attached;
 use crate::model::{Msg, Value};
@@ -78,6 +79,8 @@ pub(super) struct NodeFacts {
 /// One message being handled.
 pub(super) struct Call {
     pub(super) msg: Msg,
+    /// As it crossed.
+    pub(super) crossed: Sent,
     pub(super) deployed: Arc<Deployed>,
     pub(super) index: NodeIndex,
     /// `state` of the run.
@@ -122,6 +125,7 @@ impl Call {
         let (idempotency_key, sent) = (None, 0);
         Call {
             msg,
+            crossed: Sent::default(),
             deployed,
             index,
             run_state,

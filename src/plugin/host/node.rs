@@ -104,7 +104,7 @@ impl Call {
                 return Err(failure("msg.res cannot be set: it is the way back to the caller", "EINVAL"));
             }
             let value = match value {
-                Crossing::Json(text) => Value::from_json(&text)
+                Crossing::Json(text) => (self.crossed.read(&name, &text))
                     .map_err(|e| failure(format!("msg.{name} was sent as JSON that cannot be read: {e}"), "EINVAL"))?,
                 Crossing::Bytes(bytes) => Value::Bytes(bytes.into()),
             };

@@ -232,3 +232,28 @@ async fn an_endless_loop_does_not_hold_up_its_neighbours() {
     }
     assert!(through > 1, "{through} messages of the neighbour went through");
 }
+
+/// What is larger than any instance may be is refused when it is loaded, and harms nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_of_too_many_or_too_large_parts_is_not_loaded() {
+    let rig = Rig::new(limits());
+    let memories = "(memory $m1 1) (memory $m2 1) (memory $m3 1)";
+    let many: String = (0..20).map(|n| format!("(table $t{n} 1 funcref)")).collect();
+    for (what, more) in [
+        ("memories", memories.to_string()),
+        ("a huge table", "(table $huge 4000000 funcref)".to_string()),
+        ("tables", many),
+        ("a huge memory", "(memory $m1 65536)".to_string()),
+    ] {
+        let mut package = package("pass", "", granted(&[]));
+        package.wasm = super::rig::component("pass", |text| {
+            let end = text.rfind(')').expect("a module ends");
+            format!("{}{more})", &text[..end])
+        });
+        let refused = rig.load(package).await.expect_err(what);
+        assert!(refused.iter().all(|d| !d.message.is_empty()), "{what}: {refused:?}");
+    }
+    rig.load(package("pass", "", granted(&[]))).await.unwrap();
+    let flow = rig.deploy(json!([{"id": "n", "type": "guest-pass"}]));
+    assert_eq!(rig.send(&flow, "n", msg("x")).await.out.len(), 1);
+}

@@ -64,12 +64,14 @@ async fn plugins_in_javascript_work_and_fail_as_they_should() {
     let limits = Limits {
         default: CallLimits { compute_ms_max: 2_000, call_ms_max: 60_000, ..Limits::default().default },
         stops_max: u32::MAX,
+        emits_max: 1_000,
         ..Limits::default()
     };
     let bench = Bench { rig: Rig::new(limits), wasm };
     messages(&bench).await;
     capabilities(&bench).await;
     limits_hold(&bench).await;
+    bombs(&bench).await;
     errors(&bench).await;
 }
 
@@ -125,6 +127,42 @@ async fn limits_hold(bench: &Bench) {
         .await;
     assert!(got[0].contains("computed longer than 2000 ms (compute_ms_max)"), "{got:?}");
     assert_eq!(got[1], "\"fine\"");
+}
+
+/// What costs little to write and much to do; the node works for the message after it.
+async fn bombs(bench: &Bench) {
+    let loops = "computed longer than 2000 ms (compute_ms_max)";
+    for (name, body, told) in [
+        ("js-regex", "msg.payload = /^(a+)+$/.test('a'.repeat(40) + '!')", loops),
+        ("js-join", "msg.payload = new Array(2 ** 32 - 1).join('')", ""),
+        ("js-sort", "for (;;) Array.from({length: 1000}, Math.sin).sort()", loops),
+        ("js-json", "msg.payload = JSON.parse('['.repeat(200000))", ""),
+        ("js-getter", "Object.defineProperty(msg, 'payload', { get() { for (;;); } }); node.send(msg)", loops),
+        ("js-many", "for (let i = 0; i < 2000; i++) node.send({ payload: i })", "emits at most 1000 messages"),
+        ("js-state", "node.state.node.set('k', 'x'.repeat(2 << 20))", "state_bytes_max"),
+    ] {
+        let capabilities: &[&str] = if name == "js-state" { &["state"] } else { &[] };
+        let body = format!("if (msg.payload === 1) {{ {body}; }} return {{ payload: 'fine' }}");
+        let got = bench.ask(name, capabilities, &body, &[json!(1), json!(0)]).await;
+        let (last, before) = got.split_last().unwrap();
+        assert_eq!(last, "\"fine\"", "{name}: {:?}", &got[..got.len().min(4)]);
+        let text = before.last().map_or("", String::as_str);
+        assert!(text.contains(told), "{name}: {}", &text[..text.floor_char_boundary(300)]);
+    }
+    // Names in any script, and a configuration of a megabyte.
+    let got = bench
+        .ask("js-names", &[], "msg['ключ ☃'] = Object.keys(msg.payload); return msg", &[json!({"é\u{1F600}\"": 1})])
+        .await;
+    assert_eq!(got, ["{\"é\u{1F600}\\\"\":1}"]);
+    let source = "export const node = { type: 'js-large', process(msg, node) { return { payload: node.config.text.length }; } };";
+    bench.load("js-large", "", granted(&[]), source).await.unwrap();
+    let flow = bench.rig.deploy(json!([{"id": "n", "type": "js-large", "text": "ü".repeat(1 << 20)}]));
+    let outcome = bench.rig.send(&flow, "n", msg(1.0)).await;
+    assert_eq!(outcome.out[0].2.payload().to_json(), (1 << 20).to_string(), "{:?}", outcome.errors);
+    // What is sent once the call is over goes nowhere, and is no harm to the next caller.
+    let late = "setTimeout(() => node.send({ payload: 'late' }), 5); return { payload: 'fine' }";
+    let got = bench.ask("js-late", &["clock"], late, &[json!(1), json!(2)]).await;
+    assert!(got.iter().filter(|text| *text == "\"fine\"").count() == 2, "{got:?}");
 }
 
 async fn errors(bench: &Bench) {

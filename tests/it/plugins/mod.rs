@@ -5,6 +5,7 @@ mod combining;
 mod command;
 pub mod deciding;
 mod examples;
+mod fetching;
 mod guests;
 mod hostile;
 mod javascript;

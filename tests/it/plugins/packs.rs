@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use probity::flow;
+use probity::model::node_spec::{NodeSpec, Property, PropertyKind};
 use probity::plugin::Package;
 use probity::plugin::granted::{CAPABILITIES, Granted};
 use probity::plugin::manifest::Manifest;
@@ -52,4 +54,77 @@ pub fn shipped(name: &str, folders: &[&Path]) -> Option<Package> {
         folders: folders.iter().map(|path| path.canonicalize().unwrap()).collect(),
     };
     dist(name, granted)
+}
+
+/// The editor's form is made of the schema, its help of the descriptions: neither may be empty.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_type_has_what_its_form_and_its_help_are_made_of() {
+    let rig = super::rig::Rig::new(Default::default());
+    let mut found = Vec::new();
+    let mut missing = Vec::new();
+    for (pack, types) in STATUS {
+        let Some(package) = shipped(pack, &[]) else { return };
+        rig.load(package).await.unwrap();
+        for of in rig.plugins.descriptions(pack) {
+            if !types.contains(&of.node_type.as_str()) {
+                continue;
+            }
+            let name = &of.node_type;
+            for (part, text) in [
+                ("category", &of.category),
+                ("color", &of.color),
+                ("icon", &of.icon),
+                ("summary", &of.summary),
+                ("help", &of.help),
+            ] {
+                if text.trim().is_empty() {
+                    missing.push(format!("{name}: {part}"));
+                }
+            }
+            if of.outputs.iter().any(|label| label.trim().is_empty()) {
+                missing.push(format!("{name}: labels of its outputs"));
+            }
+            let schema: serde_json::Value = serde_json::from_str(&of.config).unwrap();
+            for (property, of) in schema["properties"].as_object().into_iter().flatten() {
+                let text = |key: &str| of[key].as_str().is_some_and(|text| !text.trim().is_empty());
+                if of["x-hidden"] != serde_json::json!(true) && property != "name" && !text("description") {
+                    missing.push(format!("{name}: description of {property}"));
+                }
+            }
+            found.push(of.node_type);
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+    assert_eq!(found.len(), 33, "{found:?}");
+}
+
+#[test]
+fn a_secret_that_stands_in_a_flow_is_told_before_it_is_deployed() {
+    static SPEC: NodeSpec = NodeSpec {
+        node_type: "asks",
+        category: "test",
+        summary: "",
+        inputs: 1,
+        outputs: Some(1),
+        config_node: false,
+        properties: &[Property::new("token", PropertyKind::Secret, "")],
+        capabilities: &[],
+    };
+    let found = |token: serde_json::Value| {
+        let entries = vec![
+            serde_json::json!({"id": "tab", "type": "tab", "label": "test"}),
+            serde_json::json!({"id": "n", "type": "asks", "z": "tab", "x": 1, "y": 1, "wires": [[]], "token": token}),
+        ];
+        let (file, _) = flow::load_value(entries, "test.json");
+        let all = flow::check(&file, &|name| (name == SPEC.node_type).then_some(&SPEC), &|_| Vec::new());
+        all.into_iter().map(|d| (d.code.to_string(), d.path.to_string(), d.to_string())).collect::<Vec<_>>()
+    };
+    for fine in ["", "secret:GITHUB", "${TOKEN}"] {
+        assert!(found(fine.into()).is_empty(), "{fine}: {:?}", found(fine.into()));
+    }
+    let told = found("ghp_0123456789".into());
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!((told[0].0.as_str(), told[0].1.as_str()), ("literal-secret", "$[1].token"));
+    assert!(!told[0].2.contains("ghp_"), "{told:?}");
+    assert_eq!(found(serde_json::json!({"a": 1}))[0].0, "wrong-kind");
 }

@@ -1,8 +1,11 @@
 //! What `probity plugin new` writes builds, passes its own tests and has nothing to complain about, in every language.
 //! Their example flows are asked by the tutorials.
 
+use std::io::BufRead;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use super::rig;
 use super::tutorials::toolchain;
@@ -12,7 +15,7 @@ fn javascript() {
     if !root().join("plugins/dist/javascript/javascript.wasm").is_file() {
         return rig::skipped("the interpreter is not built; run plugins/build javascript").unwrap_or_default();
     }
-    template("js", "", "4 passed, 0 failed");
+    template("js", "", "4 passed, 0 failed", ("node.js", "// saved\n"));
 }
 
 #[test]
@@ -25,14 +28,14 @@ fn rust() {
         toolchain(&["rust"]).display(),
         target.display()
     );
-    template("rust", &env, "2 passed, 0 failed");
+    template("rust", &env, "2 passed, 0 failed", ("src/lib.rs", "// saved\n"));
 }
 
 #[test]
 #[ignore = "needs plugins/toolchain clang; tests/all runs it"]
 fn c() {
     let env = format!(". '{}'; export WASI_SYSROOT=\"$PROBITY_WASI_SYSROOT\"", toolchain(&["clang"]).display());
-    template("c", &env, "4 passed, 0 failed");
+    template("c", &env, "4 passed, 0 failed", ("node.c", "/* saved */\n"));
 }
 
 #[test]
@@ -86,8 +89,9 @@ fn python() {
     assert_eq!(tested.lines().last(), Some("6 passed, 0 failed"), "{tested}");
 }
 
-/// Writes a plugin in this language, builds, checks and tests it.
-fn template(lang: &str, env: &str, passed: &str) {
+/// Writes a plugin in this language, builds, checks and tests it, and has `plugin dev` notice that `saved.1` is added
+/// to the file `saved.0`.
+fn template(lang: &str, env: &str, passed: &str, saved: (&str, &str)) {
     let folder = tempfile::tempdir().unwrap();
     succeeds(folder.path(), env, &format!("plugin new --lang {lang} check-links"));
     let made = folder.path().join("check-links");
@@ -98,6 +102,41 @@ fn template(lang: &str, env: &str, passed: &str) {
     assert_eq!(tested.lines().last(), Some(passed), "{tested}");
     let flows = succeeds(&made, env, "plugin build --pack");
     assert!(flows.contains("packed ./check-links-0.1.0.wasm"), "{flows}");
+    let took = developed(&made, env, passed, saved);
+    // The bar of a second is for a machine that does nothing else; docs/plugins/costs.md has what was measured.
+    eprintln!("{lang}: from a save to tested in {} ms", took.as_millis());
+}
+
+/// Longest time that `plugin dev` may take for a round on a busy machine.
+const ROUND_MAX: Duration = Duration::from_secs(240);
+
+/// Runs `plugin dev`, saves a file once the first round is over, and waits for the next one; how long that took.
+fn developed(made: &Path, env: &str, passed: &str, (file, more): (&str, &str)) -> Duration {
+    let line = format!("{env}\nexec '{}' plugin dev --listen 127.0.0.1:0", env!("CARGO_BIN_EXE_probity"));
+    let mut shell = Command::new("sh");
+    let shell = shell.args(["-ec", &line]).current_dir(made).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = shell.spawn().unwrap();
+    let (sender, rounds) = mpsc::channel();
+    let said = std::io::BufReader::new(child.stdout.take().unwrap());
+    let reader = std::thread::spawn(move || {
+        for line in said.lines().map_while(Result::ok).filter(|line| line.ends_with(" failed")) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    let first = rounds.recv_timeout(ROUND_MAX);
+    let path = made.join(file);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let began = Instant::now();
+    std::fs::write(&path, text + more).unwrap();
+    let second = rounds.recv_timeout(ROUND_MAX);
+    let took = began.elapsed();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    reader.join().unwrap();
+    assert_eq!((first.as_deref(), second.as_deref()), (Ok(passed), Ok(passed)));
+    took
 }
 
 fn root() -> &'static Path {

@@ -202,8 +202,8 @@ fn configuration(item: &Item) -> Result<TokenStream> {
     Ok(fill(template, &holes))
 }
 
-const KNOWN: &str = "default, name, label, min, max, one_of, min_length, max_length, pattern, placeholder, lenient, \
-                     config_only, multiline, code, rows, kinds, type_name";
+const KNOWN: &str = "default, name, label, min, max, one_of, min_length, max_length, pattern, placeholder, secret, \
+                     lenient, config_only, multiline, code, rows, kinds, type_name";
 
 fn field(item: &Item, member: &Member) -> Result<Field> {
     let mut name = renamed(item, &member.name.to_string())?;
@@ -235,6 +235,9 @@ fn field(item: &Item, member: &Member) -> Result<Field> {
             "max_length" => hints.extend(part(r#""maxLength": __VALUE__,"#, setting.tokens()?)),
             "pattern" => hints.extend(part(r#""pattern": __VALUE__,"#, setting.tokens()?)),
             "placeholder" => hints.extend(part(r#""x-placeholder": __VALUE__,"#, setting.tokens()?)),
+            "secret" => {
+                hints.extend(part(r#""x-secret": true, "x-placeholder": "secret:NAME","#, TokenStream::new()));
+            }
             "lenient" => hints.extend(part(r#""type": ["number", "string"],"#, TokenStream::new())),
             "multiline" => hints.extend(part(r#""x-widget": "multiline","#, TokenStream::new())),
             "rows" => hints.extend(part(r#""x-widget": "rows","#, TokenStream::new())),
