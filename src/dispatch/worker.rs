@@ -21,9 +21,7 @@ use crate::runtime::durable::{Beginning, Control, Decision, Doubt, DurableEnd, D
 use crate::runtime::engine::Start;
 use crate::runtime::snapshot::read_start;
 use crate::store::Store;
-use crate::store::queue::{
-    self, Held, LeaseWanted, LeasedByName, NewRun, Outcome, QueueState, QueuedRun, Resume,
-};
+use crate::store::queue::{self, Held, LeaseWanted, LeasedByName, NewRun, Outcome, QueueState, QueuedRun, Resume};
 
 /// Runs durable runs until it is stopped. One per process.
 pub struct Worker {

@@ -39,7 +39,7 @@ pub(super) async fn lease(
         }
         let sql = format!(
             "UPDATE probity_queue SET state = 'leased', lease_owner = ?2, ready_at = ?3, \
-             lease_epoch = lease_epoch + 1, attempt = attempt + 1 WHERE id = ?1 RETURNING {}",
+             lease_epoch = lease_epoch + 1, attempt = attempt + 1, point_number = 0 WHERE id = ?1 RETURNING {}",
             read::WHOLE
         );
         let row = sqlx::query(AssertSqlSafe(sql))

@@ -336,7 +336,7 @@ impl Cluster {
     }
 
     /// The administrator's way through the proxy, as variables of libpq.
-    pub(super) fn administrator(&self) -> [(&'static str, String); 5] {
+    pub(crate) fn administrator(&self) -> [(&'static str, String); 5] {
         let port = self.port.to_string();
         let of = [("PGHOST", "127.0.0.1"), ("PGPORT", &port), ("PGUSER", "postgres"), ("PGDATABASE", "statusdb")];
         let [host, port, user, database] = of.map(|(name, value)| (name, value.to_owned()));
