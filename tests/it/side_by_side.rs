@@ -36,8 +36,6 @@ fn the_real_node_red_answers_alike() {
         .arg(env!("CARGO_BIN_EXE_probity"))
         .arg("--node-red")
         .arg(red)
-        .arg("--plugins-dir")
-        .arg(own("plugins/dist"))
         .arg("--plugin-cache")
         .arg(cache)
         .output()

@@ -16,8 +16,7 @@ const command = {
   ],
   probity: (folder, options) => [
     options.probity,
-    ['serve', '--listen', '127.0.0.1:0', '--database-url', 'memory:', '--data-dir', folder,
-      ...(options['plugins-dir'] ? ['--plugins-dir', options['plugins-dir']] : [])],
+    ['serve', '--listen', '127.0.0.1:0', '--database-url', 'memory:', '--data-dir', folder],
   ],
 };
 

@@ -1,6 +1,6 @@
 // Runs the cases of tests/cases/side-by-side against the real Node-RED and against Probity, and compares the answers.
 //
-//   node tests/side-by-side/run.mjs --probity target/debug/probity --node-red target/node-red [--plugins-dir DIR]
+//   node tests/side-by-side/run.mjs --probity target/debug/probity --node-red target/node-red
 //        [--plugin-cache DIR] [--only TEXT] [--show] [--log] [--write]
 //
 // --only runs the cases whose names have that in them, --show prints what both answered, --log what both logged, --write
@@ -20,7 +20,6 @@ const { values: options } = parseArgs({
   options: {
     probity: { type: 'string' },
     'node-red': { type: 'string' },
-    'plugins-dir': { type: 'string' },
     'plugin-cache': { type: 'string' },
     log: { type: 'boolean' },
     only: { type: 'string' },
@@ -29,7 +28,7 @@ const { values: options } = parseArgs({
   },
 });
 
-for (const name of ['probity', 'node-red', 'plugins-dir', 'plugin-cache']) {
+for (const name of ['probity', 'node-red', 'plugin-cache']) {
   if (options[name]) options[name] = resolve(options[name]);
 }
 
