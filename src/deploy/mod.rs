@@ -205,27 +205,22 @@ impl Flows {
     }
 
     /// The flows of an earlier revision by its hash, built but not started, for runs that began on them; their nodes have
-    /// the credentials of now. `None` when no such revision is kept, or it cannot be read.
-    pub async fn earlier(&self, hash: &str) -> Option<Arc<Deployed>> {
-        let (revisions, _) = self.parts.revisions.as_ref()?;
-        let found = async {
-            let Some(number) = revisions.store.flow_revision_of(hash).await.map_err(|e| e.to_string())? else {
-                return Ok(None);
-            };
-            let revision = revisions.read(number).await?.revision;
-            let (file, problems) = flow::load(&revision.flows, &self.parts.place.name());
-            match problems.iter().find(|d| matches!(d.code.as_str(), "broken-json" | "not-flows")) {
-                Some(problem) => Err(format!("revision {number}: {problem}")),
-                None => Ok(Some(file)),
-            }
-        };
-        match found.await {
-            Ok(file) => Some(self.parts.engine.prepare((self.parts.plan)(&file?))),
-            Err(error) => {
-                tracing::error!(hash, error, "flows that runs began on cannot be read");
-                None
-            }
+    /// the credentials of now. `None` when no such revision is kept, or it is broken.
+    ///
+    /// # Errors
+    /// A store that does not answer.
+    pub async fn earlier(&self, hash: &str) -> Result<Option<Arc<Deployed>>, String> {
+        let Some((revisions, _)) = self.parts.revisions.as_ref() else { return Ok(None) };
+        let store = &revisions.store;
+        let Some(number) = store.flow_revision_of(hash).await.map_err(|e| e.to_string())? else { return Ok(None) };
+        // Deleted between the two questions, it is not kept.
+        let Some(found) = store.flow_revision(number).await.map_err(|e| e.to_string())? else { return Ok(None) };
+        let (file, problems) = flow::load(&found.revision.flows, &self.parts.place.name());
+        if let Some(problem) = problems.iter().find(|d| matches!(d.code.as_str(), "broken-json" | "not-flows")) {
+            tracing::error!(hash, "revision {number} of the flows, which runs began on, cannot be read: {problem}");
+            return Ok(None);
         }
+        Ok(Some(self.parts.engine.prepare((self.parts.plan)(&file))))
     }
 
     /// The credentials of a revision that are not there any more.

@@ -9,8 +9,17 @@ use crate::model::flow::NodeIndex;
 use crate::runtime::{Deployed, Engine};
 use crate::store::queue::QueuedRun;
 
-/// Finds the flows of a version that is not the current one; `None` when nobody knows it any more.
-pub type PlanOf = Box<dyn Fn(&str) -> BoxFuture<'static, Option<Arc<Deployed>>> + Send + Sync>;
+/// Finds the flows of a version that is not the current one; `None` when nobody knows it any more, an error when nobody
+/// could be asked.
+pub type PlanOf = Box<dyn Fn(&str) -> BoxFuture<'static, Result<Option<Arc<Deployed>>, String>> + Send + Sync>;
+
+/// Why a run cannot go on; for a person.
+pub(super) enum NoPlan {
+    /// Its flows or its node are not to be had any more.
+    Gone(String),
+    /// Those who know its flows do not answer now.
+    Unreachable(String),
+}
 
 /// By version, with when each was asked for last.
 type KeptPlans = HashMap<String, (u64, Arc<Deployed>)>;
@@ -52,34 +61,37 @@ impl Plans {
     /// its own are not to be had.
     ///
     /// # Errors
-    /// What is missing, for a person.
-    pub(super) async fn of(&self, run: &QueuedRun) -> Result<(Arc<Deployed>, NodeIndex), String> {
+    /// [`NoPlan`].
+    pub(super) async fn of(&self, run: &QueuedRun) -> Result<(Arc<Deployed>, NodeIndex), NoPlan> {
         let current = self.engine.current();
         let plan = match current.plan.version == run.flow_version {
             true => Some(current.clone()),
-            false => self.earlier(&run.flow_version).await,
+            false => self.earlier(&run.flow_version).await.map_err(NoPlan::Unreachable)?,
         };
         let begun = run.point.is_some();
         let plan = match plan {
             Some(plan) => plan,
             None if !begun => current,
             None => {
-                return Err(format!("the flows it began on (version {}) are not to be had any more", run.flow_version));
+                let version = &run.flow_version;
+                return Err(NoPlan::Gone(format!(
+                    "the flows it began on (version {version}) are not to be had any more"
+                )));
             }
         };
         let node = plan.plan.nodes.iter().position(|node| node.id == run.node);
         let Some(node) = node else {
-            return Err(format!("its flows have no node \"{}\" any more", run.node));
+            return Err(NoPlan::Gone(format!("its flows have no node \"{}\" any more", run.node)));
         };
         let node = node as NodeIndex;
         if let Some(why) = plan.stopped(node) {
-            return Err(format!("its flow does not run: {why}"));
+            return Err(NoPlan::Gone(format!("its flow does not run: {why}")));
         }
         self.note(&plan);
         Ok((plan, node))
     }
 
-    async fn earlier(&self, version: &str) -> Option<Arc<Deployed>> {
+    async fn earlier(&self, version: &str) -> Result<Option<Arc<Deployed>>, String> {
         let kept = {
             let mut kept = self.kept.lock().unwrap_or_else(|p| p.into_inner());
             kept.0 += 1;
@@ -90,9 +102,9 @@ impl Plans {
             })
         };
         match (kept, &self.elsewhere) {
-            (Some(plan), _) => Some(plan),
+            (Some(plan), _) => Ok(Some(plan)),
             (None, Some(elsewhere)) => elsewhere(version).await,
-            (None, None) => None,
+            (None, None) => Ok(None),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The acceptor and the worker over the store in memory: what is accepted is run, once, and ends.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -92,6 +93,10 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
 
 impl Process {
     fn start(store: &Arc<dyn Store>, options: Options) -> Process {
+        Process::start_with(store, options, None)
+    }
+
+    fn start_with(store: &Arc<dyn Store>, options: Options, elsewhere: Option<PlanOf>) -> Process {
         let outputs: Arc<Mutex<Vec<Msg>>> = Arc::default();
         let mut services = Services::new(Clock::System, Limits::default(), Default::default());
         let sink = outputs.clone();
@@ -109,7 +114,7 @@ impl Process {
         let nodes = vec![node("in", "pure", &[1]), node("out", "pure", &[]), node("once", "once", &[])];
         engine.deploy(Plan { nodes, flows: vec![flow], version: "v1".into(), ..Plan::default() });
         let acceptor = Acceptor::new(store.clone(), Clock::System, options.clone(), RunId::fresh().to_string());
-        let plans = Arc::new(Plans::new(engine, None));
+        let plans = Arc::new(Plans::new(engine, elsewhere));
         let worker = Worker::new(store.clone(), acceptor.clone(), plans, options);
         let stop = watch::Sender::new(false);
         let accepting = {
@@ -299,5 +304,25 @@ async fn flows_that_are_not_to_be_had_make_a_dead_letter_that_says_so() {
     process.accept(run, "ok").await;
     let dead = once_in(&store, id, QueueState::Dead).await.error.unwrap();
     assert!(dead.message.contains("no node \"gone\""), "{}", dead.message);
+    process.end().await;
+}
+
+/// A store that is away for a moment is no reason to give a run up, nor to begin it on other flows than its own.
+#[tokio::test]
+async fn a_run_waits_for_flows_that_cannot_be_read_now() {
+    let store = memory().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let elsewhere: PlanOf = Box::new(move |version| {
+        assert_eq!(version, "v0");
+        let away = counted.fetch_add(1, Ordering::Relaxed) < 3;
+        Box::pin(async move { if away { Err("connection refused".to_owned()) } else { Ok(None) } })
+    });
+    let process = Process::start_with(&store, hasty(), Some(elsewhere));
+    let run = NewRun { flow_version: "v0".into(), ..run_of("in", "ok") };
+    let id = run.id;
+    process.accept(run, "ok").await;
+    assert_eq!(once_ended(&store, id).await, RunState::Done);
+    assert_eq!(asked.load(Ordering::Relaxed), 4, "more attempts than count, as none was made");
     process.end().await;
 }

@@ -12,7 +12,7 @@ use super::acceptor::{Acceptor, Local};
 use super::backoff::pause_ms;
 use super::commits::{Commits, HeldRun};
 use super::heartbeat::HeldRuns;
-use super::plans::Plans;
+use super::plans::{NoPlan, Plans};
 use super::{Counts, Dispatcher, Found, Next, Options};
 use crate::clock::Clock;
 use crate::failpoint::{self, FailPoint};
@@ -339,7 +339,12 @@ impl Means {
         }
         let (plan, node) = match self.plans.of(&run).await {
             Ok(found) => found,
-            Err(problem) => return Some(Outcome::Dead { error: about(problem) }),
+            Err(NoPlan::Gone(problem)) => return Some(Outcome::Dead { error: about(problem) }),
+            Err(NoPlan::Unreachable(problem)) => {
+                tracing::warn!(run = %run.id, "its flows cannot be read now, it is tried again: {problem}");
+                self.clock.sleep(Duration::from_millis(self.options.poll_ms_max)).await;
+                return Some(Outcome::Released);
+            }
         };
         let (mut start, mut reply) = (Start::Emit(0), None);
         let mut message = None;
