@@ -52,37 +52,25 @@ struct Column<'a> {
     id: &'a str,
     /// Of this window and within the term's scope.
     samples: Vec<&'a Sample>,
-    /// Within the term's scope, but of other windows: of each scope the earliest.
-    elsewhere: HashMap<&'a Scope, &'a Sample>,
     /// What is said of a scope that has no sample.
     absence: String,
 }
 
 impl<'a> Column<'a> {
     fn new(id: &'a str, term: &Term, window: &Window, collected: &Collected<'a>) -> Self {
-        let mut elsewhere: HashMap<&Scope, &Sample> = HashMap::new();
         let (samples, absence) = match collected.get(id) {
             None => (Vec::new(), "it was not collected".to_owned()),
             Some(Err(reason)) => (Vec::new(), (*reason).to_owned()),
             Some(Ok(all)) => {
-                let bounds = |s: &Sample| (s.window.from, s.window.to);
-                let mut samples: Vec<&Sample> = Vec::with_capacity(all.len());
-                for sample in all.iter().filter(|s| term.scope.covers(&s.scope)) {
-                    if bounds(sample) == (window.from, window.to) {
-                        samples.push(sample);
-                    } else {
-                        // The least of them, so that the reason does not depend on the order they came in.
-                        let least = elsewhere.entry(&sample.scope).or_insert(sample);
-                        if bounds(sample) < bounds(least) {
-                            *least = sample;
-                        }
-                    }
-                }
+                let fits = |s: &&Sample| {
+                    (s.window.from, s.window.to) == (window.from, window.to) && term.scope.covers(&s.scope)
+                };
+                let samples: Vec<&Sample> = all.iter().filter(fits).collect();
                 let absence = absence(all, window, samples.len());
                 (samples, absence)
             }
         };
-        Column { id, samples, elsewhere, absence }
+        Column { id, samples, absence }
     }
 }
 
@@ -97,7 +85,10 @@ fn absence(all: &[Sample], window: &Window, fitting: usize) -> String {
     // The least of them, so that the reason does not depend on the order they came in.
     let others = all.iter().filter(|s| (s.window.from, s.window.to) != (window.from, window.to));
     match others.min_by_key(|s| (s.window.from, s.window.to)) {
-        Some(other) => another_period(other),
+        Some(other) => format!(
+            "the collector answered for the period {} to {} instead of this window",
+            other.window.from_local, other.window.to_local
+        ),
         None => {
             let least = all.iter().map(|s| &s.scope).min().map(Scope::canonical).unwrap_or_default();
             format!("the collector answered for other scopes only, such as {least}")
@@ -105,19 +96,10 @@ fn absence(all: &[Sample], window: &Window, fitting: usize) -> String {
     }
 }
 
-fn another_period(sample: &Sample) -> String {
-    format!(
-        "the collector answered for the period {} to {} instead of this window",
-        sample.window.from_local, sample.window.to_local
-    )
-}
-
 /// What a scope has of one metric.
 #[derive(Clone, Copy)]
 enum Cell<'a> {
     None,
-    /// Only of another window.
-    Elsewhere(&'a Sample),
     One(&'a Sample),
     /// More than one computation, and their number.
     Many(&'a Sample, usize),
@@ -126,7 +108,7 @@ enum Cell<'a> {
 impl<'a> Cell<'a> {
     fn add(&mut self, sample: &'a Sample) {
         *self = match *self {
-            Cell::None | Cell::Elsewhere(_) => Cell::One(sample),
+            Cell::None => Cell::One(sample),
             Cell::One(first) => Cell::Many(first, 2),
             Cell::Many(first, n) => Cell::Many(first, n + 1),
         };
@@ -148,32 +130,16 @@ fn rows<'a>(term: &'a Term, metrics: &[Column<'a>]) -> Vec<(&'a Scope, Vec<Cell<
     }
     if rows.is_empty() {
         rows.push((&term.scope, vec![Cell::None; metrics.len()]));
-    } else if term.scope.has_wildcard() {
-        // A member that is there, as others of this window show, but was answered about for another time only, is not
-        // known; left out, it would be as if there were no such member.
-        for scope in metrics.iter().flat_map(|column| column.elsewhere.keys().copied()) {
-            if !scope.has_wildcard() && !places.contains_key(scope) {
-                places.insert(scope, rows.len());
-                rows.push((scope, vec![Cell::None; metrics.len()]));
-            }
-        }
-    }
-    for (scope, cells) in &mut rows {
-        for (cell, column) in cells.iter_mut().zip(metrics) {
-            if let (Cell::None, Some(sample)) = (*cell, column.elsewhere.get(*scope).copied()) {
-                *cell = Cell::Elsewhere(sample);
-            }
-        }
     }
     rows.sort_unstable_by_key(|(scope, _)| *scope);
     rows
 }
 
 /// What a cell gives to the objective, and why it may give nothing.
-fn operand<'a>(column: &'a Column<'_>, cell: Cell<'a>, unusable: &'a str) -> Operand<'a> {
+fn operand<'a>(column: &'a Column<'_>, cell: Cell<'a>, ambiguous: &'a str) -> Operand<'a> {
     match cell {
         Cell::None => Operand::Missing(&column.absence),
-        Cell::Many(..) | Cell::Elsewhere(_) => Operand::Missing(unusable),
+        Cell::Many(..) => Operand::Missing(ambiguous),
         Cell::One(sample) if is_empty_population(sample) => Operand::Missing(EMPTY_POPULATION),
         Cell::One(sample) => match &sample.value {
             SampleValue::Bool(b) => Operand::Bool(*b),
@@ -194,9 +160,9 @@ fn is_empty_population(sample: &Sample) -> bool {
 }
 
 fn judge(state: &mut State, term: &Term, metrics: &[Column<'_>], cells: &[Cell<'_>], used: &[&str]) {
-    let unusable: Vec<String> = cells.iter().map(unusable).collect();
+    let ambiguous: Vec<String> = cells.iter().map(ambiguity).collect();
     let operands: Vec<Operand<'_>> =
-        metrics.iter().zip(cells).zip(&unusable).map(|((column, cell), text)| operand(column, *cell, text)).collect();
+        metrics.iter().zip(cells).zip(&ambiguous).map(|((column, cell), text)| operand(column, *cell, text)).collect();
     let place = |name: &str| metrics.iter().position(|column| column.id == name);
     let outcome = expr::evaluate(&term.objective, &|name| {
         place(name).map_or(Operand::Missing("it is not in the term's `with`"), |m| operands[m])
@@ -270,10 +236,8 @@ fn not_applicable<'a>(term: &Term, metrics: impl Iterator<Item = &'a str>) -> St
     format!("{}: nothing to judge, the population of {} is empty", term.objective.text.trim(), names.join(" and "))
 }
 
-/// Why what a scope has of a metric gives it no value.
-fn unusable(cell: &Cell<'_>) -> String {
+fn ambiguity(cell: &Cell<'_>) -> String {
     match cell {
-        Cell::Elsewhere(sample) => another_period(sample),
         Cell::Many(_, n) => format!("the collector returned {n} computations for this scope and window"),
         _ => String::new(),
     }
@@ -302,7 +266,6 @@ fn gather(state: &mut State, metrics: &[Column<'_>], cells: &[Cell<'_>], operand
     for (column, cell) in metrics.iter().zip(cells) {
         match cell {
             Cell::None => inputs.absent(column.id, &column.absence),
-            Cell::Elsewhere(sample) => inputs.absent(column.id, &another_period(sample)),
             Cell::One(sample) => {
                 inputs.sample(sample);
                 state.evidence.extend(sample.evidence.iter().cloned());

@@ -92,7 +92,8 @@ pub async fn explain_budget(
             of: Some(guarantee.clone()),
             scope: Some(id.scope.clone()),
             from: Some(*first),
-            to: last.checked_add(jiff::SignedDuration::from_nanos(1)).ok(),
+            // Databases keep microseconds.
+            to: last.checked_add(jiff::SignedDuration::from_micros(1)).ok(),
             // What was known then: a later correction makes a later revision of the budget.
             as_of: Some(stored.recorded_at),
             ..StateQuery::default()
@@ -152,7 +153,7 @@ async fn stored_budget(
     }
     let from = instant(&id.from)?;
     let to = id.to.as_deref().map(instant).transpose()?;
-    (query.from, query.to) = (Some(from), from.checked_add(jiff::SignedDuration::from_nanos(1)).ok());
+    (query.from, query.to) = (Some(from), from.checked_add(jiff::SignedDuration::from_micros(1)).ok());
     let mut found = listed(store, &query).await?;
     found.retain(|stored| stored.state.window.from == from && to.is_none_or(|to| stored.state.window.to == to));
     match found.len() {

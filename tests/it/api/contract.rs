@@ -244,8 +244,8 @@ async fn every_path_answers_in_the_shape_the_document_says() {
             let id = if path.starts_with("/probity/v1/waivers/") { "w1" } else { id };
             let path_of = path.replace("{agreement}", "orders").replace("{id}", id).replace("{number}", "2");
             let query = match path.as_str() {
-                "/probity/v1/budgets/explain" => budget(&server).await,
-                p if p.ends_with("/explain") => verdict(&server).await,
+                "/probity/v1/budgets/explain" => named(&server, "budgets", "budget").await,
+                p if p.ends_with("/explain") => named(&server, "verdicts", "guarantee").await,
                 p if p.ends_with("/decide") => "?decision=again".into(),
                 p if p.ends_with("/ticks") => "?schedule=agreement/orders".into(),
                 _ => String::new(),
@@ -308,14 +308,14 @@ async fn every_path_answers_in_the_shape_the_document_says() {
     }
 }
 
-/// The query that names a stored budget.
-async fn budget(server: &Server) -> String {
-    let (_, list) = server.json("/probity/v1/budgets").await;
-    let found = &list["items"][0];
+/// The query that names a stored verdict or budget.
+async fn named(server: &Server, list: &str, of: &'static str) -> String {
+    let (_, listed) = server.json(&format!("/probity/v1/{list}?limit=1")).await;
+    let found = &listed["items"][0];
     let part = |value: &Value| value.as_str().unwrap().to_owned();
     let pairs = [
         ("agreement", part(&found["agreement"])),
-        ("budget", part(&found["budget"])),
+        (of, part(&found[of])),
         ("scope", found["scope"].to_string()),
         ("from", part(&found["window"]["from"])),
         ("to", part(&found["window"]["to"])),
@@ -323,25 +323,10 @@ async fn budget(server: &Server) -> String {
     format!("?{}", form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish())
 }
 
-/// The query that names a stored verdict.
-async fn verdict(server: &Server) -> String {
-    let (_, verdicts) = server.json("/probity/v1/verdicts?limit=1").await;
-    let verdict = &verdicts["items"][0];
-    let part = |value: &Value| value.as_str().unwrap().to_owned();
-    let pairs = [
-        ("agreement", part(&verdict["agreement"])),
-        ("guarantee", part(&verdict["guarantee"])),
-        ("scope", verdict["scope"].to_string()),
-        ("from", part(&verdict["window"]["from"])),
-        ("to", part(&verdict["window"]["to"])),
-    ];
-    format!("?{}", form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish())
-}
-
 #[tokio::test]
 async fn a_verdict_is_explained_in_the_language_asked_for() {
     let (server, _) = full().await;
-    let query = verdict(&server).await;
+    let query = named(&server, "verdicts", "guarantee").await;
     let (status, body) = server.json(&format!("/probity/v1/verdicts/explain{query}&lang=es")).await;
     assert_eq!((status, &body["language"]), (200, &json!("es")), "{body}");
     assert!(body["text"].as_array().unwrap().iter().any(|l| l.as_str().unwrap().starts_with("Veredicto: ")), "{body}");
