@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::{Error, ErrorContext, Result, bail};
+use crate::{Error, Result, bail};
 
 /// One step of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +72,11 @@ pub(crate) fn put(from: &mut Value, steps: &[Step<'_>], value: Value) -> Result<
     if from.is_null() {
         *from = Value::Object(Map::new());
     }
+    // As `follow` reads it.
+    let step = &match (&*from, step) {
+        (Value::Array(_), Step::Name(name)) => name.parse::<usize>().map_or(*step, Step::Index),
+        _ => *step,
+    };
     let next = match (from, step) {
         (Value::Object(entries), Step::Name(name)) => entries.entry(*name).or_insert(Value::Null),
         (Value::Array(items), Step::Index(index)) => {
@@ -80,10 +85,6 @@ pub(crate) fn put(from: &mut Value, steps: &[Step<'_>], value: Value) -> Result<
                 items.push(Value::Null);
             }
             items.get_mut(*index).ok_or_else(|| Error::new(format!("[{index}] is beyond an array of {length}")))?
-        }
-        (Value::Array(items), Step::Name(name)) if name.parse().is_ok_and(|index: usize| index < items.len()) => {
-            let index: usize = name.parse().context("checked above")?;
-            &mut items[index]
         }
         (_, Step::Name(name)) => bail!("`{name}` of something that is not an object"),
         (_, Step::Index(index)) => bail!("[{index}] of something that is not an array"),
