@@ -72,6 +72,11 @@ pub(crate) fn put(from: &mut Value, steps: &[Step<'_>], value: Value) -> Result<
     if from.is_null() {
         *from = Value::Object(Map::new());
     }
+    // As `follow` reads it.
+    let step = &match (&*from, step) {
+        (Value::Array(_), Step::Name(name)) => name.parse::<usize>().map_or(*step, Step::Index),
+        _ => *step,
+    };
     let next = match (from, step) {
         (Value::Object(entries), Step::Name(name)) => entries.entry(*name).or_insert(Value::Null),
         (Value::Array(items), Step::Index(index)) => {
