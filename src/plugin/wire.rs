@@ -19,16 +19,16 @@ const NEAR: usize = 4;
 
 /// A message as it crossed. Guests mostly change little of a property: what comes back with the same text is the value
 /// that was sent, and is not read again.
-#[derive(Default)]
 pub(super) struct Sent {
     pub(super) message: Arc<Message>,
     /// For each property the members of its object; none for other values.
     members: Vec<Vec<Member>>,
 }
 
-impl Default for Message {
-    fn default() -> Message {
-        Message { run: String::new(), caller: false, properties: Vec::new() }
+impl Default for Sent {
+    fn default() -> Sent {
+        let message = Message { run: String::new(), caller: false, properties: Vec::new() };
+        Sent { message: Arc::new(message), members: Vec::new() }
     }
 }
 

@@ -209,22 +209,31 @@ pub(super) async fn extend(pool: &PgPool, held: &[Held], lease_ms: u64) -> Resul
     Ok(held.iter().map(answer).collect())
 }
 
+/// What several points of one run come to.
+#[derive(Default)]
+struct LastPoint<'a> {
+    snapshot: Option<&'a str>,
+    effects: Option<&'a str>,
+    number: i64,
+    lease_ms: i64,
+}
+
 pub(super) async fn mark(pool: &PgPool, points: &[Point]) -> Result<Vec<bool>, StoreError> {
     // Of several points of one run the last counts, each part of it for itself.
     let mut in_order: Vec<&Point> = points.iter().collect();
     in_order.sort_by_key(|point| point.number);
-    let mut last: BTreeMap<Held, (Option<&str>, Option<&str>, i64, i64)> = BTreeMap::new();
+    let mut last: BTreeMap<Held, LastPoint<'_>> = BTreeMap::new();
     for point in in_order {
-        let (snapshot, effects, number, lease_ms) = last.entry(point.held).or_default();
-        *snapshot = point.snapshot.as_deref().or(*snapshot);
-        *effects = point.effects.as_deref().or(*effects);
-        *number = point.number;
-        *lease_ms = millis(point.lease_ms).max(*lease_ms);
+        let of = last.entry(point.held).or_default();
+        of.snapshot = point.snapshot.as_deref().or(of.snapshot);
+        of.effects = point.effects.as_deref().or(of.effects);
+        of.number = point.number;
+        of.lease_ms = millis(point.lease_ms).max(of.lease_ms);
     }
     let (ids, epochs) = columns(last.keys().copied());
     let (snapshots, effects): (Vec<_>, Vec<_>) =
-        last.values().map(|(snapshot, effects, ..)| (snapshot.map(stored::text), effects.map(stored::text))).unzip();
-    let (numbers, leases): (Vec<i64>, Vec<i64>) = last.values().map(|(_, _, number, ms)| (*number, *ms)).unzip();
+        last.values().map(|of| (of.snapshot.map(stored::text), of.effects.map(stored::text))).unzip();
+    let (numbers, leases): (Vec<i64>, Vec<i64>) = last.values().map(|of| (of.number, of.lease_ms)).unzip();
     let marked: Vec<(Uuid, i64)> = sqlx::query_as(
         "UPDATE probity.queue AS run SET decision = NULL, \
          ready_at = greatest(run.ready_at, now() + new.lease_ms * interval '1 millisecond'), point_number = greatest(new.number, run.point_number), \
