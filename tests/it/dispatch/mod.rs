@@ -264,7 +264,9 @@ async fn killed(forget: bool) {
     }
     site.nats.restart().await;
     let workers = [Process::start(&site, port, true).await, Process::start(&site, port, true).await];
-    api.up().await;
+    for process in workers.iter().chain([&api]) {
+        process.up().await;
+    }
     api.accept(&site, 150).await;
     site.nats.kill();
     until("both have noticed", async || !workers.iter().any(Process::is_up) && !api.is_up()).await;
