@@ -63,10 +63,7 @@ pub fn install<'js>(ctx: &Ctx<'js>, api: &Object<'js>) -> Result<()> {
     let table = Table {
         mark: Name::of_symbol(&api.get("mark")?)?,
         handle: if handle.is_undefined() { None } else { Some(Name::of_symbol(&handle)?) },
-        dress: match api.get::<_, Option<Function>>("dress")? {
-            Some(dress) => Some(Persistent::save(ctx, dress)),
-            None => None,
-        },
+        dress: api.get::<_, Option<Function>>("dress")?.map(|dress| Persistent::save(ctx, dress)),
         handed: HashMap::new(),
         stand_ins: Vec::new(),
         to_buffer: Persistent::save(ctx, api.get::<_, Function>("toBuffer")?),
