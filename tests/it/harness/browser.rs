@@ -122,9 +122,10 @@ impl Browser {
         value
     }
 
-    /// Moves the mouse to where an element is, as soon as nothing lies over it (a shade, a notice), and presses it
-    /// there so many times.
+    /// Moves the mouse to where an element is, as soon as nothing lies over it (a shade, a notice) and it has stopped
+    /// moving (a dialog slides in), and presses it there so many times.
     async fn press_times(&self, element: &str, times: usize) {
+        self.run("window.lastPlace = null").await;
         self.until(&reachable(element)).await;
         let (x, y) = self.middle(element).await;
         let mut actions = vec![json!({ "type": "pointerMove", "duration": 0, "x": x, "y": y })];
@@ -246,8 +247,10 @@ impl Browser {
 fn reachable(element: &str) -> String {
     format!(
         "(element => {{ if (!element) return false; const box = element.getBoundingClientRect(); \
+         const at = box.x + ' ' + box.y; if (window.lastPlace !== at) {{ window.lastPlace = at; window.looksThere = 0; }} \
+         window.looksThere += 1; \
          const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2); \
-         return box.width > 0 && top && (element.contains(top) || top.contains(element)) }})({element})"
+         return window.looksThere > 4 && box.width > 0 && top && (element.contains(top) || top.contains(element)) }})({element})"
     )
 }
 
