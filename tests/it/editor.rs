@@ -105,6 +105,12 @@ const PRESSED: &str = ".red-ui-flow-node-button-button";
 async fn deploy(browser: &Browser) {
     browser.until("RED.nodes.dirty()").await;
     browser.press(&drawn("red-ui-header-button-deploy")).await;
+    // When the code editor has had the time to find fault with a function, the user is asked.
+    let confirm = drawn("red-ui-deploy-dialog-confirm-deploy-deploy");
+    browser.until(&format!("!RED.nodes.dirty() || {confirm}?.offsetParent")).await;
+    if browser.run("return RED.nodes.dirty()").await == json!(true) {
+        browser.press(&confirm).await;
+    }
     browser.until("!RED.nodes.dirty()").await;
 }
 

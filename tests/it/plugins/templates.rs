@@ -75,6 +75,11 @@ fn python() {
     };
     let tried = |file: &str| std::fs::read_to_string(root().join("plugins/python/try").join(file)).unwrap();
     append("node.py", &tried("node.py"));
+    let manifest = std::fs::read_to_string(made.join("plugin.toml")).unwrap();
+    let listed =
+        manifest.replace("nodes = [\"check-links\"]", "nodes = [\"check-links\", \"python-all\", \"python-fails\"]");
+    assert_ne!(listed, manifest);
+    std::fs::write(made.join("plugin.toml"), listed).unwrap();
     append("plugin.toml", &tried("capabilities.toml"));
     append("tests/cases.yaml", "node: check-links\n");
     for cases in ["all.yaml", "fails.yaml"] {
