@@ -43,18 +43,7 @@ impl Browser {
     }
 
     async fn start(size: &str, argument: Option<&str>, device: Option<Value>) -> Browser {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("chromedriver is installed (Debian: chromium-driver)");
-        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let driver = Driver(driver);
-        let port = lines
-            .find_map(|l| Some(l.split_once("started successfully on port ")?.1.trim_end_matches('.').to_string()))
-            .expect("chromedriver says its port");
-        // Read on: a full pipe would stop the driver.
-        std::thread::spawn(move || lines.for_each(drop));
+        let (driver, port) = driver();
         let profile = std::env::temp_dir().join(format!("probity-browser-{}", uuid::Uuid::new_v4().simple()));
         std::fs::create_dir(&profile).unwrap();
         let mut arguments: Vec<String> = [
@@ -241,6 +230,27 @@ impl Browser {
         self.client.delete(&self.session).send().await.unwrap();
         std::fs::remove_dir_all(&self.profile).ok();
     }
+}
+
+/// Chromedriver and its port. It takes a free port of one protocol and gives up when another process has it of the other.
+fn driver() -> (Driver, String) {
+    for _ in 0..5 {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("chromedriver is installed (Debian: chromium-driver)");
+        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let driver = Driver(driver);
+        let port = lines
+            .find_map(|l| Some(l.split_once("started successfully on port ")?.1.trim_end_matches('.').to_string()));
+        if let Some(port) = port {
+            // Read on: a full pipe would stop the driver.
+            std::thread::spawn(move || lines.for_each(drop));
+            return (driver, port);
+        }
+    }
+    panic!("chromedriver does not start");
 }
 
 /// Whether an element is there, and a press on its middle would reach it.
