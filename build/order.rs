@@ -2,6 +2,7 @@
 //! each one that is touched, so functions that lie scattered cost four times their size in memory: 24 MB of binary are
 //! resident without this, 11 MB with it. `build/start-order` makes the list from a measured start.
 
+use std::fmt::Write as _;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,8 +10,12 @@ use std::process::Command;
 use flate2::read::GzDecoder;
 
 /// Asks for the order where it is known to work: release builds for the platform that was measured, by rustc's own
-/// linker. Names of functions carry hashes of the toolchain and of what they were built from; those that the linker does
+/// linker. Names of functions carry hashes of the toolchain and of the crate they belong to; those that the linker does
 /// not find it passes over, so that an old list is a smaller gain and nothing worse.
+///
+/// Link-time optimisation names a function it made visible to others `NAME.llvm.HASH`, where the hash is of all that was
+/// compiled beside it: another one after every change of a line. The list has them as `NAME.llvm.`. An ordering file takes
+/// whole names only; a linker script takes patterns, so these come first, in a section of their own before `.text`.
 pub fn link(root: &Path, out: &Path) {
     let list = root.join("build/start.order.gz");
     println!("cargo::rerun-if-changed={}", list.display());
@@ -22,9 +27,20 @@ pub fn link(root: &Path, out: &Path) {
     let Ok(compressed) = std::fs::read(&list) else { return };
     let mut names = Vec::new();
     GzDecoder::new(&*compressed).read_to_end(&mut names).expect("build/start.order.gz is gzip");
+    let names = String::from_utf8(names).expect("build/start.order.gz is text");
+    let (hashed, whole): (Vec<&str>, Vec<&str>) = names.lines().partition(|name| name.ends_with(".llvm."));
     let order = out.join("start.order");
-    std::fs::write(&order, names).expect("cargo's folder can be written");
+    std::fs::write(&order, whole.join("\n")).expect("cargo's folder can be written");
     println!("cargo::rustc-link-arg-bins=-Wl,--symbol-ordering-file={}", order.display());
+    let mut script = String::from("SECTIONS {\n  .text.start : {\n");
+    for name in hashed {
+        let _ = writeln!(script, "    *(.text.{name}*)");
+    }
+    // With INSERT, all else lies as the linker itself would lay it.
+    script.push_str("  }\n} INSERT BEFORE .text;\n");
+    let first = out.join("start.ld");
+    std::fs::write(&first, script).expect("cargo's folder can be written");
+    println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", first.display());
     println!("cargo::rustc-link-arg-bins=-Wl,--no-warn-symbol-ordering");
 }
 
