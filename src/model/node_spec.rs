@@ -58,6 +58,9 @@ pub enum PropertyKind {
     NodeRef(&'static str),
     /// Any JSON: arrays, rules, headers.
     Json,
+    /// Any JSON with secrets in it, as [`PropertyKind::Secret`]. Each is a path of member names; `*` is every item of a
+    /// list or every member of an object.
+    JsonWithSecrets(&'static [&'static [&'static str]]),
 }
 
 /// What a node may use beyond its message; a node gets only what its spec names.

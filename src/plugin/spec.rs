@@ -103,9 +103,26 @@ fn property(schema: &Json, name: &str, of: &Json) -> Property {
         (None, Some("string")) => PropertyKind::Text,
         (None, Some("number" | "integer")) => PropertyKind::Number,
         (None, Some("boolean")) => PropertyKind::Boolean,
-        _ => PropertyKind::Json,
+        _ => {
+            let mut paths = Vec::new();
+            secret_paths(of, &mut Vec::new(), &mut paths);
+            if paths.is_empty() { PropertyKind::Json } else { PropertyKind::JsonWithSecrets(paths.leak()) }
+        }
     };
     Property { name: leak(name), kind, required, help: leak(text("description").unwrap_or_default()) }
+}
+
+/// Where below a property its schema says `x-secret`. References (`$ref`) are not followed.
+fn secret_paths(of: &Json, at: &mut Vec<&'static str>, out: &mut Vec<&'static [&'static str]>) {
+    if of.get("x-secret") == Some(&Json::Bool(true)) {
+        out.push(at.clone().leak());
+    }
+    let each = ["items", "additionalProperties"].into_iter().filter_map(|key| of.get(key).map(|of| ("*", of)));
+    for (name, of) in properties(of).map(|(name, of)| (leak(name), of)).chain(each) {
+        at.push(name);
+        secret_paths(of, at, out);
+        at.pop();
+    }
 }
 
 /// The configuration a guest is given: the node's properties, the schema's defaults where absent, and numbers and
@@ -160,5 +177,30 @@ pub(super) fn secrets(config: &Json) -> Vec<String> {
         Json::Array(items) => items.iter().flat_map(secrets).collect(),
         Json::Object(map) => map.values().flat_map(secrets).collect(),
         _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_found_wherever_a_schema_has_them() {
+        let schema = serde_json::json!({"properties": {
+            "plain": {"type": "array", "items": {"type": "string"}},
+            "token": {"type": "string", "x-secret": true},
+            "services": {"type": "array", "items": {"type": "object", "properties": {
+                "url": {"type": "string"},
+                "token": {"type": "string", "x-secret": true},
+                "keys": {"type": "object", "additionalProperties": {"type": "string", "x-secret": true}},
+            }}},
+        }});
+        let kinds = |name: &str| property(&schema, name, &schema["properties"][name]).kind;
+        assert_eq!(kinds("plain"), PropertyKind::Json);
+        assert_eq!(kinds("token"), PropertyKind::Secret);
+        let PropertyKind::JsonWithSecrets(paths) = kinds("services") else { panic!("{:?}", kinds("services")) };
+        let mut paths = paths.to_vec();
+        paths.sort_unstable();
+        assert_eq!(paths, [&["*", "keys", "*"][..], &["*", "token"]]);
     }
 }

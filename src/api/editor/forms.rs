@@ -78,7 +78,7 @@ impl Form {
                 }
                 PropertyKind::MsgPath => (Input::MsgPath, json!("payload")),
                 PropertyKind::NodeRef(node_type) => (Input::NodeRef(node_type.to_string()), json!("")),
-                PropertyKind::Json => (Input::Json, Json::Null),
+                PropertyKind::Json | PropertyKind::JsonWithSecrets(_) => (Input::Json, Json::Null),
             };
             Field {
                 name: property.name.to_string(),

@@ -24,6 +24,13 @@ pub(super) fn check(index: &Index<'_>, node: &NodeDef, specs: Specs<'_>, out: &m
                 out.push(missing(node, property, path));
             }
         } else if value.as_str().and_then(whole_reference).is_none() {
+            if let PropertyKind::JsonWithSecrets(paths) = property.kind {
+                // The editor's plain form exports a list as its text.
+                let read = value.as_str().and_then(|text| Value::from_json(text).ok());
+                for steps in paths {
+                    literal_secrets(node, property, read.as_ref().unwrap_or(value), steps, &path, out);
+                }
+            }
             out.extend(wrong(index, node, property, value, path));
         }
     }
@@ -54,7 +61,7 @@ fn kind_text(kind: &PropertyKind) -> String {
         }
         PropertyKind::MsgPath => "a property path such as payload.items[0]".into(),
         PropertyKind::NodeRef(node_type) => format!("the id of a {node_type} node"),
-        PropertyKind::Json => "any JSON".into(),
+        PropertyKind::Json | PropertyKind::JsonWithSecrets(_) => "any JSON".into(),
     }
 }
 
@@ -65,21 +72,11 @@ fn wrong(index: &Index<'_>, node: &NodeDef, property: &Property, value: &Value, 
         Some(Diagnostic::error("wrong-kind", path.clone(), message).expected(kind_text(&property.kind)))
     };
     match &property.kind {
-        PropertyKind::Json => None,
+        PropertyKind::Json | PropertyKind::JsonWithSecrets(_) => None,
         PropertyKind::Text => matches!(value, Value::Array(_) | Value::Object(_)).then(kind).flatten(),
         PropertyKind::Secret => match value.as_str() {
             None => kind(),
-            Some(text) if text.starts_with(SECRET) || text.contains("${") => None,
-            // Not quoted: it is what nobody shall see.
-            Some(_) => {
-                let message = format!(
-                    "`{}` of a {} node holds the secret itself, for everybody who sees the flow",
-                    property.name, node.node_type
-                );
-                let hint = "give it to the engine as PROBITY_SECRET_<NAME>, and write secret:<NAME> here";
-                let problem = Diagnostic::warning("literal-secret", path.clone(), message);
-                Some(problem.expected(kind_text(&property.kind)).hint(hint))
-            }
+            Some(text) => literal_secret(node, property, text, path),
         },
         PropertyKind::Number => match value {
             Value::Number(_) => None,
@@ -108,6 +105,48 @@ fn wrong(index: &Index<'_>, node: &NodeDef, property: &Property, value: &Value, 
             None => kind(),
             Some(id) => wrong_reference(index, property, wanted, id, path.clone()),
         },
+    }
+}
+
+/// A text that is the secret itself and not its name. The text is not quoted: it is what nobody shall see.
+fn literal_secret(node: &NodeDef, property: &Property, text: &str, path: String) -> Option<Diagnostic> {
+    if text.is_empty() || text.starts_with(SECRET) || text.contains("${") {
+        return None;
+    }
+    let message = format!(
+        "`{}` of a {} node holds the secret itself, for everybody who sees the flow",
+        property.name, node.node_type
+    );
+    let hint = "give it to the engine as PROBITY_SECRET_<NAME>, and write secret:<NAME> here";
+    let problem = Diagnostic::warning("literal-secret", path, message);
+    Some(problem.expected(kind_text(&PropertyKind::Secret)).hint(hint))
+}
+
+/// Those of a property with a form of its own: `steps` lead to them from `value`.
+fn literal_secrets(
+    node: &NodeDef,
+    property: &Property,
+    value: &Value,
+    steps: &[&str],
+    path: &str,
+    out: &mut Vec<Diagnostic>,
+) {
+    let Some((step, below)) = steps.split_first() else {
+        out.extend(value.as_str().and_then(|text| literal_secret(node, property, text, path.to_string())));
+        return;
+    };
+    match value {
+        Value::Array(items) if *step == "*" => {
+            for (n, item) in items.iter().enumerate() {
+                literal_secrets(node, property, item, below, &format!("{path}[{n}]"), out);
+            }
+        }
+        Value::Object(members) => {
+            for (name, member) in members.iter().filter(|(name, _)| *step == "*" || name.as_str() == *step) {
+                literal_secrets(node, property, member, below, &format!("{path}.{name}"), out);
+            }
+        }
+        _ => {}
     }
 }
 

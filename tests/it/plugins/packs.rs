@@ -107,18 +107,21 @@ fn a_secret_that_stands_in_a_flow_is_told_before_it_is_deployed() {
         inputs: 1,
         outputs: Some(1),
         config_node: false,
-        properties: &[Property::new("token", PropertyKind::Secret, "")],
+        properties: &[
+            Property::new("token", PropertyKind::Secret, ""),
+            Property::new("services", PropertyKind::JsonWithSecrets(&[&["*", "token"], &["*", "keys", "*"]]), ""),
+        ],
         capabilities: &[],
     };
-    let found = |token: serde_json::Value| {
-        let entries = vec![
-            serde_json::json!({"id": "tab", "type": "tab", "label": "test"}),
-            serde_json::json!({"id": "n", "type": "asks", "z": "tab", "x": 1, "y": 1, "wires": [[]], "token": token}),
-        ];
+    let found_in = |token: serde_json::Value, services: serde_json::Value| {
+        let node = serde_json::json!({"id": "n", "type": "asks", "z": "tab", "x": 1, "y": 1, "wires": [[]],
+            "token": token, "services": services});
+        let entries = vec![serde_json::json!({"id": "tab", "type": "tab", "label": "test"}), node];
         let (file, _) = flow::load_value(entries, "test.json");
         let all = flow::check(&file, &|name| (name == SPEC.node_type).then_some(&SPEC), &|_| Vec::new());
         all.into_iter().map(|d| (d.code.to_string(), d.path.to_string(), d.to_string())).collect::<Vec<_>>()
     };
+    let found = |token: serde_json::Value| found_in(token, "".into());
     for fine in ["", "secret:GITHUB", "${TOKEN}"] {
         assert!(found(fine.into()).is_empty(), "{fine}: {:?}", found(fine.into()));
     }
@@ -127,4 +130,14 @@ fn a_secret_that_stands_in_a_flow_is_told_before_it_is_deployed() {
     assert_eq!((told[0].0.as_str(), told[0].1.as_str()), ("literal-secret", "$[1].token"));
     assert!(!told[0].2.contains("ghp_"), "{told:?}");
     assert_eq!(found(serde_json::json!({"a": 1}))[0].0, "wrong-kind");
+    // Below a property, as an object and as the text that the editor's plain form exports.
+    let services =
+        serde_json::json!([{"token": "secret:A"}, {"token": "ghp_1", "keys": {"first": "", "x": "ghp_2"}}, 3]);
+    for services in [services.clone(), services.to_string().into()] {
+        let told = found_in("".into(), services);
+        let places: Vec<_> = told.iter().map(|d| (d.0.as_str(), d.1.as_str())).collect();
+        let wanted = [("literal-secret", "$[1].services[1].token"), ("literal-secret", "$[1].services[1].keys.x")];
+        assert_eq!(places, wanted, "{told:?}");
+        assert!(!format!("{told:?}").contains("ghp_"), "{told:?}");
+    }
 }
