@@ -215,6 +215,8 @@ impl Differences {
         let with = |term: &Term| -> BTreeMap<String, Value> {
             term.with.iter().map(|(id, params)| (id.clone(), json!(params))).collect()
         };
+        let least = |term: &Term| term.min_coverage.map_or(Value::Null, |least| json!(least.text()));
+        self.unless_equal(&at, "coverage-changed", least(old), least(new), Effect::Either, &affects);
         self.unless_equal(&at, "parameters-changed", json!(with(old)), json!(with(new)), Effect::Either, &affects);
         if old.window != new.window {
             self.push(
@@ -528,6 +530,29 @@ mod tests {
         );
         // The same share written otherwise is the same.
         assert!(kinds(was(), json!([budget("b", "99/100", "2")])).iter().all(|d| d.2 == Effect::None));
+    }
+
+    #[test]
+    fn another_least_coverage_is_said_of_every_guarantee_it_holds_for() {
+        let with = |context: Value, own: Value| {
+            let mut document = json!({
+                "id": "a", "type": "agreement", "context": {"validity": {"initial": "2026-01-01", "timeZone": "UTC"}},
+                "terms": {"metrics": {"A": {"collector": {"type": "PROBITY-FLOW-V1", "metric": "a"}}}, "guarantees": []},
+            });
+            document["context"]["x-probity"] = context;
+            for (id, ours) in [("G", &Value::Null), ("H", &own)] {
+                let guarantee = json!({"id": id, "x-probity": ours, "of": [
+                    {"objective": "A > 1", "with": {"A": {}}, "window": {"type": "static", "period": "hourly"}},
+                ]});
+                document["terms"]["guarantees"].as_array_mut().unwrap().push(guarantee);
+            }
+            let (agreement, problems) = crate::agreement::load_value(document, "test");
+            agreement.unwrap_or_else(|| panic!("{problems:?}"))
+        };
+        let own = json!({"minCoverage": "50%"});
+        let (old, new) = (with(Value::Null, own.clone()), with(json!({"minCoverage": 0.9}), own));
+        let found: Vec<_> = diff(&old, &new).into_iter().map(|d| (d.at, d.kind, d.old, d.new)).collect();
+        assert_eq!(found, [("guarantee G".to_owned(), "coverage-changed", Value::Null, json!("90%"))]);
     }
 
     /// By brute force: what is called stricter never turns a violated verdict into a fulfilled one.

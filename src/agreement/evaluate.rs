@@ -3,13 +3,16 @@
 //! Nothing missing is ever taken for zero or for success. A scope whose sample is missing is undecided with a
 //! reason, unless the objective is decided by what is there; two samples for one scope are as good as none.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 
+use super::coverage;
+use super::elsewhere::another_period;
 use super::inputs::{Inputs, in_order};
+use super::observed;
 use super::penalties;
-use super::queries::{Collected, Query};
+use super::queries::{Collected, Plan, Query};
 use crate::expr::{self, Exact, Operand};
 use crate::model::RunId;
 use crate::model::agreement::{Agreement, Guarantee, Term};
@@ -85,10 +88,7 @@ fn absence(all: &[Sample], window: &Window, fitting: usize) -> String {
     // The least of them, so that the reason does not depend on the order they came in.
     let others = all.iter().filter(|s| (s.window.from, s.window.to) != (window.from, window.to));
     match others.min_by_key(|s| (s.window.from, s.window.to)) {
-        Some(other) => format!(
-            "the collector answered for the period {} to {} instead of this window",
-            other.window.from_local, other.window.to_local
-        ),
+        Some(other) => another_period(&other.window),
         None => {
             let least = all.iter().map(|s| &s.scope).min().map(Scope::canonical).unwrap_or_default();
             format!("the collector answered for other scopes only, such as {least}")
@@ -136,10 +136,11 @@ fn rows<'a>(term: &'a Term, metrics: &[Column<'a>]) -> Vec<(&'a Scope, Vec<Cell<
 }
 
 /// What a cell gives to the objective, and why it may give nothing.
-fn operand<'a>(column: &'a Column<'_>, cell: Cell<'a>, ambiguous: &'a str) -> Operand<'a> {
+fn operand<'a>(column: &'a Column<'_>, cell: Cell<'a>, unusable: &'a Unusable) -> Operand<'a> {
     match cell {
         Cell::None => Operand::Missing(&column.absence),
-        Cell::Many(..) => Operand::Missing(ambiguous),
+        Cell::Many(..) => Operand::Missing(&unusable.ambiguous),
+        Cell::One(_) if !unusable.too_little.is_empty() => Operand::Withheld(&unusable.too_little),
         Cell::One(sample) if is_empty_population(sample) => Operand::Missing(EMPTY_POPULATION),
         Cell::One(sample) => match &sample.value {
             SampleValue::Bool(b) => Operand::Bool(*b),
@@ -160,9 +161,9 @@ fn is_empty_population(sample: &Sample) -> bool {
 }
 
 fn judge(state: &mut State, term: &Term, metrics: &[Column<'_>], cells: &[Cell<'_>], used: &[&str]) {
-    let ambiguous: Vec<String> = cells.iter().map(ambiguity).collect();
+    let unusable: Vec<Unusable> = cells.iter().map(|cell| Unusable::of(cell, term)).collect();
     let operands: Vec<Operand<'_>> =
-        metrics.iter().zip(cells).zip(&ambiguous).map(|((column, cell), text)| operand(column, *cell, text)).collect();
+        metrics.iter().zip(cells).zip(&unusable).map(|((column, cell), why)| operand(column, *cell, why)).collect();
     let place = |name: &str| metrics.iter().position(|column| column.id == name);
     let outcome = expr::evaluate(&term.objective, &|name| {
         place(name).map_or(Operand::Missing("it is not in the term's `with`"), |m| operands[m])
@@ -170,7 +171,8 @@ fn judge(state: &mut State, term: &Term, metrics: &[Column<'_>], cells: &[Cell<'
     state.value = outcome.value;
     state.reason = outcome.sentence(&term.objective);
     let empty = |name: &&str| place(name).is_some_and(|m| matches!(cells[m], Cell::One(s) if is_empty_population(s)));
-    let without_value = |name: &&str| place(name).is_none_or(|m| matches!(operands[m], Operand::Missing(_)));
+    let without_value =
+        |name: &&str| place(name).is_none_or(|m| matches!(operands[m], Operand::Missing(_) | Operand::Withheld(_)));
     let all_empty = !used.is_empty() && used.iter().all(empty);
     // Undecided only because populations are empty: there was nothing to keep the promise about.
     let of_empty =
@@ -207,7 +209,7 @@ fn exact(operand: Operand<'_>) -> Exact<'_> {
         Operand::Bool(b) => Exact::Number(f64::from(u8::from(b))),
         Operand::Text(text) => Exact::Text(text),
         // Nobody knows its counts.
-        Operand::Rounded(_) | Operand::Missing(_) => Exact::Missing,
+        Operand::Rounded(_) | Operand::Withheld(_) | Operand::Missing(_) => Exact::Missing,
     }
 }
 
@@ -236,10 +238,25 @@ fn not_applicable<'a>(term: &Term, metrics: impl Iterator<Item = &'a str>) -> St
     format!("{}: nothing to judge, the population of {} is empty", term.objective.text.trim(), names.join(" and "))
 }
 
-fn ambiguity(cell: &Cell<'_>) -> String {
-    match cell {
-        Cell::Many(_, n) => format!("the collector returned {n} computations for this scope and window"),
-        _ => String::new(),
+/// Why what a scope has of a metric is not gone by; texts are empty where that is no reason.
+#[derive(Default)]
+struct Unusable {
+    ambiguous: String,
+    too_little: String,
+}
+
+impl Unusable {
+    fn of(cell: &Cell<'_>, term: &Term) -> Unusable {
+        match cell {
+            Cell::None => Unusable::default(),
+            Cell::One(sample) => {
+                Unusable { too_little: coverage::too_little(sample, term).unwrap_or_default(), ..Unusable::default() }
+            }
+            Cell::Many(_, n) => Unusable {
+                ambiguous: format!("the collector returned {n} computations for this scope and window"),
+                ..Unusable::default()
+            },
+        }
     }
 }
 
@@ -251,7 +268,7 @@ fn gather(state: &mut State, metrics: &[Column<'_>], cells: &[Cell<'_>], operand
             Operand::Number(n) | Operand::Rounded(n) => Some(*n).filter(|n| n.is_finite()),
             Operand::Counted(score) => Some(score.value()),
             Operand::Bool(b) => Some(f64::from(u8::from(*b))),
-            Operand::Text(_) | Operand::Missing(_) => None,
+            Operand::Text(_) | Operand::Withheld(_) | Operand::Missing(_) => None,
         };
         state.values.insert(column.id.to_owned(), value);
         if let Cell::One(sample) = cell {
@@ -295,9 +312,36 @@ fn add(a: Option<Coverage>, b: Option<Coverage>) -> Option<Coverage> {
     }
 }
 
+/// The metrics' own states, from all answers: one for each metric, scope and window. `answers[i]` answers
+/// `plan.queries[i]`. Where several answers are about one of them, the one to a question about this window stands, and of
+/// those one with a value.
+pub fn metrics_states(
+    agreement: &Agreement,
+    plan: &Plan,
+    answers: &[Result<Vec<Sample>, String>],
+    run: RunId,
+    now: Timestamp,
+) -> Vec<State> {
+    let mut found: Vec<(u8, State)> = Vec::new();
+    for (query, answer) in plan.queries.iter().zip(answers) {
+        let asked = (query.window.from, query.window.to);
+        let rank = |state: &State| match (state.window.from, state.window.to) == asked {
+            true if !matches!(observed::value(state, &query.metric), SampleValue::Missing { .. }) => 0,
+            true => 1,
+            false => 2,
+        };
+        found.extend(metric_states(agreement, query, answer, run, now).into_iter().map(|s| (rank(&s), s)));
+    }
+    // Stable: of equal rank the first answer stands.
+    found.sort_by_key(|(rank, _)| *rank);
+    let mut seen = HashSet::new();
+    let mut first = |s: &State| seen.insert((s.of.clone(), s.scope.canonical(), s.window.from, s.window.to));
+    found.into_iter().map(|(_, state)| state).filter(|state| first(state)).collect()
+}
+
 /// The states of a metric itself, from the answer to one query: one for each scope and period answered, or one
 /// without value in the query's own scope and window that says what failed.
-pub fn metric_states(
+fn metric_states(
     agreement: &Agreement,
     query: &Query,
     answer: &Result<Vec<Sample>, String>,

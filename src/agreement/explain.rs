@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::collector::canonical;
+use super::coverage;
 use super::observed;
 use super::queries::state_name;
 use super::windows::Calendar;
 use crate::expr::{self, Distance, Operand};
 use crate::model::RunId;
 use crate::model::agreement::{Agreement, Guarantee, Term};
-use crate::model::objective::Objective;
 use crate::model::provenance::Digest;
 use crate::model::state::{Coverage, Evidence, Sample, SampleValue, Scope, StoredState, Verdict, Window};
 use crate::model::waiver::AppliedWaiver;
@@ -308,8 +308,7 @@ fn objectives(facts: &Facts<'_>, stored: &StoredState, verdict: Verdict) -> Vec<
     let state = &stored.state;
     let Some(agreement) = facts.agreement else { return Vec::new() };
     let terms = terms(agreement, &state.of, &state.scope, &state.window);
-    let mut explained: Vec<ObjectiveExplained> =
-        terms.into_iter().map(|term| one(&term.objective, facts, stored)).collect();
+    let mut explained: Vec<ObjectiveExplained> = terms.into_iter().map(|term| one(term, facts, stored)).collect();
     // All terms must hold; what they come to now must be what was said, or it is not what was judged.
     let together = match explained
         .iter()
@@ -329,10 +328,16 @@ fn objectives(facts: &Facts<'_>, stored: &StoredState, verdict: Verdict) -> Vec<
     explained
 }
 
-fn one(objective: &Objective, facts: &Facts<'_>, stored: &StoredState) -> ObjectiveExplained {
+fn one(term: &Term, facts: &Facts<'_>, stored: &StoredState) -> ObjectiveExplained {
+    let objective = &term.objective;
     let known: BTreeMap<String, Sample> =
         expr::metrics(&objective.expr).into_iter().map(|m| (m.to_owned(), known(m, facts, stored))).collect();
-    let lookup = |name: &str| known.get(name).map_or(Operand::Missing("it is not stored"), operand);
+    let too_little: BTreeMap<&str, String> =
+        known.iter().filter_map(|(name, sample)| Some((name.as_str(), coverage::too_little(sample, term)?))).collect();
+    let lookup = |name: &str| match too_little.get(name) {
+        Some(reason) => Operand::Withheld(reason),
+        None => known.get(name).map_or(Operand::Missing("it is not stored"), operand),
+    };
     let outcome = expr::evaluate(objective, &lookup);
     let deciders = expr::deciding(objective, &lookup);
     let deciders = deciders.into_iter().map(|name| decider(name, &known[name], facts, stored)).collect();

@@ -15,6 +15,7 @@ use super::budgets::read_budgets;
 use super::bundle::{Bundle, load_all};
 use super::calendars::{Calendars, read_calendars};
 use super::collector::canonical;
+use super::coverage::read_min_coverage;
 use super::document::{Reader, join};
 use super::terms::read_guarantees;
 use super::time::{read_instant, read_zone, zone};
@@ -141,7 +142,11 @@ fn read<'d>(reader: &mut Reader<'d>, document: &'d Value) -> Option<Parts> {
     let terms = required(reader, root, "terms", "an object with metrics and guarantees")?;
     unsupported_terms(reader, terms);
     let metrics = metrics::read_metrics(reader, terms);
-    let guarantees = read_guarantees(reader, terms, &metrics, validity.as_ref());
+    let min_coverage = context.and_then(|context| {
+        let ours = reader.field(context, "x-probity", "$.context").and_then(Value::as_object)?;
+        read_min_coverage(reader, ours, "$.context[\"x-probity\"]")
+    });
+    let guarantees = read_guarantees(reader, terms, &metrics, validity.as_ref(), min_coverage);
     let waivers = context.map_or_else(Vec::new, |context| {
         read_waivers(reader, context, id.as_deref().unwrap_or_default(), validity.as_ref(), &guarantees)
     });
@@ -264,7 +269,7 @@ pub(super) fn has_content(value: &Value) -> bool {
 fn read_schedule<'d>(reader: &mut Reader<'d>, context: &'d Map<String, Value>) -> Option<ScheduleOverride> {
     let ours = reader.object(context, "x-probity", "$.context")?;
     let path = "$.context[\"x-probity\"]";
-    reader.unknown_keys(ours, &["schedule", "calendars", "fiscalYear", "waivers", "budgets"], path);
+    reader.unknown_keys(ours, &["schedule", "calendars", "fiscalYear", "waivers", "budgets", "minCoverage"], path);
     let schedule = reader.object(ours, "schedule", path)?;
     let path = &join(path, "schedule");
     reader.unknown_keys(schedule, &["cron", "timeZone", "catchUp"], path);

@@ -2,14 +2,16 @@
 //! read what was collected, judge it.
 //!
 //! One evaluation is: [`load`] → [`windows`] per term → [`queries::plan`] → (collect, elsewhere) →
-//! [`collected::samples`] → [`evaluate::guarantee_states`] and [`evaluate::metric_states`].
+//! [`collected::samples`] → [`elsewhere::add`] → [`evaluate::guarantee_states`] and [`evaluate::metrics_states`].
 
 pub mod billing;
 pub mod budgets;
 pub mod bundle;
 pub mod collected;
 pub mod compat;
+pub mod coverage;
 pub mod diff;
+pub mod elsewhere;
 pub mod evaluate;
 pub mod explain;
 pub mod load;

@@ -3,7 +3,7 @@
 use crate::expr;
 use crate::model::state::{Coverage, Sample, SampleValue, State};
 
-/// The sample that [`super::evaluate::metric_states`] made this state of `metric` from. Of a metric that had no value it
+/// The sample that [`super::evaluate::metrics_states`] made this state of `metric` from. Of a metric that had no value it
 /// keeps the reason; of several computations for one scope, that there were several.
 pub fn sample(state: &State, metric: &str) -> Sample {
     Sample {
@@ -18,7 +18,8 @@ pub fn sample(state: &State, metric: &str) -> Sample {
     }
 }
 
-fn value(state: &State, metric: &str) -> SampleValue {
+/// What the metric was, as [`sample`] has it.
+pub fn value(state: &State, metric: &str) -> SampleValue {
     // Numbers stand in the state; that a value was a truth value or a text is only said in the reason.
     let said = state.reason.strip_prefix(metric).and_then(|rest| rest.strip_prefix(" is "));
     match (said, state.value) {

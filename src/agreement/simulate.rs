@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::budgets::compare::BudgetChange;
 use super::explain::terms;
 use super::observed;
 use super::queries::{Plan, Query, state_name};
@@ -44,6 +45,9 @@ pub struct Simulation {
     pub after: BTreeMap<String, usize>,
     /// Sums of penalties by name.
     pub penalties: Vec<Sum>,
+    /// States of budgets and burn rates that are others, new or gone, and how many there are that are none of these.
+    pub budgets: Vec<BudgetChange>,
+    pub budgets_same: usize,
     /// Why values were not at hand, each with how many questions it left open.
     pub not_stored: BTreeMap<String, usize>,
 }
@@ -76,9 +80,10 @@ pub struct Sum {
 }
 
 impl Simulation {
-    /// Whether any verdict is another, or there at all only on one side.
+    /// Whether any verdict or budget is another, or there at all only on one side.
     pub fn changes_something(&self) -> bool {
-        !(self.flips.is_empty() && self.added.is_empty() && self.removed.is_empty())
+        let verdicts = self.flips.is_empty() && self.added.is_empty() && self.removed.is_empty();
+        !(verdicts && self.budgets.is_empty())
     }
 }
 
@@ -179,6 +184,8 @@ pub fn compare(
         before: counts(before.values().copied()),
         after: counts(after.values().copied()),
         penalties: sums(before.values().copied(), after.values().copied()),
+        budgets: Vec::new(),
+        budgets_same: 0,
         not_stored: BTreeMap::new(),
     };
     for (place, new) in &after {
@@ -188,9 +195,7 @@ pub fn compare(
             None => simulation.added.push(flip(candidate, None, Some(new))),
         }
     }
-    // A scope with `*` whose members have come is not applicable and is not judged again.
-    let outdated = |s: &State| s.scope.has_wildcard() && s.verdict == Some(Verdict::NotApplicable);
-    for (place, old) in before.iter().filter(|(place, old)| !after.contains_key(*place) && !outdated(old)) {
+    for (place, old) in before.iter().filter(|(place, old)| !after.contains_key(*place) && !is_outdated(old)) {
         debug_assert_eq!(place.2, old.of);
         simulation.removed.push(flip(candidate, Some(old), None));
     }
@@ -204,6 +209,11 @@ pub fn compare(
         *simulation.not_stored.entry(reason.clone()).or_default() += 1;
     }
     simulation
+}
+
+/// A scope with `*` whose members have come is not applicable and is not judged again.
+pub fn is_outdated(state: &State) -> bool {
+    state.scope.has_wildcard() && state.verdict == Some(Verdict::NotApplicable)
 }
 
 fn counts<'s>(states: impl Iterator<Item = &'s State>) -> BTreeMap<String, usize> {

@@ -7,12 +7,13 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
 use super::calendars::Calendars;
+use super::coverage::read_min_coverage;
 use super::document::{Reader, join};
 use super::load::{Validity, has_content, override_refused};
 use super::penalties::read_compensations;
 use super::window_spec::{self, read_window};
 use crate::expr;
-use crate::model::agreement::{Guarantee, Metric, Term};
+use crate::model::agreement::{Guarantee, Metric, MinCoverage, Term};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::objective::Objective;
 use crate::model::state::Scope;
@@ -20,8 +21,11 @@ use crate::model::state::Scope;
 type Metrics = BTreeMap<String, Option<Metric>>;
 
 /// What a term is read against.
+#[derive(Clone, Copy)]
 struct Context<'a> {
     metrics: &'a Metrics,
+    /// The agreement's, where a guarantee has none of its own.
+    min_coverage: Option<MinCoverage>,
     windows: window_spec::Context<'a>,
 }
 
@@ -30,6 +34,7 @@ pub(super) fn read_guarantees<'d>(
     terms: &'d Map<String, Value>,
     metrics: &Metrics,
     validity: Option<&Validity>,
+    min_coverage: Option<MinCoverage>,
 ) -> Vec<Guarantee> {
     let expected = "a list of guarantees, each with id, scope and of";
     let list = match reader.field(terms, "guarantees", "$.terms") {
@@ -47,6 +52,7 @@ pub(super) fn read_guarantees<'d>(
     let without_validity = Calendars::in_zone(TimeZone::UTC);
     let context = Context {
         metrics,
+        min_coverage,
         windows: window_spec::Context {
             valid_from: validity.map_or(Timestamp::UNIX_EPOCH, |v| v.from),
             valid_to: validity.and_then(|v| v.to),
@@ -94,6 +100,12 @@ fn read_guarantee<'d>(
         .unwrap_or_default()
         .to_owned();
     let scope = read_dimensions(reader, guarantee, path);
+    let own = reader.object(guarantee, "x-probity", path).and_then(|ours| {
+        let path = join(path, "x-probity");
+        reader.unknown_keys(ours, &["minCoverage"], &path);
+        read_min_coverage(reader, ours, &path)
+    });
+    let context = &Context { min_coverage: own.or(context.min_coverage), ..*context };
     let of_path = join(path, "of");
     let terms = match reader.field(guarantee, "of", path) {
         Some(Value::Array(list)) if !list.is_empty() => list
@@ -176,7 +188,8 @@ fn read_term<'d>(
     let metrics: Vec<&str> = with.iter().flatten().map(|(id, _)| id.as_str()).collect();
     let penalties = read_compensations(reader, term, "penalties", path, &metrics);
     let rewards = read_compensations(reader, term, "rewards", path, &metrics);
-    Some(Term { scope: scope?, objective: objective?, with: with?, window: window?, penalties, rewards })
+    let min_coverage = context.min_coverage;
+    Some(Term { scope: scope?, objective: objective?, with: with?, window: window?, min_coverage, penalties, rewards })
 }
 
 /// The effective scope: the guarantee's dimensions, each with the term's member, else its default, else left out.

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::evaluate::{guarantee_states, metric_states};
+use super::evaluate::{guarantee_states, metrics_states};
 use super::queries::{Plan, collector_request, plan};
-use super::{collected, load, load_value};
+use super::{collected, elsewhere, load, load_value};
 use crate::model::RunId;
 use crate::model::agreement::Agreement;
 use crate::model::diagnostic::Severity;
@@ -79,7 +79,8 @@ fn judge(
             },
         }
     };
-    let answers: Vec<_> = plan.queries.iter().map(read).collect();
+    let mut answers: Vec<_> = plan.queries.iter().map(read).collect();
+    elsewhere::add(plan, &mut answers);
     let guarantees = plan
         .judgements
         .iter()
@@ -88,9 +89,7 @@ fn judge(
             guarantee_states(agreement, &agreement.guarantees[j.guarantee], j.term, &j.window, &collected, run, now)
         })
         .collect();
-    let metrics =
-        plan.queries.iter().zip(&answers).flat_map(|(q, a)| metric_states(agreement, q, a, run, now)).collect();
-    (guarantees, metrics)
+    (guarantees, metrics_states(agreement, plan, &answers, run, now))
 }
 
 #[derive(Deserialize)]

@@ -34,6 +34,7 @@ pub(super) const PERIODS: &[(&str, Period)] = &[
 const REACH_DAYS_MAX: i64 = 3660;
 
 /// What the rest of the agreement says about its windows.
+#[derive(Clone, Copy)]
 pub(super) struct Context<'c> {
     pub(super) valid_from: Timestamp,
     pub(super) valid_to: Option<Timestamp>,

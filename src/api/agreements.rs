@@ -68,7 +68,10 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         query: &[],
         body: Some("Evaluate"),
         answers: &[
-            ok("the verdicts", Media::Json("Verdicts")),
+            ok(
+                "the verdicts, and which of them stand as they are stored, since a collector could not be asked again",
+                Media::Json("Verdicts"),
+            ),
             BAD_REQUEST,
             NOT_FOUND,
             Answer { status: 422, help: "it cannot be evaluated; the message says why", media: Media::Json("Error") },
@@ -276,13 +279,13 @@ async fn evaluate(
         trigger: Trigger::Manual { by },
         store: wanted.store.unwrap_or(true),
     };
-    let states = api
+    let found = api
         .evaluate
         .evaluate(request)
         .await
         .map_err(|problem| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "not_evaluated", problem))?;
-    let verdicts: Vec<Verdict> = states.into_iter().map(Verdict::from).collect();
-    Ok(Json(json!({ "verdicts": verdicts })))
+    let verdicts: Vec<Verdict> = found.states.into_iter().map(Verdict::from).collect();
+    Ok(Json(json!({ "verdicts": verdicts, "kept": found.kept })))
 }
 
 fn check_guarantee(agreement: &Agreement, wanted: Option<&str>) -> Result<(), ApiError> {

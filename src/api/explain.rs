@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::routing::get;
 use http::HeaderMap;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Api;
@@ -95,18 +96,13 @@ async fn budget(
     let language = query.word("lang", "en or es", Language::parse)?.unwrap_or_else(|| accepted(&headers));
     let mut id = match query.text("id") {
         Some(text) => VerdictId::parse(text).map_err(ApiError::bad_request)?,
-        None => {
-            let part = |name: &str| {
-                query.owned(name).ok_or_else(|| ApiError::bad_request(format!("query parameter \"{name}\" is missing")))
-            };
-            VerdictId {
-                agreement: part("agreement")?,
-                guarantee: part("budget")?,
-                scope: query.scope("scope")?.unwrap_or_default(),
-                from: query.owned("from").unwrap_or_else(|| LATEST.to_owned()),
-                to: query.owned("to"),
-            }
-        }
+        None => VerdictId {
+            agreement: needed(&query, "agreement")?,
+            guarantee: needed(&query, "budget")?,
+            scope: query.scope("scope")?.unwrap_or_default(),
+            from: query.owned("from").unwrap_or_else(|| LATEST.to_owned()),
+            to: query.owned("to"),
+        },
     };
     if let Some(alert) = query.text("alert") {
         id.guarantee = format!("{}/{alert}", id.guarantee);
@@ -121,11 +117,7 @@ async fn budget(
             .hint("/probity/v1/budgets and /probity/v1/burn-rates list those that are"),
         ExplainError::Store(error) => error.into(),
     })?;
-    let mut answer =
-        serde_json::to_value(&explanation).map_err(|e| ApiError::internal("writing an explanation", &e))?;
-    answer["language"] = language.tag().into();
-    answer["text"] = json!(explanation.lines(language));
-    Ok(Json(answer))
+    answered(&explanation, explanation.lines(language), language)
 }
 
 async fn one(
@@ -137,25 +129,29 @@ async fn one(
     let language = query.word("lang", "en or es", Language::parse)?.unwrap_or_else(|| accepted(&headers));
     let id = match query.text("id") {
         Some(text) => VerdictId::parse(text).map_err(ApiError::bad_request)?,
-        None => {
-            let part = |name: &str| {
-                query.owned(name).ok_or_else(|| ApiError::bad_request(format!("query parameter \"{name}\" is missing")))
-            };
-            VerdictId {
-                agreement: part("agreement")?,
-                guarantee: part("guarantee")?,
-                scope: query.scope("scope")?.unwrap_or_default(),
-                from: part("from")?,
-                to: query.owned("to"),
-            }
-        }
+        None => VerdictId {
+            agreement: needed(&query, "agreement")?,
+            guarantee: needed(&query, "guarantee")?,
+            scope: query.scope("scope")?.unwrap_or_default(),
+            from: needed(&query, "from")?,
+            to: query.owned("to"),
+        },
     };
     let explanation = explained(&api, &id).await?;
-    let mut answer =
-        serde_json::to_value(&explanation).map_err(|e| ApiError::internal("writing an explanation", &e))?;
+    answered(&explanation, explanation.lines(language), language)
+}
+
+/// An explanation as data and in words.
+fn answered(explanation: &impl Serialize, lines: Vec<String>, language: Language) -> Result<Json<Value>, ApiError> {
+    let mut answer = serde_json::to_value(explanation).map_err(|e| ApiError::internal("writing an explanation", &e))?;
     answer["language"] = language.tag().into();
-    answer["text"] = json!(explanation.lines(language));
+    answer["text"] = json!(lines);
     Ok(Json(answer))
+}
+
+/// The query's value that must be there.
+fn needed(query: &Query, name: &str) -> Result<String, ApiError> {
+    query.owned(name).ok_or_else(|| ApiError::bad_request(format!("query parameter \"{name}\" is missing")))
 }
 
 /// The language a request asks for.

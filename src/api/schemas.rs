@@ -162,7 +162,11 @@ fn observed() -> Vec<(&'static str, Value)> {
         ),
         ("State", object(state)),
         ("Verdict", object(verdict)),
-        ("Verdicts", object(json!({ "verdicts": array(refer("Verdict")) }))),
+        ("Verdicts", object(json!({ "verdicts": array(refer("Verdict")), "kept": array(refer("Kept")) }))),
+        (
+            "Kept",
+            object(json!({ "guarantee": text(), "scope": map(text()), "window": refer("Window"), "reason": text() })),
+        ),
     ]
 }
 
@@ -204,12 +208,20 @@ fn explained() -> Vec<(&'static str, Value)> {
         "agreement": text(), "current": text(), "candidate": text(), "from": instant(), "to": instant(), "same": count(),
         "flips": array(refer("Flip")), "added": array(refer("Flip")), "removed": array(refer("Flip")),
         "first": refer_or_null("Flip"), "smallest": refer_or_null("Flip"), "before": map(count()), "after": map(count()),
-        "penalties": array(object(sum)), "not_stored": map(count()),
+        "penalties": array(object(sum)), "not_stored": map(count()), "budgets": array(refer("BudgetChange")),
+        "budgets_same": count(),
+    });
+    let budget_change = json!({
+        "kind": words(&["budget", "burn-rate"]), "of": text(), "scope": map(text()), "window": refer("Window"),
+        "before": refer_or_null("VerdictWord"), "after": refer_or_null("VerdictWord"),
+        "value_before": or_null("number"), "value_after": or_null("number"), "reason_before": or_null("string"),
+        "reason_after": or_null("string"),
     });
     let piece = json!({ "source": text(), "collected_at": instant(), "sha256": text(), "data": {} });
     vec![
         ("Simulation", object(simulation)),
         ("Flip", object(flip)),
+        ("BudgetChange", object(budget_change)),
         ("AgreementDocument", json!({ "type": "object", "description": "as /probity/v1/schemas/agreement.json says" })),
         ("BudgetExplanation", object(budget_explanation())),
         ("Explanation", object(explanation)),

@@ -29,11 +29,15 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[Endpoint {
     method: "post",
     path: "/probity/v1/simulate",
     tag: "verdicts",
-    summary: "What a changed agreement (JSON or YAML) would make of what is stored: which verdicts would be others, under the \
-              waivers in force now. Nothing is asked of a collector, and nothing is written",
+    summary: "What a changed agreement (JSON or YAML) would make of what is stored: which verdicts and budgets would be others, \
+              under the waivers in force now. Nothing is asked of a collector, and nothing is written",
     query: QUERY,
     body: Some("AgreementDocument"),
-    answers: &[ok("the verdicts that would be others, new or gone", Media::Json("Simulation")), BAD_REQUEST, NOT_FOUND],
+    answers: &[
+        ok("the verdicts and budgets that would be others, new or gone", Media::Json("Simulation")),
+        BAD_REQUEST,
+        NOT_FOUND,
+    ],
     login: true,
     route: || post(one),
 }];

@@ -79,6 +79,9 @@ fn show(args: &EvaluateArgs, evaluation: &Evaluation) -> ExitCode {
                     whole[key] = of(kind).collect();
                 }
             }
+            if !evaluation.kept.is_empty() {
+                whole["kept"] = serde_json::json!(evaluation.kept);
+            }
             let json = serde_json::to_string_pretty(&whole);
             print(&format!("{}\n", json.expect("verdicts are JSON")));
         }
@@ -86,6 +89,10 @@ fn show(args: &EvaluateArgs, evaluation: &Evaluation) -> ExitCode {
             print(&report::verdicts(evaluation.verdicts()));
             if evaluation.budgets().next().is_some() {
                 print(&format!("\n{}", report::budgets(evaluation.budgets())));
+            }
+            for kept in &evaluation.kept {
+                let scope = report::scope(&kept.scope);
+                print(&format!("kept: {} {scope} {}: {}\n", kept.guarantee, kept.window.text(), kept.reason));
             }
         }
     }

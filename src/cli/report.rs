@@ -31,6 +31,12 @@ pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     out
 }
 
+/// A scope's members as people read them; `-` for the scope without dimensions.
+pub(super) fn scope(scope: &Scope) -> String {
+    let members: Vec<String> = scope.0.iter().map(|(key, member)| format!("{key}={member}")).collect();
+    if members.is_empty() { "-".into() } else { members.join(" ") }
+}
+
 /// One line per verdict and a line that counts them.
 pub(super) fn verdicts<'a>(states: impl Iterator<Item = &'a State>) -> String {
     let mut counts = std::collections::BTreeMap::new();
@@ -38,10 +44,9 @@ pub(super) fn verdicts<'a>(states: impl Iterator<Item = &'a State>) -> String {
         .map(|state| {
             let verdict = state.verdict.unwrap_or(Verdict::Unknown);
             *counts.entry(verdict).or_insert(0usize) += 1;
-            let scope: Vec<String> = state.scope.0.iter().map(|(k, v)| format!("{k}={v}")).collect();
             vec![
                 state.of.clone(),
-                if scope.is_empty() { "-".into() } else { scope.join(" ") },
+                scope(&state.scope),
                 state.window.text(),
                 word(state, verdict),
                 state.value.map_or_else(|| "-".into(), short_number),
@@ -63,12 +68,11 @@ pub(super) fn verdicts<'a>(states: impl Iterator<Item = &'a State>) -> String {
 /// One line per budget or burn rate.
 pub(super) fn budgets<'a>(states: impl Iterator<Item = &'a State>) -> String {
     let rows = states.map(|state| {
-        let scope: Vec<String> = state.scope.0.iter().map(|(k, v)| format!("{k}={v}")).collect();
         let value = state.value.map(short_number);
         vec![
             state.agreement.clone(),
             state.of.clone(),
-            if scope.is_empty() { "-".into() } else { scope.join(" ") },
+            scope(&state.scope),
             state.window.text(),
             word(state, state.verdict.unwrap_or(Verdict::Unknown)),
             match state.kind {
@@ -85,10 +89,6 @@ pub(super) fn budgets<'a>(states: impl Iterator<Item = &'a State>) -> String {
 
 /// What an evaluation would ask and judge.
 pub(super) fn plan(plan: &DryRun) -> String {
-    let scope = |scope: &Scope| {
-        let members: Vec<String> = scope.0.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        if members.is_empty() { "-".to_owned() } else { members.join(" ") }
-    };
     let asks = plan.asks.iter().map(|ask| {
         let source = match &ask.problem {
             Some(problem) => format!("{}; no value: {problem}", ask.source),
@@ -115,7 +115,7 @@ fn word(state: &State, verdict: Verdict) -> String {
 }
 
 /// At most four decimals, cut and marked, never rounded: 99.99999 must not read as 100.
-fn short_number(value: f64) -> String {
+pub(super) fn short_number(value: f64) -> String {
     let text = crate::model::value::number_to_string(value);
     match text.find('.') {
         Some(point) if text.len() > point + 5 && !text.contains('e') => format!("{}…", &text[..point + 5]),

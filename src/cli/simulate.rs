@@ -1,4 +1,4 @@
-//! `probity simulate`: a changed agreement over stored evidence, and which verdicts would be others.
+//! `probity simulate`: a changed agreement over stored evidence, and which verdicts and budgets would be others.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,13 +9,14 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::agreement::load;
-use super::{Settings, explain, not_so, print, runtime, sarif, usage};
+use super::{Settings, explain, not_so, print, report, runtime, sarif, usage};
+use crate::agreement::budgets::compare::BudgetChange;
 use crate::agreement::simulate::{Flip, Simulation};
 use crate::clock::Clock;
 use crate::evaluate::simulate::{SimulateError, simulate as simulated};
 use crate::model::Diagnostic;
 use crate::model::agreement::Agreement;
-use crate::model::state::Verdict;
+use crate::model::state::{StateKind, Verdict};
 
 #[derive(Args)]
 pub(super) struct SimulateArgs {
@@ -117,15 +118,25 @@ fn word(verdict: Option<Verdict>) -> &'static str {
     verdict.map_or("none", Verdict::as_str)
 }
 
-fn scope(flip: &Flip) -> String {
-    let members: Vec<String> = flip.scope.0.iter().map(|(key, member)| format!("{key}={member}")).collect();
-    if members.is_empty() { "-".into() } else { members.join(" ") }
-}
-
 fn line(flip: &Flip) -> String {
     let (before, after) = (word(flip.before), word(flip.after));
-    let place = format!("{} {} {}", flip.guarantee, scope(flip), flip.window.text());
+    let place = format!("{} {} {}", flip.guarantee, report::scope(&flip.scope), flip.window.text());
     let why = flip.reason_after.as_ref().or(flip.reason_before.as_ref()).map_or("", String::as_str);
+    format!("{place}: {before} → {after}: {why}")
+}
+
+fn budget_line(change: &BudgetChange) -> String {
+    let side = |verdict: Option<Verdict>, value: Option<f64>| match (verdict, value) {
+        (None, _) => "none".to_owned(),
+        (Some(verdict), None) => verdict.as_str().to_owned(),
+        (Some(verdict), Some(value)) => {
+            let unit = if change.kind == StateKind::BurnRate { "times" } else { "left" };
+            format!("{} ({} {unit})", verdict.as_str(), report::short_number(value))
+        }
+    };
+    let (before, after) = (side(change.before, change.value_before), side(change.after, change.value_after));
+    let place = format!("{} {} {}", change.of, report::scope(&change.scope), change.window.text());
+    let why = change.reason_after.as_ref().or(change.reason_before.as_ref()).map_or("", String::as_str);
     format!("{place}: {before} → {after}: {why}")
 }
 
@@ -156,6 +167,13 @@ fn text(simulation: &Simulation) -> String {
         };
         out.push_str(&format!("penalty {}: {} → {}{unsaid}\n", sum.over, sum.before, sum.after));
     }
+    for (kind, title) in [(StateKind::Budget, "states of budgets"), (StateKind::BurnRate, "burn rates")] {
+        let found: Vec<&BudgetChange> = simulation.budgets.iter().filter(|change| change.kind == kind).collect();
+        if !found.is_empty() {
+            out.push_str(&format!("{} {title} would be others, new or gone:\n", found.len()));
+            found.iter().for_each(|change| out.push_str(&format!("  {}\n", budget_line(change))));
+        }
+    }
     for (reason, count) in &simulation.not_stored {
         out.push_str(&format!("not stored, {count} times: {reason}\n"));
     }
@@ -172,6 +190,10 @@ fn text(simulation: &Simulation) -> String {
         simulation.added.len(),
         simulation.removed.len()
     ));
+    if simulation.budgets_same + simulation.budgets.len() > 0 {
+        let (same, others) = (simulation.budgets_same, simulation.budgets.len());
+        out.push_str(&format!("budgets and burn rates: {same} the same, {others} others, new or gone\n"));
+    }
     out
 }
 
@@ -184,6 +206,13 @@ fn diagnostics(args: &SimulateArgs, simulation: &Simulation) -> Vec<Diagnostic> 
         let at = candidate.as_ref().and_then(|c| c.guarantees.iter().position(|g| g.id == id));
         at.map_or_else(|| "$.terms.guarantees".to_owned(), |i| format!("$.terms.guarantees[{i}]"))
     };
+    let budget = |of: &str| {
+        let known = candidate.as_ref().map(|c| c.budgets.iter()).into_iter().flatten();
+        let at =
+            known.enumerate().find(|(_, b)| b.id == of || of.strip_prefix(&b.id).is_some_and(|r| r.starts_with('/')));
+        let list = "$.context[\"x-probity\"].budgets";
+        at.map_or_else(|| list.to_owned(), |(i, _)| format!("{list}[{i}]"))
+    };
     let all = simulation.flips.iter().chain(&simulation.added).chain(&simulation.removed);
     let mut found: Vec<Diagnostic> = all
         .map(|flip| {
@@ -195,40 +224,61 @@ fn diagnostics(args: &SimulateArgs, simulation: &Simulation) -> Vec<Diagnostic> 
             problem.in_file(file.clone())
         })
         .collect();
+    found.extend(simulation.budgets.iter().map(|change| {
+        let problem = match change.after {
+            Some(Verdict::Violated) if change.before != change.after => Diagnostic::error,
+            _ => Diagnostic::warning,
+        };
+        problem("budget-changes", budget(&change.of), budget_line(change)).in_file(file.clone())
+    }));
     crate::agreement::source::locate(&text, &mut found);
     found
 }
 
-/// JUnit's XML: a suite for each guarantee that changes, a failed case for each verdict that is another; the same ones are
-/// a number.
+/// JUnit's XML: a suite for each guarantee and budget that changes, a failed case for each verdict or state that is
+/// another; the same ones are a number.
 fn junit(simulation: &Simulation) -> String {
-    let mut suites: std::collections::BTreeMap<&str, Vec<&Flip>> = std::collections::BTreeMap::new();
+    struct Case {
+        name: String,
+        change: String,
+        line: String,
+    }
+    let mut suites: std::collections::BTreeMap<String, Vec<Case>> = std::collections::BTreeMap::new();
     for flip in simulation.flips.iter().chain(&simulation.added).chain(&simulation.removed) {
-        suites.entry(&flip.guarantee).or_default().push(flip);
+        suites.entry(flip.guarantee.clone()).or_default().push(Case {
+            name: format!("{} {}", report::scope(&flip.scope), flip.window.text()),
+            change: format!("{} → {}", word(flip.before), word(flip.after)),
+            line: line(flip),
+        });
+    }
+    for change in &simulation.budgets {
+        suites.entry(format!("{} {}", change.kind.as_str(), change.of)).or_default().push(Case {
+            name: format!("{} {}", report::scope(&change.scope), change.window.text()),
+            change: format!("{} → {}", word(change.before), word(change.after)),
+            line: budget_line(change),
+        });
     }
     let failures: usize = suites.values().map(Vec::len).sum();
+    let same = simulation.same + simulation.budgets_same;
     let mut out = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"{}\" tests=\"{}\" failures=\"{failures}\">\n",
         escaped(&simulation.agreement),
-        simulation.same + failures
+        same + failures
     );
     out.push_str(&format!(
-        "  <testsuite name=\"unchanged\" tests=\"{0}\" failures=\"0\"><properties><property name=\"verdicts\" value=\"{0}\"/></properties></testsuite>\n",
-        simulation.same
+        "  <testsuite name=\"unchanged\" tests=\"{same}\" failures=\"0\"><properties><property name=\"verdicts\" value=\"{}\"/><property name=\"budgets\" value=\"{}\"/></properties></testsuite>\n",
+        simulation.same,
+        simulation.budgets_same
     ));
-    for (guarantee, flips) in suites {
-        let count = flips.len();
-        out.push_str(&format!(
-            "  <testsuite name=\"{}\" tests=\"{count}\" failures=\"{count}\">\n",
-            escaped(guarantee)
-        ));
-        for flip in flips {
-            let name = escaped(&format!("{} {}", scope(flip), flip.window.text()));
-            let change = escaped(&format!("{} → {}", word(flip.before), word(flip.after)));
+    for (suite, cases) in suites {
+        let (suite, count) = (escaped(&suite), cases.len());
+        out.push_str(&format!("  <testsuite name=\"{suite}\" tests=\"{count}\" failures=\"{count}\">\n"));
+        for case in cases {
             out.push_str(&format!(
-                "    <testcase classname=\"{}\" name=\"{name}\"><failure message=\"{change}\">{}</failure></testcase>\n",
-                escaped(guarantee),
-                escaped(&line(flip))
+                "    <testcase classname=\"{suite}\" name=\"{}\"><failure message=\"{}\">{}</failure></testcase>\n",
+                escaped(&case.name),
+                escaped(&case.change),
+                escaped(&case.line)
             ));
         }
         out.push_str("  </testsuite>\n");

@@ -104,11 +104,10 @@ fn table_of(corrections: &[Correction]) -> String {
     };
     let rows = corrections.iter().map(|correction| {
         let state = &correction.after.state;
-        let scope: Vec<String> = state.scope.0.iter().map(|(k, v)| format!("{k}={v}")).collect();
         vec![
             state.agreement.clone(),
             state.of.clone(),
-            if scope.is_empty() { "-".into() } else { scope.join(" ") },
+            report::scope(&state.scope),
             state.window.text(),
             correction.after.revision.to_string(),
             said(&correction.before),

@@ -207,12 +207,11 @@ impl Desk {
                 () if waiver.ended_at.is_some() => "ended",
                 () => "expired",
             };
-            let members: Vec<String> = waiver.scope.0.iter().map(|(k, v)| format!("{k}={v}")).collect();
             vec![
                 waiver.agreement.clone(),
                 waiver.id.clone(),
                 waiver.guarantee.clone().unwrap_or_else(|| "*".into()),
-                if members.is_empty() { "-".into() } else { members.join(" ") },
+                report::scope(&waiver.scope),
                 state.into(),
                 waiver.from.to_string(),
                 waiver.ends().to_string(),

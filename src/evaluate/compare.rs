@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{Asked, judge};
 use crate::agreement::compat::{periods, states};
 use crate::agreement::queries::{Plan, Query, collector_request, iso, plan_windows};
-use crate::agreement::{Calendar, collected, slices};
+use crate::agreement::{Calendar, collected, elsewhere, slices};
 use crate::model::RunId;
 use crate::model::agreement::{Agreement, Guarantee};
 use crate::model::state::{State, StateKind, Verdict};
@@ -274,7 +274,8 @@ pub fn judge_recorded(
         Err(reason) => Err(reason.clone()),
     });
     let samples = samples.collect();
-    let (cut, samples) = slices::by_period(plan.clone(), samples);
+    let (cut, mut samples) = slices::by_period(plan.clone(), samples);
+    elsewhere::add(&cut, &mut samples);
     let states = judge::judge(agreement, &cut, &samples, RunId::fresh(), to);
     (states, Asked { plan, answers })
 }

@@ -98,26 +98,12 @@ pub async fn explain_budget(
             as_of: Some(stored.recorded_at),
             ..StateQuery::default()
         };
-        verdicts = listed(store, &query).await?;
+        verdicts = store.all_states(&query).await?;
     }
     budgets::explain(agreement, &stored, &verdicts).ok_or_else(|| ExplainError::NotStored {
         guarantee: format!("budget {}", id.guarantee),
         window: id.from.clone(),
     })
-}
-
-/// All states that a query finds.
-async fn listed(store: &dyn Store, query: &StateQuery) -> Result<Vec<StoredState>, StoreError> {
-    let mut page = PageRequest { limit: 1000, after: None };
-    let mut found = Vec::new();
-    loop {
-        let stored = store.states(query, &page).await?;
-        found.extend(stored.items);
-        page.after = stored.next;
-        if page.after.is_none() {
-            return Ok(found);
-        }
-    }
 }
 
 /// The state that an id means.
@@ -154,7 +140,7 @@ async fn stored_budget(
     let from = instant(&id.from)?;
     let to = id.to.as_deref().map(instant).transpose()?;
     (query.from, query.to) = (Some(from), from.checked_add(jiff::SignedDuration::from_micros(1)).ok());
-    let mut found = listed(store, &query).await?;
+    let mut found = store.all_states(&query).await?;
     found.retain(|stored| stored.state.window.from == from && to.is_none_or(|to| stored.state.window.to == to));
     match found.len() {
         0 => Err(not_stored()),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use crate::agreement::evaluate::{guarantee_states, metric_states};
+use crate::agreement::evaluate::{guarantee_states, metrics_states};
 use crate::agreement::penalties;
 use crate::agreement::queries::Plan;
 use crate::model::RunId;
@@ -42,15 +42,7 @@ pub(super) fn judge(
         ));
     }
     states.append(&mut joined(of_guarantee));
-    let mut seen = HashSet::new();
-    for (query, answer) in plan.queries.iter().zip(answers) {
-        let metrics = metric_states(agreement, query, answer, run, now);
-        states.extend(
-            metrics
-                .into_iter()
-                .filter(|s| seen.insert((s.of.clone(), s.scope.canonical(), s.window.from, s.window.to))),
-        );
-    }
+    states.extend(metrics_states(agreement, plan, answers, run, now));
     states
 }
 

@@ -9,6 +9,7 @@ pub mod compare;
 pub mod dry_run;
 pub mod explain;
 mod judge;
+mod kept;
 mod provenance;
 mod settled;
 pub mod simulate;
@@ -34,15 +35,15 @@ pub use waivers::in_force;
 use judge::Members;
 
 use crate::agreement::queries::Plan;
-use crate::agreement::{Calendar, queries, slices};
+use crate::agreement::{Calendar, elsewhere, queries, slices};
 use crate::model::RunId;
 use crate::model::agreement::Agreement;
 use crate::model::run::{RunError, RunRecord, RunState, TraceStep, Trigger};
-use crate::model::state::{Amounts, Sample, State, StateKind, Verdict, Window};
+use crate::model::state::{Amounts, Kept, Sample, State, StateKind, Verdict, Window};
 use crate::model::waiver::{self, Waiver};
 use crate::registry::{Agreements, StateWriter};
 use crate::runtime::Engine;
-use crate::runtime::services::{EvaluateAgreement, EvaluateRequest};
+use crate::runtime::services::{EvaluateAgreement, EvaluateRequest, Evaluated};
 use crate::store::{AuditEntry, Claim, Commit, Committed, PageRequest, StateQuery, Store, StoreError};
 
 /// Bounds of collecting; defaults are those of `config.default.toml`.
@@ -124,6 +125,8 @@ pub struct Evaluation {
     pub run: RunRecord,
     /// Guarantee states first, then the metrics' own, then budgets and burn rates.
     pub states: Vec<State>,
+    /// Verdicts that stand as they are known, since a source could not be asked again.
+    pub kept: Vec<Kept>,
     /// What the store changed, when it was stored.
     pub committed: Option<Committed>,
 }
@@ -243,17 +246,20 @@ impl Evaluator {
         if matches!(request.windows, Windows::Exactly { .. }) {
             (plan, answers) = slices::by_period(plan, answers);
         }
+        elsewhere::add(&plan, &mut answers);
         // From here to the end of the commit nobody else in this process judges this agreement; what another process
         // stores meanwhile is seen by the turn, and all is judged once more with it.
         let ours = self.turns.of(&agreement.id);
         let ours = ours.lock().await;
         for _ in 0..waivers::TRIES_MAX {
             let judged = self.judged(&request, &plan, &answers, (id, started_at), trace.clone()).await?;
-            let Judged { run, states, waivers, at, turn } = judged;
+            let Judged { run, states, kept, waivers, at, turn } = judged;
             let Some(turn) = turn else {
-                return Ok((Evaluation { run, states, committed: None }, asked));
+                kept::told(agreement, id, &kept);
+                return Ok((Evaluation { run, states, kept, committed: None }, asked));
             };
-            let Some(evaluation) = self.commit(&request, run, states, turn).await? else { continue };
+            let Some(evaluation) = self.commit(&request, run, states, kept, turn).await? else { continue };
+            kept::told(agreement, id, &evaluation.kept);
             if let Some(tell) = self.on_stored.get() {
                 tell(id, asking.access_token.as_deref());
             }
@@ -279,7 +285,9 @@ impl Evaluator {
         let turn = if request.store { Some(self.store.turn(&agreement.id).await?) } else { None };
         let waivers = self.waivers(agreement).await?;
         // What was asked while a window was open is provisional, even if the window has closed when the answer comes.
-        let mut states = judge::judge(agreement, plan, answers, id, started_at);
+        let (known, unanswered) = self.remembered(agreement, plan, answers, started_at).await?;
+        let mut states = judge::judge(agreement, plan, &known, id, started_at);
+        let kept = Evaluator::kept(agreement, plan, answers, &unanswered, &mut states);
         if request.store {
             states.extend(self.superseded(agreement, &states, id, started_at).await?);
         }
@@ -296,6 +304,13 @@ impl Evaluator {
         let verdicts = states.iter().filter(|s| s.kind == StateKind::Guarantee).count();
         states.append(&mut budgets);
         trace.step("evaluate", "agreement", format!("{verdicts} verdicts over {} windows", plan.judgements.len()));
+        if let Some(first) = kept.first() {
+            trace.step(
+                "kept",
+                "agreement",
+                format!("{} verdicts stand as they are stored: {}", kept.len(), first.reason),
+            );
+        }
         let failed = answers.iter().find_map(|a| a.as_ref().err());
         let run = RunRecord {
             id,
@@ -314,7 +329,7 @@ impl Evaluator {
             trace: trace.steps,
             trace_dropped: trace.dropped,
         };
-        Ok(Judged { run, states, waivers, at: judged_at, turn })
+        Ok(Judged { run, states, kept, waivers, at: judged_at, turn })
     }
 
     fn plan(&self, request: &Request) -> Result<Plan, EvaluateError> {
@@ -461,6 +476,7 @@ impl Evaluator {
         request: &Request,
         run: RunRecord,
         states: Vec<State>,
+        kept: Vec<Kept>,
         turn: i64,
     ) -> Result<Option<Evaluation>, EvaluateError> {
         let recorded_at = self.engine.services.clock.now();
@@ -470,13 +486,17 @@ impl Evaluator {
             None => (states, Vec::new()),
         };
         let verdicts = states.iter().filter(|s| s.kind == StateKind::Guarantee).count();
+        let mut detail = serde_json::json!({"run": run.id, "verdicts": verdicts, "agreement": request.agreement.hash});
+        if let Some(first) = kept.first() {
+            detail["kept"] = serde_json::json!({"verdicts": kept.len(), "reason": first.reason});
+        }
         let commit = Commit {
             audit: AuditEntry {
                 at: recorded_at,
                 actor: request.actor.clone(),
                 action: "evaluate".into(),
                 subject: request.agreement.id.clone(),
-                detail: serde_json::json!({"run": run.id, "verdicts": verdicts, "agreement": request.agreement.hash}),
+                detail,
             },
             claim: request.claim.clone(),
             recorded_at,
@@ -488,7 +508,7 @@ impl Evaluator {
             self.store.put_aside(&request.agreement.id, &aside, commit.recorded_at).await?;
         }
         let states = all.unwrap_or(commit.states);
-        Ok(committed.map(|committed| Evaluation { run: commit.run, states, committed: Some(committed) }))
+        Ok(committed.map(|committed| Evaluation { run: commit.run, states, kept, committed: Some(committed) }))
     }
 
     /// Stores, and counts what was stored; `None` when another process was first.
@@ -542,6 +562,7 @@ fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> String
 struct Judged {
     run: RunRecord,
     states: Vec<State>,
+    kept: Vec<Kept>,
     waivers: Vec<Waiver>,
     at: Timestamp,
     /// The agreement's when it began; none when nothing is to be stored.
@@ -583,7 +604,7 @@ impl EvaluateAgreement for Evaluator {
         Ok(reviewed.map_or(0, |committed| committed.inserted + committed.revised))
     }
 
-    async fn evaluate(&self, request: EvaluateRequest) -> Result<Vec<State>, String> {
+    async fn evaluate(&self, request: EvaluateRequest) -> Result<Evaluated, String> {
         let agreement = self.agreement(&request.agreement).map_err(|e| e.to_string())?;
         let windows = match request.range {
             Some((from, to)) => Windows::Overlapping { from, to },
@@ -603,6 +624,7 @@ impl EvaluateAgreement for Evaluator {
             claim: None,
         };
         let evaluation = self.run(request).await.map_err(|e| e.to_string())?;
-        Ok(evaluation.states.into_iter().filter(|s| s.kind == StateKind::Guarantee).collect())
+        let states = evaluation.states.into_iter().filter(|s| s.kind == StateKind::Guarantee).collect();
+        Ok(Evaluated { states, kept: evaluation.kept })
     }
 }

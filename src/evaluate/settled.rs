@@ -8,7 +8,7 @@ use super::{EvaluateError, Evaluator, Request, Windows};
 use crate::model::agreement::Agreement;
 use crate::model::run::Trigger;
 use crate::model::state::{State, StateKind, Verdict};
-use crate::store::{PageRequest, StateQuery};
+use crate::store::StateQuery;
 
 impl Evaluator {
     /// The stored verdicts of a guarantee in the windows that overlap `[from, to)`, by window and scope. `None` when one of
@@ -49,19 +49,10 @@ impl Evaluator {
             provisional: Some(false),
             ..StateQuery::default()
         };
-        let mut page = PageRequest { limit: 1000, after: None };
-        let mut found: Vec<State> = Vec::new();
-        loop {
-            let stored = self.store.states(&query, &page).await?;
-            let states = stored.items.into_iter().map(|stored| stored.state);
-            found.extend(
-                states.filter(|s| windows.contains(&bounds(&s.window)) && s.agreement_version == agreement.hash),
-            );
-            match stored.next {
-                Some(next) => page.after = Some(next),
-                None => break,
-            }
-        }
+        let stored = self.store.all_states(&query).await?;
+        let states = stored.into_iter().map(|stored| stored.state);
+        let mut found: Vec<State> =
+            states.filter(|s| windows.contains(&bounds(&s.window)) && s.agreement_version == agreement.hash).collect();
         // The whole of a scope whose members have come says nothing more.
         found.retain(|s| !(s.scope.has_wildcard() && s.verdict == Some(Verdict::NotApplicable)));
         let unknown = |s: &State| s.unwaived() == Some(Verdict::Unknown);

@@ -18,7 +18,8 @@ pub fn deciding<'o>(objective: &'o Objective, lookup: &dyn Fn(&str) -> Operand<'
     if truth.is_none() {
         return Vec::new();
     }
-    let known: Vec<&str> = names.into_iter().filter(|name| !matches!(lookup(name), Operand::Missing(_))).collect();
+    let has_value = |name: &&str| !matches!(lookup(name), Operand::Missing(_) | Operand::Withheld(_));
+    let known: Vec<&str> = names.into_iter().filter(has_value).collect();
     let holds = |kept: &[&str]| {
         let some = |name: &str| if kept.contains(&name) { lookup(name) } else { absent(lookup(name)) };
         truth_of(&objective.expr, &some).0 == truth
@@ -46,10 +47,10 @@ pub fn deciding<'o>(objective: &'o Objective, lookup: &dyn Fn(&str) -> Operand<'
     masks.into_iter().map(pick).find(|kept| holds(kept)).unwrap_or_default()
 }
 
-/// A missing metric keeps its reason; a known one is left out without one.
+/// A metric without value stays as it is; a known one is left out without a reason.
 fn absent(operand: Operand<'_>) -> Operand<'_> {
     match operand {
-        Operand::Missing(reason) => Operand::Missing(reason),
+        Operand::Missing(_) | Operand::Withheld(_) => operand,
         _ => Operand::Missing(""),
     }
 }

@@ -18,6 +18,9 @@ pub enum Operand<'a> {
     /// A whole number that its source rounded (halves upward) and gave no counts of: the true one lies up to a half
     /// below or above, of a percentage within 0 and 100. What only the rounding decides is undecided.
     Rounded(f64),
+    /// There is a value, but too little was seen to go by it, and why, as the rest of a sentence that starts with the
+    /// metric's name. It is not absent: nothing stands in for it, and whatever it is needed for is undecided.
+    Withheld(&'a str),
     /// No value, and why, as the rest of a sentence that starts with the metric's name:
     /// `the collector returned no value`. Empty: no reason is known.
     Missing(&'a str),
@@ -275,7 +278,7 @@ impl<'a> Evaluation<'_, 'a> {
             Operand::Counted(score) => Exact::Score(score),
             Operand::Bool(b) => Exact::Number(f64::from(u8::from(b))),
             Operand::Text(text) => Exact::Text(text),
-            Operand::Missing(_) => Exact::Missing,
+            Operand::Withheld(_) | Operand::Missing(_) => Exact::Missing,
         })
     }
 
@@ -297,8 +300,26 @@ impl<'a> Evaluation<'_, 'a> {
             Operand::Bool(b) => Bool(b),
             Operand::Text("") => self.unknown(format!("{name} is an empty text")),
             Operand::Text(t) => Text(Cow::Borrowed(t)),
+            Operand::Withheld(reason) => self.unknown(format!("{name} {reason}")),
             Operand::Missing(reason) => self.unknown(without_value(name, reason)),
         }
+    }
+
+    fn is_withheld(&self, expr: &'a Expr) -> bool {
+        metrics(expr).into_iter().any(|name| matches!((self.lookup)(name), Operand::Withheld(_)))
+    }
+
+    /// Whether an argument is without value because one is withheld, which is said.
+    fn withholds(&mut self, expr: &'a Expr) -> bool {
+        if !self.is_withheld(expr) {
+            return false;
+        }
+        let before = self.missing.len();
+        let known = self.value(expr) != Unknown;
+        if known {
+            self.missing.truncate(before);
+        }
+        !known
     }
 
     /// Both sides are evaluated, so that the reasons of both are known; one decided side may be enough.
@@ -391,6 +412,7 @@ impl<'a> Evaluation<'_, 'a> {
 
     fn call(&mut self, function: Function, arguments: &'a [Expr]) -> Operated<'a> {
         match function {
+            Function::Count | Function::Exists if arguments.iter().any(|a| self.withholds(a)) => Unknown,
             Function::Count => {
                 let known = arguments.iter().filter(|a| self.quietly(a) != Unknown).count();
                 Number(known as f64)
@@ -403,6 +425,10 @@ impl<'a> Evaluation<'_, 'a> {
                     if value != Unknown {
                         self.missing.truncate(before);
                         return value;
+                    }
+                    // What comes next stands in for what is absent, and this is not.
+                    if self.is_withheld(argument) {
+                        return Unknown;
                     }
                 }
                 Unknown

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 
-use super::budget::Budget;
+use super::budget::{Budget, DENOMINATOR_MAX};
 use super::objective::Objective;
-use super::state::Scope;
+use super::state::{Coverage, Scope};
 use super::waiver::Waiver;
 
 /// An agreement ready to evaluate. The document itself stays in `document`, verbatim.
@@ -110,10 +110,45 @@ pub struct Term {
     /// Metrics of the term in order, with their parameters.
     pub with: Vec<(String, serde_json::Map<String, serde_json::Value>)>,
     pub window: WindowSpec,
+    /// How much of its population a metric must have seen for its value to count; any part will do when absent.
+    pub min_coverage: Option<MinCoverage>,
     /// Owed when the objective is not met.
     pub penalties: Vec<Compensation>,
     /// Earned when it is.
     pub rewards: Vec<Compensation>,
+}
+
+/// The least share of a population that must have been seen: an exact fraction from none to all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MinCoverage {
+    numerator: u64,
+    denominator: u64,
+}
+
+impl MinCoverage {
+    /// `None` unless it lies from none to all, with a denominator of at most [`DENOMINATOR_MAX`].
+    pub fn new(numerator: u64, denominator: u64) -> Option<MinCoverage> {
+        let lies = denominator > 0 && numerator <= denominator && denominator <= DENOMINATOR_MAX;
+        lies.then_some(MinCoverage { numerator, denominator })
+    }
+
+    /// Whether enough was seen. Of an empty population nothing need be.
+    pub fn is_met_by(self, coverage: Coverage) -> bool {
+        let seen = u128::from(coverage.seen) * u128::from(self.denominator);
+        seen >= u128::from(self.numerator) * u128::from(coverage.expected)
+    }
+
+    /// `90%`, or `2/3` where per cent would not be exact.
+    pub fn text(self) -> String {
+        let hundredths = u128::from(self.numerator) * 10_000;
+        let of = u128::from(self.denominator);
+        match (hundredths / of, hundredths % of) {
+            (n, 0) if n % 100 == 0 => format!("{}%", n / 100),
+            (n, 0) if n % 10 == 0 => format!("{}.{}%", n / 100, n % 100 / 10),
+            (n, 0) => format!("{}.{:02}%", n / 100, n % 100),
+            _ => format!("{}/{}", self.numerator, self.denominator),
+        }
+    }
 }
 
 /// A penalty or reward: the value of the first case whose condition is true, else zero.

@@ -256,6 +256,17 @@ pub struct State {
 /// Amounts by name, in the unit the agreement gives that name; `None` where one cannot be said.
 pub type Amounts = BTreeMap<String, Option<f64>>;
 
+/// A verdict of a window that is over which stands as it is known, although its evaluation was asked for again: a source
+/// that was to be asked gave no answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    pub guarantee: String,
+    pub scope: Scope,
+    pub window: Window,
+    /// Which metric could not be asked for, and why.
+    pub reason: String,
+}
+
 /// A state as stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StoredState {

@@ -15,7 +15,8 @@ use crate::runtime::{Cx, Effect, Node, NodeConfig, NodeError, NodeType, Step, Th
 static SPEC: NodeSpec = NodeSpec {
     node_type: "evaluate",
     category: "compliance",
-    summary: "Evaluates an agreement; msg.payload becomes the list of its verdicts.",
+    summary: "Evaluates an agreement; msg.payload becomes the list of its verdicts, msg.kept those that \
+              stand as they are stored because a collector could not be asked again.",
     inputs: 1,
     outputs: Some(1),
     config_node: false,
@@ -137,9 +138,12 @@ impl Node for Evaluate {
         Step::wait(async move {
             let result = evaluate.evaluate(request).await;
             Box::new(move |cx: &mut Cx<'_>| match result {
-                Ok(states) => {
-                    let verdicts: Vec<Value> = states.iter().map(|s| Value::from(s.to_verdict_json())).collect();
+                Ok(found) => {
+                    let verdicts: Vec<Value> = found.states.iter().map(|s| Value::from(s.to_verdict_json())).collect();
                     msg.set(literal!("payload"), verdicts);
+                    if !found.kept.is_empty() {
+                        msg.set(literal!("kept"), Value::from(&serde_json::json!(found.kept)));
+                    }
                     cx.emit(0, msg);
                     Step::Done
                 }
@@ -158,8 +162,8 @@ mod tests {
     use super::super::rig::{Rig, msg, node};
     use super::*;
     use crate::model::RunId;
-    use crate::model::state::{Scope, State, StateKind, Verdict, Window};
-    use crate::runtime::services::EvaluateAgreement;
+    use crate::model::state::{Kept, Scope, State, StateKind, Verdict, Window};
+    use crate::runtime::services::{EvaluateAgreement, Evaluated};
 
     /// Knows one agreement, and remembers what it was asked.
     #[derive(Default)]
@@ -171,7 +175,7 @@ mod tests {
             Ok(0)
         }
 
-        async fn evaluate(&self, request: EvaluateRequest) -> Result<Vec<State>, String> {
+        async fn evaluate(&self, request: EvaluateRequest) -> Result<Evaluated, String> {
             if request.agreement != "sla" {
                 return Err(format!("no agreement \"{}\"", request.agreement));
             }
@@ -182,12 +186,19 @@ mod tests {
                 from_local: "2026-01-01T00:00:00+00:00".into(),
                 to_local: "2026-01-02T00:00:00+00:00".into(),
             };
+            let kept = Kept {
+                guarantee: "uptime".into(),
+                scope: Scope::default(),
+                window: window.clone(),
+                reason: "the collector is down".into(),
+            };
             let (kind, run) = (StateKind::Guarantee, RunId::fresh());
-            Ok(vec![State {
+            let state = State {
                 verdict: Some(Verdict::Unknown),
                 reason: "no samples".into(),
                 ..State::blank("sla", kind, "uptime", Scope::default(), window, run)
-            }])
+            };
+            Ok(Evaluated { states: vec![state], kept: vec![kept] })
         }
     }
 
@@ -210,6 +221,8 @@ mod tests {
         let verdict = out[0].2.payload().get("0");
         assert_eq!((verdict.get("guarantee"), verdict.get("verdict")), ("uptime".into(), "unknown".into()));
         assert_eq!(verdict.get("window").get("from"), "2026-01-01T00:00:00Z".into());
+        let kept = out[0].2.get("kept").unwrap().get("0");
+        assert_eq!((kept.get("guarantee"), kept.get("reason")), ("uptime".into(), "the collector is down".into()));
         let asked = known.0.lock().unwrap().clone();
         assert_eq!((asked[0].guarantee.as_deref(), asked[0].store), (Some("uptime"), true));
         assert_eq!(asked[0].range.unwrap().1, "2026-01-02T00:00:00Z".parse().unwrap());

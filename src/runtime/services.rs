@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::datasource::Datasources;
 use crate::files::Files;
 use crate::model::run::{RunRecord, Trigger};
-use crate::model::state::State;
+use crate::model::state::{Kept, State};
 use crate::model::{Msg, RunId, Value};
 use crate::net::Net;
 use crate::store::Store;
@@ -142,11 +142,20 @@ pub struct EvaluateRequest {
     pub store: bool,
 }
 
+/// What an evaluation gave to who asked for it.
+#[derive(Clone, Debug, Default)]
+pub struct Evaluated {
+    /// The guarantees' states.
+    pub states: Vec<State>,
+    /// Those of them that stand as they are known, since a source could not be asked again.
+    pub kept: Vec<Kept>,
+}
+
 /// The evaluation path, given to nodes by the application.
 #[async_trait]
 pub trait EvaluateAgreement: Send + Sync {
-    /// Evaluates and returns the guarantees' states; the error says what is wrong and what to do.
-    async fn evaluate(&self, request: EvaluateRequest) -> Result<Vec<State>, String>;
+    /// Evaluates; the error says what is wrong and what to do.
+    async fn evaluate(&self, request: EvaluateRequest) -> Result<Evaluated, String>;
 
     /// To be called after a waiver of the agreement was made or ended: judges again what it is about. Gives the number
     /// of verdicts that changed; the error says what is wrong, and the schedule tries again.

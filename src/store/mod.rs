@@ -2,6 +2,7 @@
 //!
 //! The only module that holds SQL. What a call has acknowledged is durable; a [`Commit`] is one transaction.
 
+mod address;
 mod batch;
 pub mod claims;
 mod cursor;
@@ -13,6 +14,7 @@ mod holding;
 mod memory;
 mod notification;
 mod postgres;
+mod query;
 pub mod queue;
 mod retention;
 mod schema;
@@ -20,27 +22,30 @@ mod session;
 mod sqlite;
 mod stored;
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use address::{change_password, open, open_memory};
 pub use claims::{Claim, Claimed, Claims, Due, Holder, How, Tick};
 pub use delivery::{Delivery, Settled};
 pub use document::{DocumentKind, GoodDocument, PutDocument, StoredDocument};
 pub use flow_revisions::{FlowHead, FlowRevision, FlowRevisionAbout, FlowRevisions, NewFlowRevision};
 pub use holding::{Held, Holding};
 pub use notification::{Notification, Notifications, Rule as NotificationRule, Told, Transition, VerdictChange};
+pub use query::{Page, PageRequest, RunQuery, RunText, StateQuery, TRIGGER_KINDS, trigger_kind};
 pub use retention::{Expired, Retention};
 pub use schema::SchemaDistance;
 pub use session::Session;
 
+use address::without_password;
+use query::{first_run_at, like};
+
+use crate::model::RunId;
 use crate::model::budget::Outcome;
-use crate::model::run::{RunRecord, RunState};
-use crate::model::state::{Correction, Scope, State, StateKind, StoredState, Verdict};
+use crate::model::run::RunRecord;
+use crate::model::state::{Correction, Scope, State, StateKind, StoredState};
 use crate::model::waiver::Waiver;
-use crate::model::{RunId, run};
 
 /// Why the store could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -139,77 +144,6 @@ impl Default for StoreOptions {
     }
 }
 
-/// Opens the store at `sqlite:<path>` (file and folder are created), `postgres://…` or `memory:` (gone with the
-/// process; for tests). The schema is not touched: [`Store::migrate`] does that.
-///
-/// # Errors
-/// [`StoreError::Unusable`] naming the address without its password, what is wrong and what to do.
-pub async fn open(url: &str, options: &StoreOptions) -> Result<Arc<dyn Store>, StoreError> {
-    let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
-    match scheme {
-        "memory" => Ok(open_memory(options, crate::clock::Clock::System)),
-        "sqlite" => Ok(Arc::new(sqlite::SqliteStore::open(url, options).await?)),
-        "postgres" | "postgresql" => Ok(Arc::new(postgres::PostgresStore::open(url, options).await?)),
-        _ => Err(StoreError::Unusable {
-            url: without_password(url),
-            problem: if scheme.is_empty() {
-                "it names no kind of database".into()
-            } else {
-                format!("{scheme:?} is no kind of database Probity knows")
-            },
-            hint: "give sqlite:<path> or postgres://user:password@host:5432/database".into(),
-        }),
-    }
-}
-
-/// An empty store in memory whose durable runs go by this clock, as those of a database go by the database's.
-pub fn open_memory(options: &StoreOptions, clock: crate::clock::Clock) -> Arc<dyn Store> {
-    Arc::new(memory::MemoryStore::new(options, clock))
-}
-
-/// Gives the user of a Postgres address another password.
-///
-/// # Errors
-/// The address is of no Postgres, or that refuses; then the password is as it was.
-pub async fn change_password(url: &str, options: &StoreOptions, new: &str) -> Result<(), StoreError> {
-    if !url.starts_with("postgres") {
-        return Err(StoreError::Unusable {
-            url: without_password(url),
-            problem: "it is no Postgres, and has no password".into(),
-            hint: "only the password of a Postgres can be changed".into(),
-        });
-    }
-    postgres::change_password(url, options, new).await
-}
-
-/// Parts of an address's query that may be printed.
-const SHOWN_PARAMETERS: &[&str] = &["host", "port", "user", "dbname", "sslmode", "target_session_attrs"];
-
-/// The address as it may be printed: no password, in whichever place it stands, nor in an address that is none because
-/// its password was not percent-encoded.
-fn without_password(url: &str) -> String {
-    let (address, query) = url.split_once('?').unwrap_or((url, ""));
-    let scheme = address.split(':').next().unwrap_or_default();
-    let rest = address.split_once("://").map(|(_, rest)| rest);
-    let Some(rest) = rest.filter(|_| !query.contains('@')) else {
-        return if url.contains('@') { format!("{scheme}:…") } else { address.to_owned() };
-    };
-    // The last `@`, since a password that was not percent-encoded may hold one.
-    let shown = match rest.rsplit_once('@') {
-        Some((login, host)) => format!("{scheme}://{}@{host}", login.split(':').next().unwrap_or_default()),
-        None => match rest.split('/').next().unwrap_or_default().rsplit_once(':') {
-            // What stands for the port is none: the host was forgotten, and this is the password.
-            Some((host, port)) if !port.ends_with(']') && !port.bytes().all(|b| b.is_ascii_digit()) => {
-                format!("{scheme}://{host}:…")
-            }
-            _ => address.to_owned(),
-        },
-    };
-    let may_be_shown = |pair: &&str| SHOWN_PARAMETERS.contains(&pair.split('=').next().unwrap_or_default());
-    let query: Vec<&str> = query.split('&').filter(may_be_shown).collect();
-    if query.is_empty() { shown } else { format!("{shown}?{}", query.join("&")) }
-}
-
 /// States kept aside of one agreement.
 const ASIDE_MAX: i64 = 2_000;
 
@@ -273,137 +207,6 @@ pub struct AuditEntry {
 pub struct ClaimKey {
     pub schedule: String,
     pub due_at: Timestamp,
-}
-
-/// Which states to list. Everything given must hold.
-#[derive(Clone, Debug, Default)]
-pub struct StateQuery {
-    pub agreement: Option<String>,
-    pub kind: Option<StateKind>,
-    pub of: Option<String>,
-    pub scope: Option<Scope>,
-    pub verdict: Option<Verdict>,
-    /// Windows that end after this.
-    pub from: Option<Timestamp>,
-    /// Windows that start before this.
-    pub to: Option<Timestamp>,
-    pub provisional: Option<bool>,
-    /// As they were known at this instant: of each state the last revision recorded until then. The latest when absent.
-    pub as_of: Option<Timestamp>,
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct RunQuery {
-    pub subject: Option<String>,
-    pub state: Option<RunState>,
-    /// `http`, `cron`, … as in [`run::Trigger`]'s tag.
-    pub trigger: Option<String>,
-    /// Opened at this instant or later. By the run's id, which begins with the instant of its opening, to the
-    /// millisecond.
-    pub from: Option<Timestamp>,
-    /// Opened before this instant, likewise.
-    pub to: Option<Timestamp>,
-    pub text: Option<RunText>,
-}
-
-/// What a search for a text looks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RunText {
-    /// The run with this id, and those that happened for it: runs of an evaluation's metrics, runs that went on from it.
-    About(RunId),
-    /// Runs whose error (what it says, where it happened) holds this, in any case of ASCII letters.
-    Error(String),
-}
-
-impl RunText {
-    /// A text as somebody typed it; `None` when it is empty.
-    pub fn of(text: &str) -> Option<RunText> {
-        let text = text.trim();
-        match text.parse() {
-            Ok(id) => Some(RunText::About(id)),
-            Err(_) => (!text.is_empty()).then(|| RunText::Error(text.to_string())),
-        }
-    }
-
-    /// Whether a run fits; what the stores do in SQL.
-    pub fn fits(&self, run: &RunRecord) -> bool {
-        match self {
-            RunText::About(id) => run.id == *id || cause(&run.trigger) == Some(*id),
-            RunText::Error(text) => run.error.as_ref().is_some_and(|error| {
-                let text = text.to_ascii_lowercase();
-                [&error.message, &error.node, &error.node_type].iter().any(|s| s.to_ascii_lowercase().contains(&text))
-            }),
-        }
-    }
-}
-
-/// The run that a run happened for.
-fn cause(trigger: &run::Trigger) -> Option<RunId> {
-    match trigger {
-        run::Trigger::Metric { evaluation } => Some(*evaluation),
-        run::Trigger::Linked { run, .. } => Some(*run),
-        _ => None,
-    }
-}
-
-impl RunQuery {
-    /// Whether a run fits.
-    pub fn fits(&self, run: &RunRecord) -> bool {
-        self.subject.as_ref().is_none_or(|subject| *subject == run.subject)
-            && self.state.is_none_or(|state| state == run.state)
-            && self.trigger.as_ref().is_none_or(|trigger| trigger == trigger_kind(&run.trigger))
-            && self.from.is_none_or(|from| run.id.0 >= first_run_at(from))
-            && self.to.is_none_or(|to| run.id.0 < first_run_at(to))
-            && self.text.as_ref().is_none_or(|text| text.fits(run))
-    }
-
-    /// The trigger as a word of ours, safe in SQL; `Err` for one that no run has.
-    fn trigger_word(&self) -> Result<Option<&'static str>, ()> {
-        let Some(trigger) = &self.trigger else { return Ok(None) };
-        TRIGGER_KINDS.iter().find(|kind| *kind == trigger).map(|kind| Some(*kind)).ok_or(())
-    }
-}
-
-/// The tags of triggers.
-pub const TRIGGER_KINDS: &[&str] = &["http", "cron", "inject", "event", "manual", "metric", "linked"];
-
-/// The least id of a run that is opened at this instant or later.
-fn first_run_at(at: Timestamp) -> uuid::Uuid {
-    uuid::Uuid::from_u128(u128::from(at.as_millisecond().max(0).unsigned_abs()) << 80)
-}
-
-/// `%text%` for LIKE, with `\` before what LIKE takes for a pattern.
-fn like(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for c in text.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
-}
-
-/// A slice of a list. `next` is an opaque cursor for the following slice.
-#[derive(Clone, Debug, Serialize)]
-pub struct Page<T> {
-    pub items: Vec<T>,
-    pub next: Option<String>,
-}
-
-/// How much of a list, and from where.
-#[derive(Clone, Debug)]
-pub struct PageRequest {
-    /// 1 to 1000.
-    pub limit: u32,
-    pub after: Option<String>,
-}
-
-impl Default for PageRequest {
-    fn default() -> Self {
-        PageRequest { limit: 100, after: None }
-    }
 }
 
 #[async_trait]
@@ -481,6 +284,20 @@ pub trait Store: queue::Queue + Claims + FlowRevisions + Notifications {
 
     /// Latest revisions, or those known at [`StateQuery::as_of`]; newest window first.
     async fn states(&self, query: &StateQuery, page: &PageRequest) -> Result<Page<StoredState>, StoreError>;
+
+    /// As [`Store::states`], all pages: what they hold lies in memory at once.
+    async fn all_states(&self, query: &StateQuery) -> Result<Vec<StoredState>, StoreError> {
+        let mut page = PageRequest { limit: 1000, after: None };
+        let mut found = Vec::new();
+        loop {
+            let stored = self.states(query, &page).await?;
+            found.extend(stored.items);
+            match stored.next {
+                Some(next) => page.after = Some(next),
+                None => return Ok(found),
+            }
+        }
+    }
 
     /// What was said for good of a guarantee's windows that end after `after` and not after `until`: the latest
     /// revisions, in any order.
@@ -584,69 +401,4 @@ pub trait Store: queue::Queue + Claims + FlowRevisions + Notifications {
 
     /// Newest first.
     async fn audit_entries(&self, page: &PageRequest) -> Result<Page<AuditEntry>, StoreError>;
-}
-
-/// The tag of a trigger, as stored and filtered by.
-pub fn trigger_kind(trigger: &run::Trigger) -> &'static str {
-    match trigger {
-        run::Trigger::Http { .. } => "http",
-        run::Trigger::Cron { .. } => "cron",
-        run::Trigger::Inject { .. } => "inject",
-        run::Trigger::Event { .. } => "event",
-        run::Trigger::Manual { .. } => "manual",
-        run::Trigger::Metric { .. } => "metric",
-        run::Trigger::Linked { .. } => "linked",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_is_never_shown() {
-        for url in [
-            "postgres://ana:s3cret@db:5432/p",
-            "postgres://ana:s3cr@et@db/p",
-            "postgres://ana:s3cret/x@db/p?password=s3cret",
-            "postgresql://db/p?user=ana&password=s3cret",
-            "mysql://ana:s3cret@db/p",
-            "postgres://ana:s3cr#et@db/p",
-        ] {
-            let shown = without_password(url);
-            assert!(!shown.contains("s3cr") && shown.contains("db"), "{url} is shown as {shown}");
-        }
-        assert_eq!(
-            without_password("postgres://ana@db:5432/p?sslmode=require"),
-            "postgres://ana@db:5432/p?sslmode=require"
-        );
-        assert_eq!(without_password("postgres:///p?host=/run/pg&user=ana"), "postgres:///p?host=/run/pg&user=ana");
-        assert_eq!(without_password("postgres://[::1]/p"), "postgres://[::1]/p");
-    }
-
-    /// A password that was not percent-encoded may end up anywhere; then less is shown.
-    #[test]
-    fn a_password_in_a_broken_address_is_not_shown_either() {
-        for url in [
-            "postgres:ana:s3cret@db/p",
-            "postgres://ana:s3?cret@db/p",
-            "postgres://ana:?s3cret@db/p",
-            "postgres://ana:x@y?s3cret@db/p",
-            "postgres://ana:x?s3cret=1&host=s3cret@db/p",
-            "postgres://db/p?Password=s3cret&user=ana",
-            "postgres://ana:s3cret/p",
-            "sqlite:data/x?key=s3cret",
-        ] {
-            let shown = without_password(url);
-            assert!(!shown.contains("s3") && !shown.contains("cret"), "{url} is shown as {shown}");
-        }
-    }
-
-    #[tokio::test]
-    async fn an_unknown_database_is_refused_with_what_to_give_instead() {
-        for url in ["", "mysql://ana:s3cret@db/p", "data/probity.db"] {
-            let error = open(url, &StoreOptions::default()).await.err().unwrap().to_string();
-            assert!(error.contains("sqlite:<path>") && !error.contains("s3cret"), "{error}");
-        }
-    }
 }

@@ -172,17 +172,21 @@ fn read_target(reader: &mut Reader<'_>, object: &Map<String, Value>, path: &str)
     share
 }
 
-/// `99.9%`, `0.999` or `999/1000`, exactly.
 fn share(text: &str) -> Option<Share> {
+    let (numerator, denominator) = fraction(text)?;
+    Share::new(numerator, denominator)
+}
+
+/// `99.9%`, `0.999` or `999/1000`, exactly; not zero.
+pub(in crate::agreement) fn fraction(text: &str) -> Option<(u64, u64)> {
     if let Some(percent) = text.strip_suffix('%') {
         let rate = decimal(percent.trim())?;
-        return Share::new(rate.numerator, rate.denominator.checked_mul(100)?);
+        return Some((rate.numerator, rate.denominator.checked_mul(100)?));
     }
     if let Some((numerator, denominator)) = text.split_once('/') {
-        return Share::new(numerator.trim().parse().ok()?, denominator.trim().parse().ok()?);
+        return Some((numerator.trim().parse().ok()?, denominator.trim().parse().ok()?));
     }
-    let rate = decimal(text)?;
-    Share::new(rate.numerator, rate.denominator)
+    decimal(text).map(|rate| (rate.numerator, rate.denominator))
 }
 
 /// A positive decimal number of at most nine places, exactly.

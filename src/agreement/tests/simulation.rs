@@ -85,9 +85,6 @@ proptest! {
         let (from, to) = (january_12_midnight(), january_14());
         let at = |agreement: &Agreement| plan(agreement, None, from, to).unwrap();
         let (guarantees, metrics) = judge(&current, &at(&current), &raw, february());
-        // As the evaluation keeps them: the first state of each identity.
-        let mut seen = std::collections::HashSet::new();
-        let metrics: Vec<State> = metrics.into_iter().filter(|s| seen.insert((s.of.clone(), s.scope.clone(), s.window.from))).collect();
         let (metrics, guarantees) = (stored(&metrics), stored(&guarantees));
         let simulated = |candidate: &Agreement| {
             let plan = at(candidate);
@@ -119,6 +116,57 @@ proptest! {
             prop_assert!(simulation.flips.iter().all(|f| size(f) >= size(smallest)));
         }
     }
+}
+
+/// y was answered about for the day before only: it is there, and unknown, in what is judged and in what is simulated.
+#[test]
+fn a_member_of_another_time_is_simulated_as_it_was_judged() {
+    let current = agreement("A >= 2", "daily", "*");
+    let (from, to) = (january_12_midnight().checked_add(24.hours()).unwrap(), january_14());
+    let before = json!({"from": january_12_midnight().to_string(), "to": from.to_string()});
+    let answer = json!([{"scope": {"m": "x"}, "value": 5}, {"scope": {"m": "y"}, "period": before, "value": 5}]);
+    let raw = BTreeMap::from([("A".to_owned(), answer.clone()), ("B".to_owned(), answer)]);
+    let at = plan(&current, None, from, to).unwrap();
+    let (guarantees, metrics) = judge(&current, &at, &raw, february());
+    let said: Vec<_> = guarantees.iter().map(|s| (s.scope.0["m"].as_str(), s.verdict.unwrap())).collect();
+    assert_eq!(said, [("x", Verdict::Fulfilled), ("y", Verdict::Unknown)]);
+    assert!(guarantees[1].reason.contains("for the period 2026-01-12T00:00:00+00:00 to 2026-01-13T00:00:00+00:00"));
+    // The day before keeps what was said of it, whichever answer said it.
+    let kept = |m: &str, day: Timestamp| {
+        let found = metrics.iter().find(|s| s.of == "A" && s.scope.0["m"] == m && s.window.from == day);
+        found.map(|state| state.value)
+    };
+    assert_eq!(kept("y", january_12_midnight()), Some(Some(5.0)));
+    assert_eq!(kept("y", from), Some(None));
+    let (guarantees, metrics) = (stored(&guarantees), stored(&metrics));
+    let judged_as = |objective: &str| {
+        let candidate = agreement(objective, "daily", "*");
+        let answers = answers(&current, &candidate, &at, &metrics);
+        let judged: Vec<State> = at
+            .judgements
+            .iter()
+            .flat_map(|j| {
+                let collected = at.collected(j, &answers);
+                guarantee_states(
+                    &candidate,
+                    &candidate.guarantees[0],
+                    j.term,
+                    &j.window,
+                    &collected,
+                    RunId::fresh(),
+                    february(),
+                )
+            })
+            .collect();
+        let compared = compare(&current, &candidate, (from, to), &guarantees, &judged, &answers);
+        (judged, compared)
+    };
+    let (judged, same) = judged_as("A >= 2");
+    assert!(!same.changes_something() && same.same == 2, "{same:?}");
+    assert_eq!(judged[1].reason, guarantees[1].state.reason);
+    let (judged, stricter) = judged_as("A >= 6");
+    assert_eq!(stricter.flips.len(), 1, "only x is known: {stricter:?}");
+    assert_eq!(judged[1].verdict, Some(Verdict::Unknown));
 }
 
 #[test]

@@ -6,16 +6,16 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 /// A folder of this test's own, gone when it ends.
-struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Folder {
+    pub(super) fn new(name: &str) -> Folder {
         let path = std::env::temp_dir().join(format!("probity-authoring-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Folder(path)
     }
 
-    fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(super) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
         std::fs::write(&path, text).unwrap();
         path
@@ -28,7 +28,7 @@ impl Drop for Folder {
     }
 }
 
-fn probity(folder: &Path, arguments: &[&str]) -> Output {
+pub(super) fn probity(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_probity"))
         .args(arguments)
         .current_dir(folder)
@@ -38,7 +38,7 @@ fn probity(folder: &Path, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-fn stdout(output: &Output) -> String {
+pub(super) fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 

@@ -6,16 +6,15 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use probity::clock::Clock;
-use probity::evaluate::{Evaluator, InProcess, Request, Windows};
+use probity::evaluate::{Evaluator, InProcess, Windows};
 use probity::model::agreement::Agreement;
-use probity::model::run::Trigger;
 use probity::store::Store;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Value, json};
 
-use crate::evaluation::{evaluator_of, in_process};
+use crate::evaluation::{evaluator_of, in_process, request};
 
 /// An agreement, and what its collector answers.
 #[derive(Clone, Debug)]
@@ -182,15 +181,7 @@ pub fn numbered(mut cases: Vec<Case>) -> Arc<Vec<Case>> {
 
 /// Judges the windows that end in `(from, to]` seconds.
 pub async fn judge(evaluator: &Evaluator, id: &str, from: i64, to: i64) {
-    let request = Request {
-        agreement: evaluator.agreement(id).unwrap(),
-        windows: Windows::Overlapping { from: at(from), to: at(to) },
-        guarantee: None,
-        trigger: Trigger::Manual { by: "test".into() },
-        actor: "test".into(),
-        store: true,
-        claim: None,
-    };
+    let request = request(evaluator.agreement(id).unwrap(), Windows::Overlapping { from: at(from), to: at(to) });
     evaluator.run(request).await.unwrap();
 }
 

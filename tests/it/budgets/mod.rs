@@ -2,12 +2,14 @@
 //! every surface must say the same: API, command line, SQL views, and the rules for Prometheus as `promtool` computes
 //! them.
 //!
-//! By default a few agreements, drawn by `PROBITY_TEST_BUDGETS_SEED` (1); `PROBITY_TEST_BUDGETS_FULL=1` makes 10,000.
+//! By default a few agreements, drawn by `PROBITY_TEST_BUDGETS_SEED` (1). `PROBITY_TEST_BUDGETS_FULL=1` makes 10,000, in 20
+//! shards whose seeds follow from there; `PROBITY_TEST_BUDGETS_SHARDS` says how many of them: 1 for the one with this seed.
 
 mod generated;
 mod less;
 mod path;
 mod promtool;
+mod simulated;
 mod surfaces;
 
 #[expect(clippy::disallowed_methods, reason = "tests have no config")]
@@ -17,6 +19,14 @@ fn setting(variable: &str) -> Option<String> {
 
 fn full() -> bool {
     setting("PROBITY_TEST_BUDGETS_FULL").is_some()
+}
+
+/// How many shards of the full mode to run; all of them when it is not said.
+fn shards(all: u64) -> u64 {
+    let wanted = setting("PROBITY_TEST_BUDGETS_SHARDS")
+        .map_or(all, |text| text.parse().expect("PROBITY_TEST_BUDGETS_SHARDS: a number"));
+    assert!(wanted > 0, "PROBITY_TEST_BUDGETS_SHARDS: at least 1");
+    wanted
 }
 
 fn seed() -> u64 {

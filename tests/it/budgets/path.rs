@@ -5,22 +5,21 @@ use std::sync::{Arc, Mutex};
 use futures_util::FutureExt;
 use probity::api::LoadedAgreements;
 use probity::clock::Clock;
-use probity::evaluate::{Evaluator, InProcess, Request, Windows};
+use probity::evaluate::{Evaluator, InProcess, Windows};
 use probity::model::budget::Figures;
-use probity::model::run::Trigger;
 use probity::model::state::{StateKind, StoredState, Verdict};
 use probity::runtime::services::EvaluateAgreement;
 use probity::store::{PageRequest, StateQuery, Store};
 use serde_json::{Value, json};
 
-use crate::evaluation::{agreement, at, evaluator, in_process};
+use crate::evaluation::{agreement, at, evaluator, in_process, request};
 use crate::harness::server::{Server, Setup};
 use crate::store::Fixture;
 
 /// The rates of the hours of a day, by team; `null` is missing.
-type Rates = Arc<Mutex<Vec<Value>>>;
+pub(super) type Rates = Arc<Mutex<Vec<Value>>>;
 
-fn collector(rates: &Rates) -> InProcess {
+pub(super) fn collector(rates: &Rates) -> InProcess {
     let rates = rates.clone();
     Arc::new(move |query, _| {
         let hour = (query.window.from.as_second() / 3600 % 24) as usize;
@@ -32,7 +31,7 @@ fn collector(rates: &Rates) -> InProcess {
     })
 }
 
-fn with_budget() -> Arc<probity::model::agreement::Agreement> {
+pub(super) fn with_budget() -> Arc<probity::model::agreement::Agreement> {
     agreement(
         "shop",
         in_process(),
@@ -44,19 +43,11 @@ fn with_budget() -> Arc<probity::model::agreement::Agreement> {
 }
 
 async fn judge(evaluator: &Evaluator, windows: Windows) {
-    let request = Request {
-        agreement: evaluator.agreement("shop").unwrap(),
-        windows,
-        guarantee: None,
-        trigger: Trigger::Manual { by: "test".into() },
-        actor: "test".into(),
-        store: true,
-        claim: None,
-    };
+    let request = request(evaluator.agreement("shop").unwrap(), windows);
     evaluator.run(request).await.unwrap();
 }
 
-fn hours(from: i64, to: i64) -> Windows {
+pub(super) fn hours(from: i64, to: i64) -> Windows {
     let hour = |h: i64| at("2026-03-01T00:00:00Z") + jiff::SignedDuration::from_hours(h);
     Windows::Overlapping { from: hour(from), to: hour(to) }
 }

@@ -16,7 +16,7 @@ use sqlx::postgres::PgConnection;
 
 use super::generated::{Case, afterwards, cases, evaluator, judge, numbered};
 use super::promtool::{self, Known};
-use super::{full, seed};
+use super::{full, seed, shards};
 use crate::harness::server::{Server, Setup};
 use crate::store::Fixture;
 
@@ -179,7 +179,7 @@ async fn every_surface_says_the_same() {
         return;
     }
     // Each with a seed and a database of its own: one that fails is tried again alone, by its seed.
-    let shards = ALL.div_ceil(SHARD) as u64;
+    let shards = shards(ALL.div_ceil(SHARD) as u64);
     for shard in 0..shards {
         let seed = seed() + shard;
         eprintln!("shard {} of {shards}, PROBITY_TEST_BUDGETS_SEED={seed}", shard + 1);

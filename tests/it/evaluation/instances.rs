@@ -13,7 +13,7 @@ use probity::model::waiver::{Origin, Waiver};
 use probity::store::{AuditEntry, PageRequest, Store, StoreOptions, open};
 use serde_json::{Value, json};
 
-use super::{agreement, at, evaluator, in_process, two_teams, verdicts};
+use super::{agreement, at, evaluator, in_process, request, two_teams, verdicts};
 use crate::store::Fixture;
 
 fn entry(action: &str) -> AuditEntry {
@@ -45,15 +45,7 @@ fn waiver(id: &str) -> Waiver {
 }
 
 fn last_hours(evaluator: &Evaluator, count: usize) -> Request {
-    Request {
-        agreement: evaluator.agreement("sla").unwrap(),
-        windows: Windows::LastClosed { at: at("2026-03-04T10:00:00Z"), count },
-        guarantee: None,
-        trigger: Trigger::Manual { by: "test".into() },
-        actor: "test".into(),
-        store: true,
-        claim: None,
-    }
+    request(evaluator.agreement("sla").unwrap(), Windows::LastClosed { at: at("2026-03-04T10:00:00Z"), count })
 }
 
 fn by_hand() -> Trigger {

@@ -3,6 +3,7 @@
 mod collectors;
 mod crash;
 mod instances;
+mod kept;
 mod killed;
 mod recompute;
 pub mod schedule;
@@ -19,8 +20,9 @@ use jiff::Timestamp;
 use probity::app::{self, Surroundings};
 use probity::clock::Clock;
 use probity::config::Config;
-use probity::evaluate::{Evaluator, InProcess, Service};
+use probity::evaluate::{Evaluator, InProcess, Request, Service, Windows};
 use probity::model::agreement::Agreement;
+use probity::model::run::Trigger;
 use probity::model::state::{StateKind, StoredState};
 use probity::registry::Agreements;
 use probity::store::{PageRequest, StateQuery, Store};
@@ -107,6 +109,19 @@ pub fn evaluator_of(
     engine.deploy(app::plan(&engine, &flows));
     let agreements = Agreements::fixed(agreements);
     app::evaluator(&config, &engine, store, agreements, HashMap::from([("test".into(), Service::InProcess(collector))]))
+}
+
+/// A request of a test for all guarantees, to be stored.
+pub fn request(agreement: Arc<Agreement>, windows: Windows) -> Request {
+    Request {
+        agreement,
+        windows,
+        guarantee: None,
+        trigger: Trigger::Manual { by: "test".into() },
+        actor: "test".into(),
+        store: true,
+        claim: None,
+    }
 }
 
 /// All verdicts stored, oldest window first.

@@ -6,14 +6,13 @@ use std::sync::{Arc, Mutex};
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use probity::clock::Clock;
-use probity::evaluate::{Evaluator, InProcess, Request, Windows};
+use probity::evaluate::{Evaluator, InProcess, Windows};
 use probity::model::RunId;
-use probity::model::run::Trigger;
 use probity::model::state::{State, StateKind, StoredState};
 use probity::store::{PageRequest, StateQuery, Store};
 use serde_json::{Value, json};
 
-use super::{agreement, at, evaluator, in_process};
+use super::{agreement, at, evaluator, in_process, request};
 use crate::store::Fixture;
 
 /// What a collector answers with now.
@@ -30,15 +29,10 @@ fn collector(answer: &Answer) -> InProcess {
 }
 
 async fn judge(evaluator: &Evaluator, id: &str) {
-    let request = Request {
-        agreement: evaluator.agreement(id).unwrap(),
-        windows: Windows::Overlapping { from: at("2026-03-01T00:00:00Z"), to: at("2026-03-01T03:00:00Z") },
-        guarantee: None,
-        trigger: Trigger::Manual { by: "test".into() },
-        actor: "test".into(),
-        store: true,
-        claim: None,
-    };
+    let request = request(
+        evaluator.agreement(id).unwrap(),
+        Windows::Overlapping { from: at("2026-03-01T00:00:00Z"), to: at("2026-03-01T03:00:00Z") },
+    );
     evaluator.run(request).await.unwrap();
 }
 

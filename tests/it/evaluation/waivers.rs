@@ -7,15 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use probity::api::LoadedAgreements;
 use probity::clock::Clock;
-use probity::evaluate::{Evaluator, Request, Windows};
+use probity::evaluate::{Evaluator, Windows};
 use probity::model::agreement::Agreement;
-use probity::model::run::Trigger;
 use probity::model::state::Verdict;
 use serde_json::{Value, json};
 use sqlx::{Connection, Row, SqliteConnection};
 
 use super::schedule::{PLAIN, Running, stored};
-use super::{agreement, at, evaluator, in_process, two_teams, until, verdicts};
+use super::{agreement, at, evaluator, in_process, request, two_teams, until, verdicts};
 use crate::harness::server::{Server, Setup, read};
 use crate::store::Fixture;
 
@@ -261,15 +260,7 @@ async fn an_evaluation_and_a_waiver_at_once_end_in_a_waived_verdict() {
     for _ in 0..20 {
         let world = World::new(Fixture::memory().await, daily(Value::Null));
         let evaluator = world.evaluator();
-        let request = Request {
-            agreement: world.agreement.clone(),
-            windows: Windows::LastClosed { at: world.clock.now(), count: 3 },
-            guarantee: None,
-            trigger: Trigger::Manual { by: "test".into() },
-            actor: "test".into(),
-            store: true,
-            claim: None,
-        };
+        let request = request(world.agreement.clone(), Windows::LastClosed { at: world.clock.now(), count: 3 });
         let server = world.serve(evaluator.clone()).await;
         let evaluating = tokio::spawn(async move { evaluator.run(request).await });
         assert_eq!(post(&server, &draft("2026-04-01")).await.0, 201);
