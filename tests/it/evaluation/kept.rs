@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
+use probity::api::LoadedAgreements;
 use probity::clock::Clock;
 use probity::evaluate::{Evaluation, Evaluator, InProcess, Windows};
 use probity::model::agreement::Agreement;
@@ -13,6 +14,7 @@ use probity::store::{AuditEntry, PageRequest, StateQuery, Store};
 use serde_json::{Value, json};
 
 use super::{agreement, at, evaluator, in_process, request, verdicts};
+use crate::harness::server::{Server, Setup};
 use crate::store::Fixture;
 
 /// What the collector answers for each metric now: computations, or why it fails.
@@ -260,4 +262,37 @@ async fn a_waived_verdict_stays_waived() {
         assert_eq!((found.state.verdict, found.revision), (Some(Verdict::Waived), 1));
         assert_eq!(found.state.unwaived(), Some(Verdict::Violated));
     }
+}
+
+/// What the caller of the API is told.
+#[tokio::test]
+async fn the_answer_of_the_api_says_what_was_kept_and_why() {
+    let fixture = Fixture::sqlite().await;
+    let answers = Answers::default();
+    let clock = Clock::manual(at("2026-03-02T00:00:00Z"));
+    let sla = of("A >= 1 and B >= 1", "1.0.0");
+    let evaluator = evaluator(&clock, &fixture.store, vec![sla.clone()], collector(&answers), "[]");
+    let agreements = LoadedAgreements { agreements: vec![sla], ..Default::default() };
+    let setup =
+        Setup { store: Some(fixture.store.clone()), agreements, evaluator: Some(evaluator), ..Setup::default() };
+    let server = Server::start(setup).await;
+    let evaluate = async || {
+        let body = json!({ "from": "2026-03-01T00:00:00Z", "to": "2026-03-01T01:00:00Z" });
+        let call = server.client.post(server.url("/probity/v1/agreements/sla/evaluate"));
+        let answer = call.body(body.to_string()).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        serde_json::from_str::<Value>(&answer.text().await.unwrap()).unwrap()
+    };
+    now(&answers, "A", json!(5));
+    now(&answers, "B", json!(5));
+    assert_eq!(evaluate().await["kept"], json!([]));
+    down(&answers, "B");
+    let answer = evaluate().await;
+    assert_eq!(answer["verdicts"][0]["verdict"], "fulfilled");
+    let kept = &answer["kept"][0];
+    assert_eq!((&kept["guarantee"], &kept["scope"]), (&json!("G"), &json!({ "team": "a" })));
+    assert_eq!(kept["window"]["from"], "2026-03-01T00:00:00Z");
+    let why = "B was asked for again and not given: connection refused; what is stored of this window stands";
+    assert_eq!(kept["reason"], why);
+    assert_eq!(revisions(&fixture.store, StateKind::Guarantee, "G").await.len(), 1);
 }
