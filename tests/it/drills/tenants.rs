@@ -110,14 +110,18 @@ async fn a_cluster_that_is_down_is_nobody_elses_trouble() {
     assert_eq!(proxy.pay(GLOBEX, "g0").await, Some(202));
     until("each in its own cluster", async || acme.runs().await == 5 && globex.runs().await == 1).await;
     let sent = |cluster: &Cluster| cluster.receiver.got().into_keys().collect::<Vec<_>>();
-    assert_eq!((sent(&acme), sent(&globex)), (["a0", "a1", "a2", "a3", "a4"].map(String::from).to_vec(), vec!["g0".into()]));
+    assert_eq!(
+        (sent(&acme), sent(&globex)),
+        (["a0", "a1", "a2", "a3", "a4"].map(String::from).to_vec(), vec!["g0".into()])
+    );
 
     // Accepted, and not at its end when its cluster goes down.
     globex.receiver.hold(true);
     assert_eq!(proxy.pay(GLOBEX, "g1").await, Some(202));
     until("it is under way", async || globex.receiver.got().contains_key("g1")).await;
     globex.postgres.kill_9();
-    until("the other's readiness says so", async || proxy.ready(GLOBEX).await.is_some_and(|(code, _)| code == 503)).await;
+    until("the other's readiness says so", async || proxy.ready(GLOBEX).await.is_some_and(|(code, _)| code == 503))
+        .await;
     assert_eq!(proxy.pay(GLOBEX, "g2").await, Some(503), "nothing is accepted without its cluster");
     assert_eq!(proxy.ready(ACME).await.map(|(status, _)| status), Some(200));
     for n in 5..10 {

@@ -1,6 +1,7 @@
 //! Durable runs of the real program: killed at every named place, stopped, without its database.
 
 mod crash;
+mod starts;
 mod stops;
 mod trace;
 
