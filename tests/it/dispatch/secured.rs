@@ -35,7 +35,7 @@ async fn dispatches(database: &str, receiver: &Receiver, settings: &[(&str, &str
     let sent = receiver.got().len();
     assert_eq!(post_async(&api.base, "/pay", "k", &key).await.unwrap().0, 202);
     until("it is done", async || receiver.got().len() == sent + 1).await;
-    until("it has ended", async || queue(&worker.base).await.is_some_and(|items| items.is_empty())).await;
+    until("it has ended", async || queue(&api.base).await.is_some_and(|items| items.is_empty())).await;
 }
 
 /// With these it is said why not, without what is secret, and runs are done all the same.

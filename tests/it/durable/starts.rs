@@ -63,13 +63,12 @@ impl Bed {
         until("the queue is empty", async || queue(&server.base).await.is_some_and(|items| items.is_empty())).await;
     }
 
-    /// Runs in the history by how they began.
+    /// Runs of the tab in the history by how they began.
     async fn runs(&self) -> Vec<(String, i64)> {
         let mut connection = PgConnection::connect(&self.database).await.unwrap();
-        sqlx::query_as("SELECT trigger_kind, count(*) FROM probity.run WHERE state = 'done' GROUP BY 1 ORDER BY 1")
-            .fetch_all(&mut connection)
-            .await
-            .unwrap()
+        let runs = "SELECT trigger_kind, count(*) FROM probity.run WHERE state = 'done' AND subject = 't' \
+                    GROUP BY 1 ORDER BY 1";
+        sqlx::query_as(runs).fetch_all(&mut connection).await.unwrap()
     }
 }
 
