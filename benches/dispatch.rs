@@ -5,6 +5,8 @@
 //! PROBITY_BENCH_NATS_PID=… cargo bench --bench dispatch [-- --runs 100000 --batch 200 --workers 4]`; without a NATS only
 //! the database is measured. Prints one line of JSON for each step and exits 1 when a run was lost or settled twice.
 
+mod bed;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -12,14 +14,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use probity::clock::Clock;
 use probity::dispatch::{Dispatcher, Found, JetStream, JetStreamOptions, Next, Options, Polling};
-use probity::model::RunId;
-use probity::model::run::{RunRecord, RunState, Trigger};
-use probity::store::queue::{Accepted, LeaseWanted, NewRun, Outcome, Priority, QueuedRun, Ready, Settlement};
+use probity::model::run::{RunRecord, RunState};
+use probity::store::queue::{Accepted, LeaseWanted, NewRun, Outcome, QueuedRun, Ready, Settlement};
 use probity::store::{Store, StoreOptions, open};
 use serde_json::json;
-use sqlx::{Connection, Executor, PgConnection};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+use bed::{cpu_s, family_cpu_s, new_run, number, on_database};
 
 /// Longer than any bench.
 const LEASE_MS: u64 = 3_600_000;
@@ -36,14 +38,6 @@ struct Bench {
     nats_pid: Option<String>,
 }
 
-/// The number after this option.
-fn number(args: &[String], option: &str, default: usize) -> Result<usize> {
-    match args.iter().position(|a| a == option) {
-        Some(at) => Ok(args.get(at + 1).with_context(|| format!("{option} needs a number"))?.parse()?),
-        None => Ok(default),
-    }
-}
-
 #[expect(clippy::disallowed_methods, reason = "a program of its own, not the engine")]
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().collect();
@@ -57,17 +51,7 @@ fn main() -> Result<()> {
         nats_pid: given("PROBITY_BENCH_NATS_PID"),
     };
     let url = given("PROBITY_BENCH_POSTGRES_URL").context("set PROBITY_BENCH_POSTGRES_URL")?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
-        let name = format!("probity_dispatch_{}", std::process::id());
-        let mut server = PgConnection::connect(&url).await?;
-        server.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await?;
-        let mut address = url::Url::parse(&url)?;
-        address.set_path(&name);
-        let measured = both(address.as_str(), &bench).await;
-        server.execute(sqlx::AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await?;
-        measured
-    })
+    on_database(&url, "probity_dispatch", async |url| both(url, &bench).await)
 }
 
 async fn both(url: &str, bench: &Bench) -> Result<()> {
@@ -211,25 +195,7 @@ async fn work(
 }
 
 fn new_runs(count: usize) -> Vec<NewRun> {
-    let msg = json!({"_msgid": "0123456789abcdef", "topic": "orders", "payload": {
-        "control": "AC-2(1)", "result": "pass", "owner": "team-platform", "severity": 5,
-        "evidence": {"count": 12, "source": "github"}, "tags": ["iam", "access", "sso"]}})
-    .to_string();
-    let run = |_| NewRun {
-        id: RunId::fresh(),
-        flow: "f".into(),
-        node: "3f2a5e884898da28".into(),
-        flow_version: "3f2a5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d15".into(),
-        trigger: Trigger::Http { method: "POST".into(), path: "/orders".into() },
-        msg: msg.clone(),
-        reply: false,
-        priority: Priority::Normal,
-        tenant: String::new(),
-        delay_ms: 0,
-        dedup: None,
-        lease_ms: None,
-    };
-    (0..count).map(run).collect()
+    (0..count).map(|_| new_run("f")).collect()
 }
 
 fn ended(run: &QueuedRun) -> Settlement {
@@ -278,21 +244,4 @@ impl Step {
         });
         println!("{line}");
     }
-}
-
-/// CPU time of a process, seconds; 0 when it is gone.
-fn cpu_s(pid: &str) -> f64 {
-    ticks(pid, 2)
-}
-
-/// CPU time of a server's processes, those that have ended among them, seconds.
-fn family_cpu_s(pid: &str) -> f64 {
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    ticks(pid, 4) + children.split_whitespace().map(cpu_s).sum::<f64>()
-}
-
-fn ticks(pid: &str, fields: usize) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(fields);
-    fields.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }

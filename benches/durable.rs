@@ -5,6 +5,8 @@
 //! process, on this machine) tells whose CPU time to count. Prints one line of JSON for each step and exits 1 when a run
 //! was lost or settled twice.
 
+mod bed;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -13,12 +15,13 @@ use anyhow::{Context, Result, ensure};
 use probity::model::RunId;
 use probity::model::run::{RunRecord, RunState, Trigger};
 use probity::store::queue::{
-    Accepted, DedupKey, FIRST_EPOCH, Held, LeaseWanted, NewRun, Outcome, Priority, QueuedRun, Settlement,
+    Accepted, DedupKey, FIRST_EPOCH, Held, LeaseWanted, NewRun, Outcome, QueuedRun, Settlement,
 };
 use probity::store::{AuditEntry, Store, StoreOptions, open};
 use serde_json::{Value, json};
-use sqlx::{Connection, Executor, PgConnection};
 use tokio::task::JoinSet;
+
+use bed::{cpu_s, family_cpu_s, new_run, number, on_database};
 
 /// Longer than any bench.
 const LEASE_MS: u64 = 3_600_000;
@@ -28,14 +31,6 @@ struct Size {
     runs: usize,
     batch: usize,
     workers: usize,
-}
-
-/// The number after this option.
-fn number(args: &[String], option: &str, default: usize) -> Result<usize> {
-    match args.iter().position(|a| a == option) {
-        Some(at) => Ok(args.get(at + 1).with_context(|| format!("{option} needs a number"))?.parse()?),
-        None => Ok(default),
-    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a program of its own, not the engine")]
@@ -48,17 +43,7 @@ fn main() -> Result<()> {
     };
     let url = std::env::var("PROBITY_BENCH_POSTGRES_URL").context("set PROBITY_BENCH_POSTGRES_URL")?;
     let pid = std::env::var("PROBITY_BENCH_POSTGRES_PID").ok();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
-        let name = format!("probity_bench_{}", std::process::id());
-        let mut server = PgConnection::connect(&url).await?;
-        server.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await?;
-        let mut address = url::Url::parse(&url)?;
-        address.set_path(&name);
-        let measured = measure(address.as_str(), size, pid.as_deref()).await;
-        server.execute(sqlx::AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await?;
-        measured
-    })
+    on_database(&url, "probity_bench", async |url| measure(url, size, pid.as_deref()).await)
 }
 
 async fn measure(url: &str, size: Size, postgres: Option<&str>) -> Result<()> {
@@ -99,26 +84,10 @@ async fn measure(url: &str, size: Size, postgres: Option<&str>) -> Result<()> {
 }
 
 fn new_runs(size: Size, flow: &str, keyed: bool) -> Vec<NewRun> {
-    let msg = json!({"_msgid": "0123456789abcdef", "topic": "orders", "payload": {
-        "control": "AC-2(1)", "result": "pass", "owner": "team-platform", "severity": 5,
-        "evidence": {"count": 12, "source": "github"}, "tags": ["iam", "access", "sso"]}})
-    .to_string();
     let run = |_| {
-        let id = RunId::fresh();
-        NewRun {
-            id,
-            flow: flow.into(),
-            node: "3f2a5e884898da28".into(),
-            flow_version: "3f2a5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d15".into(),
-            trigger: Trigger::Http { method: "POST".into(), path: "/orders".into() },
-            msg: msg.clone(),
-            reply: false,
-            priority: Priority::Normal,
-            tenant: String::new(),
-            delay_ms: 0,
-            dedup: keyed.then(|| DedupKey { key: format!("orders:{id}"), request: [7; 32], keep_ms: 86_400_000 }),
-            lease_ms: None,
-        }
+        let run = new_run(flow);
+        let key = || DedupKey { key: format!("orders:{}", run.id), request: [7; 32], keep_ms: 86_400_000 };
+        NewRun { dedup: keyed.then(key), ..run }
     };
     (0..size.runs).map(run).collect()
 }
@@ -230,20 +199,4 @@ impl Steps<'_> {
         println!("{line}");
         Ok(())
     }
-}
-
-/// CPU time of a process, seconds; 0 when it is gone.
-fn cpu_s(pid: &str) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
-    fields.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
-}
-
-/// CPU time of a server's processes, those that have ended among them, seconds.
-fn family_cpu_s(pid: &str) -> f64 {
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let ended = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(4);
-    let ended = ended.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0;
-    ended + children.split_whitespace().map(cpu_s).sum::<f64>()
 }

@@ -10,7 +10,7 @@ use super::serve::bounded;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::deploy::Flows;
-use crate::dispatch::{Acceptor, JetStream, Options, PlanOf, Plans, Worker};
+use crate::dispatch::{Acceptor, Begun, JetStream, Options, PlanOf, Plans, Worker};
 use crate::model::RunId;
 use crate::runtime::Engine;
 use crate::schedule::AcceptRun;
@@ -35,31 +35,50 @@ pub struct Started {
     over: watch::Sender<bool>,
 }
 
+fn options(config: &Config) -> Options {
+    let c = &config.durable;
+    Options {
+        accept_ms_max: c.accept_ms_max,
+        accept_batch_max: c.accept_batch_max,
+        lease_ms: c.lease_ms,
+        lease_batch_max: c.lease_batch_max,
+        parallel_max: c.parallel_max,
+        poll_ms_min: c.poll_ms_min,
+        poll_ms_max: c.poll_ms_max,
+        attempts_max: c.attempts_max,
+        retry_ms_min: c.retry_ms_min,
+        retry_ms_max: c.retry_ms_max,
+    }
+}
+
+/// What accepts them, for callers and for nodes that begin runs by themselves. To be made before the flows start: a node
+/// that finds none begins runs that are not durable.
+pub fn acceptor(config: &Config, store: &Arc<dyn Store>, engine: &Arc<Engine>) -> Arc<Acceptor> {
+    let options = options(config);
+    // A process is another one after each start.
+    let owner = format!("{}-{}", std::process::id(), RunId::fresh());
+    let clock = engine.services.clock.clone();
+    let acceptor = match config.dispatch.options() {
+        None => Acceptor::new(store.clone(), clock, options, owner),
+        Some(nats) => {
+            let nats = Arc::new(JetStream::new(nats, store.clone(), clock.clone(), &options));
+            Acceptor::telling(store.clone(), clock, options, owner, nats)
+        }
+    };
+    let begun = Begun::new(acceptor.clone(), config.durable.flows == "durable", config.durable.key_ms);
+    // Set once: an engine has one queue.
+    let _ = engine.services.accept.set(Arc::new(begun)).is_ok();
+    acceptor
+}
+
 impl Durable {
-    pub fn new(config: &Config, store: &Arc<dyn Store>, engine: &Arc<Engine>, flows: &Arc<Flows>) -> Durable {
-        let c = &config.durable;
-        let options = Options {
-            accept_ms_max: c.accept_ms_max,
-            accept_batch_max: c.accept_batch_max,
-            lease_ms: c.lease_ms,
-            lease_batch_max: c.lease_batch_max,
-            parallel_max: c.parallel_max,
-            poll_ms_min: c.poll_ms_min,
-            poll_ms_max: c.poll_ms_max,
-            attempts_max: c.attempts_max,
-            retry_ms_min: c.retry_ms_min,
-            retry_ms_max: c.retry_ms_max,
-        };
-        // A process is another one after each start.
-        let owner = format!("{}-{}", std::process::id(), RunId::fresh());
-        let clock = engine.services.clock.clone();
-        let acceptor = match config.dispatch.options() {
-            None => Acceptor::new(store.clone(), clock, options.clone(), owner),
-            Some(nats) => {
-                let nats = Arc::new(JetStream::new(nats, store.clone(), clock.clone(), &options));
-                Acceptor::telling(store.clone(), clock, options.clone(), owner, nats)
-            }
-        };
+    pub fn new(
+        config: &Config,
+        store: &Arc<dyn Store>,
+        engine: &Arc<Engine>,
+        acceptor: Arc<Acceptor>,
+        flows: &Arc<Flows>,
+    ) -> Durable {
         let earlier: PlanOf = {
             let flows = flows.clone();
             Box::new(move |version| {
@@ -69,7 +88,7 @@ impl Durable {
         };
         let plans = Arc::new(Plans::new(engine.clone(), Some(earlier)));
         // Made only where it is to run: from then on what is accepted here is leased here.
-        let worker = config.roles.worker.then(|| Worker::new(store.clone(), acceptor.clone(), plans, options));
+        let worker = config.roles.worker.then(|| Worker::new(store.clone(), acceptor.clone(), plans, options(config)));
         Durable { acceptor, worker }
     }
 

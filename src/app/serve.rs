@@ -93,6 +93,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     let holding = Holding::new(store.clone(), clock.clone(), super::owner(), config.schedule.lease_ms);
     let beating = tokio::spawn(holding.clone().beat());
     let repeating = super::repeating::start(&config, &engine, &holding).await;
+    let acceptor = super::durable::acceptor(&config, &store, &engine);
     let admin = flows::start(&config, &engine, &credentials, &following_plugins, loaded, Some(revisions)).await;
     let following_flows =
         tokio::spawn(admin.flows.clone().keep_following(Duration::from_millis(config.store.follow_ms.max(10))));
@@ -112,7 +113,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<()>
     for problem in problems {
         tracing::error!("{problem}");
     }
-    let durable = super::durable::Durable::new(&config, &store, &engine, &admin.flows);
+    let durable = super::durable::Durable::new(&config, &store, &engine, acceptor, &admin.flows);
     let scheduler = Arc::new(scheduler.with_durable_runs(durable.accept_ticks()));
     let parts = Parts {
         acceptor: Some(durable.acceptor.clone()),

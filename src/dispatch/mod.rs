@@ -7,6 +7,7 @@
 
 mod acceptor;
 mod backoff;
+mod begun;
 mod commits;
 mod dispatcher;
 mod heartbeat;
@@ -17,6 +18,7 @@ mod worker;
 use std::sync::atomic::AtomicU64;
 
 pub use acceptor::{Acceptor, Asked, Local, NotAccepted};
+pub use begun::Begun;
 pub use dispatcher::{Dispatcher, Found, Next, Polling, Standing, Tallies};
 pub use jetstream::{Checked, JetStream, JetStreamOptions, check as check_nats};
 pub use plans::{PlanOf, Plans};

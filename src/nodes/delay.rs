@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::value::parse_float;
 use crate::model::{Diagnostic, Msg, Object, Value};
+use crate::runtime::durable::Effect;
 use crate::runtime::{Cx, Node, NodeConfig, NodeType, Status, Step, Then};
 use line::{Joined, Line, Place, Returned, Turn};
 
@@ -81,6 +82,8 @@ enum Pause {
 
 struct Delay {
     pause: Pause,
+    /// No durable run lasts as long as any message waits here.
+    outlasts_runs: bool,
     /// Milliseconds between messages, as configured.
     rate: f64,
     allow_rate: bool,
@@ -156,8 +159,14 @@ fn build(config: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
         ticks_from: config.services.clock.now_ms(),
         taken_until: VecDeque::new(),
     };
+    let shortest = match pause {
+        Pause::Fixed { ms, by_msg: false } => ms,
+        Pause::Random { first, last } => first.min(last),
+        _ => 0.0,
+    };
     Ok(Arc::new(Delay {
         pause,
+        outlasts_runs: shortest >= config.services.limits.durable_run_ms_max as f64,
         rate,
         allow_rate: config.flag("allowrate"),
         second_output: config.number("outputs") == Some(2.0),
@@ -289,8 +298,15 @@ impl Delay {
         let step = match &flush {
             Some(_) if own_keys(&msg) == 1 => Step::Done,
             _ => {
-                let due = cx.clock().now_ms() + ms;
-                self.stand(msg, Place::Back, due, cx)
+                let wait = Duration::try_from_secs_f64(ms / 1000.0).unwrap_or(Duration::MAX);
+                let later = if wait >= cx.time_left() { cx.emit_durably_later(&msg, wait) } else { None };
+                match later {
+                    Some(later) => later,
+                    None => {
+                        let due = cx.clock().now_ms() + ms;
+                        self.stand(msg, Place::Back, due, cx)
+                    }
+                }
             }
         };
         if let Some(flush) = flush {
@@ -434,6 +450,11 @@ fn come_back(id: u64, after: Duration, cx: &mut Cx<'_>) {
 }
 
 impl Node for Delay {
+    fn effect(&self) -> Effect {
+        // What waits longer than any run may last is committed as a run of its own; its number says which.
+        if self.outlasts_runs { Effect::Repeatable } else { Effect::None }
+    }
+
     fn on_msg(&self, msg: Msg, cx: &mut Cx<'_>) -> Step {
         if let Some(Returned(id)) = msg.get("_ticket").and_then(|t| t.as_handle::<Returned>()) {
             let returned = self.state().line.returned(*id, cx.clock().now_ms());

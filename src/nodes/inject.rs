@@ -13,6 +13,7 @@ use crate::cron::Cron;
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::run::Trigger;
 use crate::model::{Diagnostic, Msg, Object, Path, Value};
+use crate::runtime::engine::Start;
 use crate::runtime::{Cx, Node, NodeConfig, NodeType, Source, Step};
 
 static SPEC: NodeSpec = NodeSpec {
@@ -182,14 +183,19 @@ impl Node for Inject {
         let (once, repeat, id) = (self.once, self.repeat.clone(), self.id.clone());
         Some(Box::pin(async move {
             let clock = source.clock();
-            let fire = || {
-                if source.deliver(Msg::new(), Trigger::Inject { node: id.clone() }).is_err() {
-                    tracing::error!(node = %id, "an injection was dropped: too many runs are open (runs_max)");
+            let fire = async || {
+                let (msg, trigger) = (Msg::new(), Trigger::Inject { node: id.clone() });
+                let fired = match source.durable() {
+                    Some(durable) => durable.begin(Start::Deliver, msg, trigger).await,
+                    None => source.deliver(msg, trigger).map(drop).map_err(|busy| format!("{busy} (runs_max)")),
+                };
+                if let Err(problem) = fired {
+                    tracing::error!(node = %id, "an injection was dropped: {problem}");
                 }
             };
             if let Some(delay) = once {
                 clock.sleep(delay).await;
-                fire();
+                fire().await;
             }
             let ours = || source.services().repeats.load(Ordering::Relaxed);
             match repeat {
@@ -197,7 +203,7 @@ impl Node for Inject {
                 Repeat::Every(period) => loop {
                     clock.sleep(period).await;
                     if ours() {
-                        fire();
+                        fire().await;
                     }
                 },
                 Repeat::At(cron, zone) => {
@@ -205,7 +211,7 @@ impl Node for Inject {
                     while let Some(due) = cron.next_after(last, &zone) {
                         clock.sleep_until(due).await;
                         if ours() {
-                            fire();
+                            fire().await;
                         }
                         // After a standstill the firings missed are not made up for.
                         last = clock.now().max(due);

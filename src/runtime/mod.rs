@@ -1,5 +1,6 @@
 //! Floor 5: runs plans. Knows what a node may do and how a run goes; names no node type.
 
+pub mod begin;
 mod building;
 pub mod capture;
 pub mod catalogue;

@@ -6,6 +6,7 @@ use arcstr::ArcStr;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use super::begin::AcceptRuns;
 use super::capture::{CaptureLimits, Capturing};
 use super::places::{PlaceLimits, Places};
 use super::run::EndedRun;
@@ -180,6 +181,8 @@ pub struct Services {
     pub repeats: std::sync::atomic::AtomicBool,
     /// Set once by the application after the engine exists.
     pub evaluate: OnceLock<Arc<dyn EvaluateAgreement>>,
+    /// Set once by the application after the engine exists, where durable runs are accepted.
+    pub accept: OnceLock<Arc<dyn AcceptRuns>>,
     pub context: ContextStore,
     pub history: History,
     /// Who waits to be let in.
@@ -214,6 +217,7 @@ impl Services {
             nodes_allowed: Vec::new(),
             repeats: std::sync::atomic::AtomicBool::new(true),
             evaluate: OnceLock::new(),
+            accept: OnceLock::new(),
             context: ContextStore::default(),
             observer: None,
             feed: OnceLock::new(),

@@ -18,6 +18,7 @@ use super::exchange::Request;
 use super::run::{Delivery, RunCore};
 use crate::model::flow::NodeIndex;
 use crate::model::run::{Attached, RunError};
+use crate::model::trace_context::TraceParent;
 use crate::model::value::kept::{self, Kept, KeptMsg};
 use crate::model::{Msg, Object, RunId, Value};
 
@@ -57,6 +58,9 @@ struct Written<'a> {
     error: Option<&'a RunError>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     evidence: Vec<(&'a str, &'a Attached)>,
+    /// The caller's span: what comes after a crash is part of its trace, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<String>,
 }
 
 /// The queue.
@@ -124,6 +128,8 @@ struct Read<'a> {
     error: Option<RunError>,
     #[serde(default)]
     evidence: Vec<(String, Attached)>,
+    #[serde(default)]
+    parent: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -162,6 +168,7 @@ impl RunCore {
             hops: self.hops,
             error: if failed_only || !durable.failed.is_empty() { None } else { self.error.as_ref() },
             evidence: self.evidence.iter().filter_map(|(step, e)| Some((step_node(step)?, e))).collect(),
+            parent: self.parent.map(|parent| parent.to_string()),
         };
         serde_json::to_string(&written).expect("keys are texts, and no value refuses to be written")
     }
@@ -208,6 +215,7 @@ impl RunCore {
         }
         self.hops = read.hops;
         self.error = read.error;
+        self.parent = read.parent.and_then(|parent| TraceParent::parse(parent.as_bytes()));
         for id in &read.at_end {
             self.at_end.insert(place(id)?);
         }

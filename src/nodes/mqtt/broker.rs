@@ -143,8 +143,8 @@ impl Shared {
         self.state().subscriptions.get(topic).map(|s| s.number)
     }
 
-    /// Hands a message to every node whose subscription takes it.
-    pub(super) fn received(&self, incoming: &Incoming) {
+    /// Whose subscriptions take a message.
+    fn targets(&self, incoming: &Incoming) -> (Vec<(Source, Datatype)>, bool) {
         let state = self.state();
         let mine = |topic: &str, number: u32| {
             if incoming.numbers.is_empty() {
@@ -154,16 +154,32 @@ impl Shared {
             }
         };
         let taken = state.subscriptions.iter().filter(|(topic, s)| mine(topic, s.number));
-        let targets: Vec<(Source, Datatype)> = taken
+        let targets = taken
             .flat_map(|(_, s)| s.by.iter())
             .filter_map(|(user, (_, datatype))| Some((state.users.get(user)?.clone(), *datatype)))
             .collect();
-        let of_this_machine = state.settings.is_of_this_machine();
-        drop(state);
+        (targets, state.settings.is_of_this_machine())
+    }
+
+    /// Hands a message to every node whose subscription takes it. The runs of durable flows are committed when this
+    /// returns; false when one could not be, so that the message must not be acknowledged.
+    pub(super) async fn received(&self, incoming: &Incoming) -> bool {
+        let (targets, of_this_machine) = self.targets(incoming);
+        let mut all = true;
         let is_text = incoming.more.get("payloadFormatIndicator") == Some(&Value::Bool(true));
         let content_type = incoming.more.get("contentType").and_then(Value::as_str);
         for (source, datatype) in targets {
             let read = datatype.read(&incoming.payload, is_text, content_type);
+            let read = match (source.durable(), read) {
+                (Some(durable), Ok(payload)) => {
+                    if let Err(problem) = durable.event(incoming.message(payload, of_this_machine)).await {
+                        tracing::error!(topic = %incoming.topic, "a message was not accepted: {problem}");
+                        all = false;
+                    }
+                    continue;
+                }
+                (_, read) => read,
+            };
             let opened = source.act(|cx| match read {
                 Ok(payload) => cx.emit(0, incoming.message(payload, of_this_machine)),
                 Err(problem) => {
@@ -179,6 +195,7 @@ impl Shared {
                 tracing::error!(topic = %incoming.topic, "a message was dropped: too many runs are open (runs_max)");
             }
         }
+        all
     }
 }
 

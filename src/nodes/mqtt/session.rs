@@ -388,6 +388,18 @@ impl<'a> Session<'a> {
                 self.refused.insert(id, why);
             }
         }
+        // Before it is acknowledged, which the same events ask for. What could not be committed comes again: the broker
+        // is left without an acknowledgement, and keeps the message for a client whose session it keeps.
+        let came = events.iter().filter_map(|event| match event {
+            Event::NotifyPacketReceived(packet) => Incoming::of(packet),
+            _ => None,
+        });
+        for incoming in came.collect::<Vec<_>>() {
+            if !self.shared.received(&incoming).await && incoming.qos > 0 {
+                self.over = true;
+                return;
+            }
+        }
         for event in events {
             match event {
                 Event::RequestSendPacket { packet, .. } => {
@@ -427,8 +439,6 @@ impl<'a> Session<'a> {
                     self.over = true;
                 }
             }
-        } else if let Some(incoming) = Incoming::of(&packet) {
-            self.shared.received(&incoming);
         } else if let Packet::V5_0Disconnect(told) = &packet {
             let reason = told.reason_code().map(|code| format!("{code:?}")).unwrap_or_default();
             tracing::info!(broker = self.settings.shown(), "Broker disconnected client: {reason}");

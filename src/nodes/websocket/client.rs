@@ -83,8 +83,8 @@ impl Client {
         loop {
             tokio::select! {
                 received = socket.next() => match received {
-                    Some(Ok(Message::Text(text))) => self.hub.received(id, Frame::Text(text.as_str().into())),
-                    Some(Ok(Message::Binary(bytes))) => self.hub.received(id, Frame::Binary(bytes)),
+                    Some(Ok(Message::Text(text))) => self.hub.received(id, Frame::Text(text.as_str().into())).await,
+                    Some(Ok(Message::Binary(bytes))) => self.hub.received(id, Frame::Binary(bytes)).await,
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => waits_for_pong = false,
                     Some(Ok(Message::Close(_)) | Err(Error::ConnectionClosed)) | None => return false,
                     // Gone without a goodbye: Node-RED calls that the end, too.

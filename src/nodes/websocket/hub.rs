@@ -120,13 +120,21 @@ impl Hub {
         }
     }
 
-    /// Hands a message to every node that listens.
-    pub(super) fn received(&self, id: &ArcStr, frame: Frame) {
+    /// Hands a message to every node that listens. A connection whose message a durable flow could not commit is closed:
+    /// there is no other way to say so.
+    pub(super) async fn received(&self, id: &ArcStr, frame: Frame) {
         let msg = self.message(id, frame);
         let listeners: Vec<Source> =
             self.state().users.values().filter(|(_, listens)| *listens).map(|(source, _)| source.clone()).collect();
         for source in listeners {
             let msg = msg.clone();
+            if let Some(durable) = source.durable() {
+                if let Err(problem) = durable.event(msg).await {
+                    tracing::error!(connection = %id, "a websocket is closed, its message was not accepted: {problem}");
+                    self.state().connections.remove(id);
+                }
+                continue;
+            }
             if source.act(|cx| cx.emit(0, msg)).is_err() {
                 tracing::error!("a websocket's message was dropped: too many runs are open (runs_max)");
             }
@@ -195,7 +203,7 @@ fn show(cx: &mut Cx<'_>, told: Told, id: &ArcStr, others: bool, count: &str) {
 pub(super) async fn serve(hub: Arc<Hub>, mut connected: Connected) {
     let Some(id) = hub.open(connected.outgoing) else { return };
     while let Some(frame) = connected.incoming.recv().await {
-        hub.received(&id, frame);
+        hub.received(&id, frame).await;
     }
     hub.end(&id);
 }

@@ -2,6 +2,7 @@
 //! once. Asked in SQL.
 
 mod processes;
+mod secured;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

@@ -24,7 +24,7 @@ fn serve(folder: &Folder, database: &str, nats: &Nats, role: &str) -> Command {
     command
 }
 
-async fn dispatch_of(base: &str) -> String {
+pub(super) async fn dispatch_of(base: &str) -> String {
     let health: Value = serde_json::from_str(&get(&format!("{base}/health/ready")).await.1).unwrap();
     health["dependencies"]["dispatch"]["what"].as_str().unwrap_or_default().to_owned()
 }

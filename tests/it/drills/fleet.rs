@@ -167,7 +167,7 @@ impl Drop for Fleet {
     }
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let held = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     held.local_addr().expect("it has an address").port()
 }

@@ -12,6 +12,7 @@ mod load;
 mod partitions;
 mod receiver;
 mod soak;
+mod tenants;
 mod upgrade;
 mod wire;
 

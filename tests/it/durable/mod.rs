@@ -1,7 +1,9 @@
 //! Durable runs of the real program: killed at every named place, stopped, without its database.
 
 mod crash;
+mod starts;
 mod stops;
+mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -20,11 +22,15 @@ use crate::serve::{Folder, probity};
 pub(crate) struct Receiver {
     pub(crate) url: String,
     got: Mutex<Vec<(String, String)>>,
+    /// `traceparent` of each call.
+    traces: Mutex<Vec<String>>,
     open: watch::Sender<bool>,
 }
 
 async fn take(State(receiver): State<Arc<Receiver>>, headers: HeaderMap, body: String) -> &'static str {
-    let key = headers.get("idempotency-key").map_or("", |key| key.to_str().unwrap());
+    let header = |name: &str| headers.get(name).map_or("", |value| value.to_str().unwrap());
+    let key = header("idempotency-key");
+    receiver.traces.lock().unwrap().push(header("traceparent").to_owned());
     receiver.got.lock().unwrap().push((body, key.to_owned()));
     let mut open = receiver.open.subscribe();
     open.wait_for(|open| *open).await.unwrap();
@@ -35,7 +41,8 @@ impl Receiver {
     pub(crate) async fn serve() -> Arc<Receiver> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
-        let receiver = Arc::new(Receiver { url, got: Mutex::default(), open: watch::Sender::new(true) });
+        let receiver =
+            Arc::new(Receiver { url, got: Mutex::default(), traces: Mutex::default(), open: watch::Sender::new(true) });
         let app = Router::new().route("/", post(take)).with_state(receiver.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
         receiver

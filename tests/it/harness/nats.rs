@@ -13,16 +13,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 const BINARY: &str = "/usr/sbin/nats-server";
+const LOGIN: [&str; 4] = ["--user", "probity", "--pass", "for-tests"];
 
 /// Starts and kills the server as told on standard input, whose end is the sign to clean up. `$1` the binary, `$2` its
-/// folder, `$3` its port.
+/// folder, `$3` its port, and what follows are more arguments of it.
 const KEEPER: &str = r#"
 trap '' PIPE
+binary=$1 folder=$2 port=$3
+shift 3
 pid=
 while read -r command; do
     case $command in
     start)
-        "$1" -a 127.0.0.1 -p "$3" -js -sd "$2/data" --user probity --pass for-tests >>"$2/log" 2>&1 &
+        "$binary" -a 127.0.0.1 -p "$port" -js -sd "$folder/data" "$@" >>"$folder/log" 2>&1 &
         pid=$!
         ;;
     kill)
@@ -30,14 +33,14 @@ while read -r command; do
         wait "$pid" 2>/dev/null
         ;;
     forget)
-        rm -rf "$2/data"
+        rm -rf "$folder/data"
         ;;
     esac
     echo done
 done
 kill -9 "$pid"
 wait "$pid" 2>/dev/null
-rm -rf "$2"
+rm -rf "$folder"
 "#;
 
 /// A running server; its user is `probity`, the password `for-tests`.
@@ -61,8 +64,27 @@ fn is_required() -> bool {
 }
 
 impl Nats {
+    /// It takes nobody without TLS and shows the certificate of `tests/cases/tls`.
+    pub const TLS: [&str; 5] = [
+        "--tls",
+        "--tlscert",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/tls/server.pem"),
+        "--tlskey",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/tls/server.key"),
+    ];
+
     /// A server of one's own; `None` where there is no binary.
     pub async fn start() -> Option<Nats> {
+        Nats::start_with(&LOGIN).await
+    }
+
+    /// The same with [`Nats::TLS`].
+    pub async fn start_tls() -> Option<Nats> {
+        Nats::start_with(&[&LOGIN[..], &Nats::TLS].concat()).await
+    }
+
+    /// The same with these arguments, which say who may come in.
+    pub async fn start_with(arguments: &[&str]) -> Option<Nats> {
         if !std::path::Path::new(BINARY).exists() {
             assert!(!is_required(), "there is no {BINARY}: apt-get install nats-server");
             eprintln!("SKIPPED: no nats-server; apt-get install nats-server");
@@ -70,7 +92,7 @@ impl Nats {
         }
         // A port that was free may be taken when the server comes to it.
         for _ in 0..5 {
-            let mut nats = Nats::spawn();
+            let mut nats = Nats::spawn(arguments);
             nats.tell("start");
             if nats.answers().await {
                 return Some(nats);
@@ -79,12 +101,12 @@ impl Nats {
         panic!("nats-server did not start on any of five ports");
     }
 
-    fn spawn() -> Nats {
+    fn spawn(arguments: &[&str]) -> Nats {
         let folder: PathBuf = std::env::temp_dir().join(format!("probity-nats-{}", uuid::Uuid::new_v4().simple()));
         std::fs::create_dir_all(&folder).expect("a folder for NATS in the temporary folder");
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = Command::new("sh");
-        command.args(["-c", KEEPER, "sh", BINARY]).arg(&folder).arg(port.to_string());
+        command.args(["-c", KEEPER, "sh", BINARY]).arg(&folder).arg(port.to_string()).args(arguments);
         // In a group of its own, so that Ctrl-C at the tests leaves it alive to clean up.
         let mut keeper =
             command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("sh runs");

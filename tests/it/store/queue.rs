@@ -5,6 +5,7 @@ mod killed;
 mod leasing;
 mod model;
 mod people;
+mod plans;
 mod simulation;
 
 use std::collections::BTreeMap;

@@ -16,9 +16,40 @@ pub(super) const FAILED: &str = "lease durable runs";
 
 /// What may be leased, of the row `run`: `$1` versions, `$2` tenants at their limit. Pauses are looked at here, too:
 /// what a process believes of them may be old.
-pub(super) const LEASABLE: &str = "run.state IN ('queued', 'leased') AND run.ready_at <= now() \
-     AND ($1::text[] IS NULL OR run.flow_version = ANY ($1)) AND run.tenant <> ALL ($2) \
-     AND NOT EXISTS (SELECT FROM probity.flow_pause AS pause WHERE pause.flow = run.flow)";
+macro_rules! leasable {
+    ($state:literal) => {
+        concat!(
+            $state,
+            " IN ('queued', 'leased') AND run.ready_at <= now() \
+             AND ($1::text[] IS NULL OR run.flow_version = ANY ($1)) AND run.tenant <> ALL ($2) \
+             AND NOT EXISTS (SELECT FROM probity.flow_pause AS pause WHERE pause.flow = run.flow)"
+        )
+    };
+}
+
+/// Those at the front of a line, which an index gives in its order.
+pub(super) const LEASABLE: &str = leasable!("run.state");
+/// Those named by [`by_key!`].
+pub(super) const LEASABLE_BY_KEY: &str = leasable!("run.state || ''");
+
+/// The row `run` with this key and epoch, found by one look into the index of keys for each. Where Postgres last saw the
+/// table empty, it believes that reading all of it once more for each of them is as good, and finds a hundred thousand
+/// rows there: so the key is no equality, which could be a merge's, and the state (`run.state || ''`, where it is asked
+/// for) not the one that partial indexes are made with. What is left is the one way that is right for any size.
+macro_rules! by_key {
+    ($id:literal, $epoch:literal) => {
+        concat!("run.id >= ", $id, " AND run.id <= ", $id, " AND run.lease_epoch = ", $epoch)
+    };
+}
+
+/// [`by_key!`], if it is leased.
+macro_rules! still_held {
+    ($id:literal, $epoch:literal) => {
+        concat!(by_key!($id, $epoch), " AND run.state || '' = 'leased'")
+    };
+}
+
+pub(super) use {by_key, still_held};
 
 /// The priorities, highest first: within each, an index gives runs in the order they became ready.
 pub(super) const PRIORITIES: &str = "(VALUES (2::int2), (1::int2), (0::int2)) AS level (priority)";
@@ -34,9 +65,12 @@ pub(super) async fn lease(lane: &Lane, owner: &str, wanted: &LeaseWanted) -> Res
     } else {
         lease_within(&lane.pool, owner, wanted, &limits).await
     };
-    let mut leased: Vec<QueuedRun> =
-        rows.map_err(during(FAILED))?.iter().map(read::whole).collect::<Result<_, StoreError>>()?;
-    // What comes back from an update is in no order; all were ready, and the oldest were accepted first.
+    read_leased(&rows.map_err(during(FAILED))?)
+}
+
+/// What comes back from an update is in no order; all were ready, and the oldest were accepted first.
+pub(super) fn read_leased(rows: &[PgRow]) -> Result<Vec<QueuedRun>, StoreError> {
+    let mut leased: Vec<QueuedRun> = rows.iter().map(read::whole).collect::<Result<_, StoreError>>()?;
     leased.sort_by_key(|run| (std::cmp::Reverse(run.priority), run.accepted_at, run.id));
     Ok(leased)
 }
@@ -174,7 +208,8 @@ async fn open_flows(tx: &mut PgConnection, closed: &[String]) -> Result<Vec<Stri
 pub(super) fn take(ids: &str, owner: &str, lease_ms: &str) -> String {
     format!(
         "UPDATE probity.queue SET state = 'leased', lease_owner = {owner}, \
-         ready_at = now() + {lease_ms}::int8 * interval '1 millisecond', lease_epoch = lease_epoch + 1, attempt = attempt + 1, point_number = 0 WHERE id = ANY ({ids}) RETURNING {}",
+         ready_at = now() + {lease_ms}::int8 * interval '1 millisecond', lease_epoch = lease_epoch + 1, \
+         attempt = attempt + 1, point_number = 0 WHERE id = ANY ({ids}) RETURNING {}",
         read::WHOLE
     )
 }
@@ -182,12 +217,12 @@ pub(super) fn take(ids: &str, owner: &str, lease_ms: &str) -> String {
 pub(super) async fn extend(pool: &PgPool, held: &[Held], lease_ms: u64) -> Result<Vec<Extended>, StoreError> {
     let failed = "extend leases";
     let (ids, epochs) = columns(held.iter().copied());
-    let rows = sqlx::query(
+    let rows = sqlx::query(concat!(
         "UPDATE probity.queue AS run SET ready_at = now() + $3 * interval '1 millisecond' \
-         FROM unnest($1::uuid[], $2::int8[]) AS held (id, epoch) \
-         WHERE run.id = held.id AND run.lease_epoch = held.epoch AND run.state = 'leased' \
-         RETURNING run.id, run.lease_epoch, run.cancel_wanted",
-    )
+         FROM unnest($1::uuid[], $2::int8[]) AS held (id, epoch) WHERE ",
+        still_held!("held.id", "held.epoch"),
+        " RETURNING run.id, run.lease_epoch, run.cancel_wanted",
+    ))
     .bind(ids)
     .bind(epochs)
     .bind(millis(lease_ms))
@@ -234,16 +269,17 @@ pub(super) async fn mark(pool: &PgPool, points: &[Point]) -> Result<Vec<bool>, S
     let (snapshots, effects): (Vec<_>, Vec<_>) =
         last.values().map(|of| (of.snapshot.map(stored::text), of.effects.map(stored::text))).unzip();
     let (numbers, leases): (Vec<i64>, Vec<i64>) = last.values().map(|of| (of.number, of.lease_ms)).unzip();
-    let marked: Vec<(Uuid, i64)> = sqlx::query_as(
+    let marked: Vec<(Uuid, i64)> = sqlx::query_as(concat!(
         "UPDATE probity.queue AS run SET decision = NULL, \
-         ready_at = greatest(run.ready_at, now() + new.lease_ms * interval '1 millisecond'), point_number = greatest(new.number, run.point_number), \
+         ready_at = greatest(run.ready_at, now() + new.lease_ms * interval '1 millisecond'), \
+         point_number = greatest(new.number, run.point_number), \
          point = CASE WHEN new.number >= run.point_number THEN coalesce(new.point, run.point) ELSE run.point END, \
          effects = CASE WHEN new.number >= run.point_number THEN coalesce(new.effects, run.effects) ELSE run.effects END \
          FROM unnest($1::uuid[], $2::int8[], $3::text[], $4::text[], $5::int8[], $6::int8[]) \
-         AS new (id, epoch, point, effects, number, lease_ms) \
-         WHERE run.id = new.id AND run.lease_epoch = new.epoch AND run.state = 'leased' \
-         RETURNING run.id, run.lease_epoch",
-    )
+         AS new (id, epoch, point, effects, number, lease_ms) WHERE ",
+        still_held!("new.id", "new.epoch"),
+        " RETURNING run.id, run.lease_epoch",
+    ))
     .bind(ids)
     .bind(epochs)
     .bind(snapshots)

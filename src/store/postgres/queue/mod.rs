@@ -53,12 +53,13 @@ impl Lane {
             .acquire_timeout(acquire)
             .after_connect(|connection, _| {
                 // A queue is empty when Postgres counts it and full when it is asked: only plans by key are right for
-                // both. Costs of what is switched off would set off the compiler, too.
+                // both, and made once. A plan anew for each small batch costs more than the batch, the more days of
+                // history there are. Costs of what is switched off would set off the compiler, too.
                 Box::pin(async move {
                     connection
                         .execute(
                             "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
-                             SET jit = off",
+                             SET jit = off; SET plan_cache_mode = force_generic_plan",
                         )
                         .await
                         .map(drop)

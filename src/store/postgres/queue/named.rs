@@ -6,12 +6,10 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgPool;
 use uuid::Uuid;
 
-use super::lease::{FAILED, LEASABLE, PRIORITIES, columns, take};
-use super::{Lane, millis, read};
+use super::lease::{FAILED, LEASABLE, LEASABLE_BY_KEY, PRIORITIES, by_key, columns, read_leased, take};
+use super::{Lane, millis};
 use crate::model::RunId;
-use crate::store::queue::{
-    CapsLeft, Held, LeaseWanted, LeasedByName, Priority, QueuedRun, READY_LOOKED_AT, Ready, ReadyWanted,
-};
+use crate::store::queue::{CapsLeft, Held, LeaseWanted, LeasedByName, Priority, READY_LOOKED_AT, Ready, ReadyWanted};
 use crate::store::stored::{self, column};
 use crate::store::{StoreError, during};
 
@@ -40,9 +38,7 @@ pub(super) async fn lease(
             .fetch_all(&lane.pool)
             .await
     };
-    let mut leased: Vec<QueuedRun> =
-        rows.map_err(during(FAILED))?.iter().map(read::whole).collect::<Result<_, StoreError>>()?;
-    leased.sort_by_key(|run| (std::cmp::Reverse(run.priority), run.accepted_at, run.id));
+    let leased = read_leased(&rows.map_err(during(FAILED))?)?;
     let held_back = if leased.len() == ids.len() { Vec::new() } else { held_back(lane, &ids, &epochs).await? };
     Ok(LeasedByName { leased, held_back })
 }
@@ -51,7 +47,8 @@ pub(super) async fn lease(
 fn named_of(columns: &str) -> String {
     format!(
         "SELECT {columns} FROM unnest($3::uuid[], $4::int8[]) AS named (id, epoch) \
-         JOIN probity.queue AS run ON run.id = named.id AND run.lease_epoch = named.epoch WHERE {LEASABLE}"
+         JOIN probity.queue AS run ON {} WHERE {LEASABLE_BY_KEY}",
+        by_key!("named.id", "named.epoch")
     )
 }
 
@@ -93,11 +90,12 @@ async fn within_caps(
 
 /// Those that stand where they were said to and were not leased: what was is one epoch further.
 async fn held_back(lane: &Lane, ids: &[Uuid], epochs: &[i64]) -> Result<Vec<Held>, StoreError> {
-    let rows: Vec<(Uuid, i64)> = sqlx::query_as(
+    let rows: Vec<(Uuid, i64)> = sqlx::query_as(concat!(
         "SELECT run.id, run.lease_epoch FROM unnest($1::uuid[], $2::int8[]) AS named (id, epoch) \
-         JOIN probity.queue AS run ON run.id = named.id AND run.lease_epoch = named.epoch \
-         WHERE run.state IN ('queued', 'leased')",
-    )
+         JOIN probity.queue AS run ON ",
+        by_key!("named.id", "named.epoch"),
+        " WHERE run.state || '' IN ('queued', 'leased')",
+    ))
     .bind(ids)
     .bind(epochs)
     .fetch_all(&lane.pool)

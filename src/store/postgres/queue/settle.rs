@@ -7,6 +7,7 @@ use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::super::{PostgresStore, history, is_conflict, partitions};
+use super::lease::{by_key, still_held};
 use super::millis;
 use crate::model::RunId;
 use crate::model::run::RunRecord;
@@ -95,14 +96,14 @@ async fn end(connection: &mut PgConnection, ended: &[(Held, &RunRecord)]) -> Res
     let mut columns = history::RunColumns::default();
     ended.iter().for_each(|(_, record)| columns.push(record));
     columns
-        .bind(sqlx::query(
+        .bind(sqlx::query(concat!(
             "WITH new AS (SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], \
              $6::timestamptz[], $7::timestamptz[], $8::text[], $9::int8[], $10::text[], $11::text[], $12::int8[], \
              $13::uuid[], $14::int8[]) AS t (id, subject, trigger_kind, trigger, state, started_at, ended_at, version, \
              hops, error, trace, trace_dropped, held, epoch)), \
-             gone AS (DELETE FROM probity.queue AS run USING new \
-             WHERE run.id = new.held AND run.lease_epoch = new.epoch AND run.state = 'leased' \
-             RETURNING new.*, run.dedup), \
+             gone AS (DELETE FROM probity.queue AS run USING new WHERE ",
+            still_held!("new.held", "new.epoch"),
+            " RETURNING new.*, run.dedup), \
              remembered AS (UPDATE probity.dedup AS dedup \
              SET expires_at = now() + dedup.keep_ms * interval '1 millisecond' \
              FROM gone WHERE dedup.key = gone.dedup AND dedup.run = gone.held), \
@@ -111,7 +112,7 @@ async fn end(connection: &mut PgConnection, ended: &[(Held, &RunRecord)]) -> Res
              SELECT id, subject, trigger_kind, trigger::json, state, started_at, ended_at, version, hops, error::json, \
              trace::json, trace_dropped FROM gone ON CONFLICT (id) DO NOTHING) \
              SELECT held, epoch FROM gone",
-        ))
+        )))
         .bind(ids)
         .bind(epochs)
         .fetch_all(connection)
@@ -205,7 +206,7 @@ impl Changes {
     }
 
     async fn store(&self, tx: &mut PgConnection) -> Result<BTreeSet<Held>, sqlx::Error> {
-        sqlx::query(
+        sqlx::query(concat!(
             "UPDATE probity.queue AS run SET state = new.state, \
              ready_at = now() + new.delay_ms * interval '1 millisecond', \
              attempt = greatest(0, run.attempt - new.released::int4), error = coalesce(new.error, run.error), \
@@ -213,9 +214,10 @@ impl Changes {
              effects = CASE WHEN new.anew THEN NULL ELSE run.effects END, \
              decision = CASE WHEN new.anew THEN NULL ELSE run.decision END \
              FROM unnest($1::uuid[], $2::int8[], $3::text[], $4::int8[], $5::bool[], $6::bool[], $7::text[]) \
-             AS new (id, epoch, state, delay_ms, released, anew, error) \
-             WHERE run.id = new.id AND run.lease_epoch = new.epoch AND run.state = 'leased' RETURNING run.id, run.lease_epoch",
-        )
+             AS new (id, epoch, state, delay_ms, released, anew, error) WHERE ",
+            still_held!("new.id", "new.epoch"),
+            " RETURNING run.id, run.lease_epoch",
+        ))
         .bind(&self.id)
         .bind(&self.epoch)
         .bind(&self.state)
