@@ -89,6 +89,31 @@ fn an_unknown_verdict_says_what_is_missing() {
     assert!(explanation.lines(Language::English).iter().any(|l| l == "No pass among the 1 windows before."));
 }
 
+/// A value that rests on too small a part decides nothing here either.
+#[test]
+fn what_was_hardly_seen_is_explained_as_it_was_judged() {
+    let guarantee = json!({"x-probity": {"minCoverage": "90%"}, "of": [{
+        "objective": "coalesce(A, 100) >= 95 and B <= 300", "with": {"A": {}, "B": {}}, "window": {"period": "daily"},
+    }]});
+    let (agreement, problems) = load_value(around(&guarantee, "Europe/Madrid"), "");
+    let agreement = agreement.unwrap_or_else(|| panic!("{problems:?}"));
+    let answers = BTreeMap::from([
+        ("A".to_owned(), json!({"value": 99, "coverage": {"seen": 1, "expected": 10}})),
+        ("B".to_owned(), json!({"value": 200})),
+    ]);
+    let at = plan(&agreement, None, january_12(), january_13()).unwrap();
+    let (states, metrics) = judge(&agreement, &at, &answers, february());
+    let revisions = [stored(states[0].clone(), 1, "2026-01-13T00:00:00Z")];
+    let metrics = metrics.into_iter().map(|m| (m.of.clone(), stored(m, 1, "2026-01-13T00:00:00Z"))).collect();
+    let facts = Facts { agreement: Some(&agreement), revisions: &revisions, metrics, earlier: &[] };
+    let explanation = explain(&facts).unwrap();
+    assert_eq!(explanation.verdict, Verdict::Unknown);
+    let objective = &explanation.objectives[0];
+    assert!(!objective.differs && objective.holds.is_none() && objective.decided_by.is_empty());
+    assert_eq!(objective.missing, ["A rests on 1 of 10 expected, less than the 90% to be seen"]);
+    assert!(matches!(objective.distance, Distance::Unknown { .. }), "{:?}", objective.distance);
+}
+
 /// What was judged under another document is not explained by this one.
 #[test]
 fn an_agreement_that_changed_is_said_to_have_changed() {
