@@ -33,7 +33,7 @@ async fn dispatches(database: &str, receiver: &Receiver, settings: &[(&str, &str
     }
     let key = settings.iter().map(|(name, value)| format!("{name}{value}")).collect::<String>();
     let sent = receiver.got().len();
-    assert_eq!(post_async(&api.base, "/pay", "k", &key).await.unwrap().0, 202);
+    assert_eq!(post_async(&api.base, "/pay", &format!("k{sent}"), &key).await.unwrap().0, 202);
     until("it is done", async || receiver.got().len() == sent + 1).await;
     until("it has ended", async || queue(&api.base).await.is_some_and(|items| items.is_empty())).await;
 }
@@ -46,7 +46,7 @@ async fn does_not(database: &str, receiver: &Receiver, settings: &[(&str, &str)]
     let told = dispatch_of(&server.base).await;
     assert!(!told.contains("for-tests") && !told.contains("not-it"), "{told}");
     let sent = receiver.got().len();
-    assert_eq!(post_async(&server.base, "/pay", "k", &format!("{settings:?}")).await.unwrap().0, 202);
+    assert_eq!(post_async(&server.base, "/pay", &format!("k{sent}"), &format!("{settings:?}")).await.unwrap().0, 202);
     until("it is done", async || receiver.got().len() == sent + 1).await;
 }
 
