@@ -83,7 +83,10 @@ impl Node for Json {
             Ok(schema) => schema,
             Err(error) => return Step::fail(msg, error),
         };
-        let mut value = msg.get_path(&self.property);
+        let mut value = match msg.read_path(&self.property) {
+            Ok(value) => value,
+            Err(why) => return Step::fail(msg, why),
+        };
         // A message without the property goes on as it is, in Node-RED with its schema, too.
         if value.is_undefined() {
             cx.emit(0, msg);
