@@ -6,6 +6,8 @@
 mod keywords;
 mod schema;
 
+pub(super) mod syntax;
+
 use std::sync::{Arc, Mutex};
 
 use schema::Schema;
@@ -100,7 +102,11 @@ impl Node for Json {
             };
             value = match read {
                 Ok(value) => value,
-                Err(error) => return Step::fail(msg, NodeError::new(error.to_string())),
+                Err(error) => {
+                    // Bytes that are no text are read as Node.js reads them.
+                    let problem = syntax::problem(&value.to_js_string()).unwrap_or_else(|| error.to_string());
+                    return Step::fail(msg, NodeError::new(problem));
+                }
             };
             if self.to_value {
                 msg.set_path(&self.property, value.clone());

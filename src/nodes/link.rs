@@ -106,7 +106,7 @@ struct LinkReturn;
 impl Node for LinkReturn {
     fn on_msg(&self, mut msg: Msg, cx: &mut Cx<'_>) -> Step {
         let Some(pending) = pop_source(&mut msg, cx) else {
-            cx.warn("Missing link call information: the message did not come from a link call");
+            cx.warn("Missing return node information");
             return Step::Done;
         };
         if cx.node_id(pending.call) != Some(&pending.call_id) {
