@@ -79,9 +79,11 @@ struct Entries<'a>(&'a [Map<String, Json>]);
 impl Entries<'_> {
     /// Of the node, or of its definition inside a subflow.
     fn get(&self, id: &str, property: &str) -> Option<&Json> {
-        let own = |entry: &&Map<String, Json>| entry.get("id").and_then(Json::as_str);
-        let itself = self.0.iter().find(|entry| own(entry) == Some(id));
-        let inside = || self.0.iter().find(|e| own(e).is_some_and(|own| id.ends_with(&format!("-{own}"))));
+        let is = |entry: &Map<String, Json>, fits: &dyn Fn(&str) -> bool| {
+            entry.get("id").and_then(Json::as_str).is_some_and(fits)
+        };
+        let itself = self.0.iter().find(|entry| is(entry, &|own| own == id));
+        let inside = || self.0.iter().find(|entry| is(entry, &|own| id.ends_with(&format!("-{own}"))));
         itself.or_else(inside)?.get(property)
     }
 

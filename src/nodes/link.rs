@@ -372,6 +372,6 @@ mod tests {
     async fn a_return_without_a_call_is_a_warning() {
         let rig = rig(SERVICE);
         rig.run(rig.index("in"), msg("{}")).await;
-        assert!(rig.complaints()[0].contains("did not come from a link call"));
+        assert!(rig.complaints()[0].contains("Missing return node information"));
     }
 }

@@ -152,13 +152,7 @@ fn show(topics: &Mutex<Topics>, cx: &mut Cx<'_>) {
 
 impl Trigger {
     fn key(&self, msg: &Msg) -> ArcStr {
-        let topic = match self.by_topic {
-            true => match msg.read_path(&self.topic) {
-                Ok(topic) => topic,
-                Err(why) => return Step::fail(msg, why),
-            },
-            false => Value::Undefined,
-        };
+        let topic = if self.by_topic { msg.get_path(&self.topic) } else { Value::Undefined };
         if topic.is_truthy() { topic.to_js_string() } else { NO_TOPIC }
     }
 

@@ -253,7 +253,7 @@ async fn send(
     let prepared = async || {
         let socket = services.net.listen_udp(from, ipv6).await?;
         reach.prepare(&socket, ipv6).map_err(of_io)?;
-        Ok(socket)
+        Ok::<_, NetError>(socket)
     };
     let socket = socket.get_or_try_init(prepared).await?;
     let addresses = services.net.addresses(&datagram.host, datagram.port).await?;

@@ -338,21 +338,18 @@ async fn a_run_is_saved_as_a_test_and_replayed_from_a_step() {
         .await;
 
     // Saved beside the flows, it is a test that they pass, and do not when they do something else.
-    let file = site.folder.0.join(&name);
-    std::fs::write(&file, &recorded).unwrap();
-    let test = || {
-        let ran = probity().arg("test").arg(&file).output().unwrap();
+    let test = |flows: &str| {
+        let folder = Folder::new();
+        std::fs::write(folder.0.join("flows.json"), flows).unwrap();
+        std::fs::write(folder.0.join(&name), &recorded).unwrap();
+        let ran = probity().arg("test").arg(&folder.0).output().unwrap();
         (ran.status.code(), String::from_utf8_lossy(&ran.stdout).into_owned())
     };
-    let (code, said) = test();
+    let (code, said) = test(&flows.to_string());
     assert_eq!(code, Some(0), "{said}\n{recorded}");
-    let path = site.folder.0.join("flows.json");
-    let before = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, before.replace("payload & payload", "payload")).unwrap();
-    let (code, said) = test();
+    let (code, said) = test(&flows.to_string().replace("payload & payload", "payload"));
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("hellohello"), "{said}");
-    std::fs::write(&path, before).unwrap();
 
     // From the second step on: what the inject node does is not done again, what is behind it is.
     let step = format!("document.querySelector('li[data-run=\"{run}\"] .probity-step[data-node=\"twice\"]')");

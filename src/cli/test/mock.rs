@@ -31,11 +31,7 @@ pub(in crate::cli) struct Rule {
 #[serde(untagged)]
 enum Failure {
     Refused(String),
-    Other {
-        #[serde(deserialize_with = "code")]
-        code: &'static str,
-        message: String,
-    },
+    Other { code: Code, message: String },
 }
 
 /// The codes of failed calls that a test may name.
@@ -58,10 +54,17 @@ const CODES: [&str; 16] = [
     "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
 ];
 
-fn code<'de, D: serde::Deserializer<'de>>(from: D) -> Result<&'static str, D::Error> {
-    let text = String::deserialize(from)?;
-    let known = CODES.into_iter().find(|code| *code == text);
-    known.ok_or_else(|| serde::de::Error::custom(format!("\"{text}\" is no code of a failed call")))
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Code(&'static str);
+
+impl TryFrom<String> for Code {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Code, String> {
+        let known = CODES.into_iter().find(|code| *code == text);
+        known.map(Code).ok_or_else(|| format!("\"{text}\" is no code of a failed call"))
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -117,7 +120,7 @@ fn describe(request: &NetRequest) -> Value {
 fn reply(rule: &Rule, request: &NetRequest) -> Result<NetResponse, NetError> {
     match &rule.fail {
         Some(Failure::Refused(problem)) => return Err(NetError::new("ECONNREFUSED", problem.clone())),
-        Some(Failure::Other { code, message }) => return Err(NetError::new(code, message.clone())),
+        Some(Failure::Other { code, message }) => return Err(NetError::new(code.0, message.clone())),
         None => {}
     }
     let answer = rule.answer.clone().unwrap_or(Answer { status: 200, headers: Default::default(), body: Value::Null });

@@ -219,9 +219,11 @@ pub(super) fn value(json: &Value) -> crate::model::Value {
     match (json, buffer(json)) {
         (_, Some(bytes)) => model::Value::Bytes(std::sync::Arc::new(bytes)),
         (Value::Array(items), _) => model::Value::array(items.iter().map(value).collect()),
-        (Value::Object(map), _) => {
-            map.iter().map(|(key, of)| (key.as_str().into(), value(of))).collect::<model::Object>().into()
-        }
+        (Value::Object(map), _) => map
+            .iter()
+            .map(|(key, of)| (arcstr::ArcStr::from(key.as_str()), value(of)))
+            .collect::<model::Object>()
+            .into(),
         (scalar, _) => model::Value::from(scalar),
     }
 }

@@ -105,7 +105,8 @@ fn failure(run: &Json, steps: &[Json], asked: &Asked<'_>) -> Option<String> {
     });
     let caught = told.and_then(|msg| msg["error"]["message"].as_str());
     let uncaught = || run["error"]["message"].as_str().filter(|_| run["error"]["node"] == asked.node);
-    caught.or_else(uncaught).map(str::to_string)
+    let why = caught.or_else(uncaught)?;
+    Some(why.strip_prefix("RequestError: ").unwrap_or(why).to_string())
 }
 
 /// How a node that is mocked answered.
