@@ -228,7 +228,7 @@ impl Browser {
     pub async fn saved(&self) -> (String, String) {
         let downloads = self.profile.join("downloads");
         let whole = |path: &Path| path.extension().is_some_and(|ending| ending != "crdownload" && ending != "tmp");
-        loop {
+        for _ in 0..20_000 {
             let there =
                 std::fs::read_dir(&downloads).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
             let hidden = |path: &PathBuf| path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
@@ -239,6 +239,7 @@ impl Browser {
             // The page is asked something, so that this waits no longer than the browser lives.
             self.until("true").await;
         }
+        panic!("nothing was saved in {}", downloads.display());
     }
 
     pub async fn title(&self) -> String {
