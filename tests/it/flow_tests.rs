@@ -179,8 +179,8 @@ async fn a_run_of_a_server_becomes_a_test_that_needs_no_world_and_holds_no_secre
     assert_eq!(record(run).status.code(), Some(2), "what is there is not overwritten");
     assert_ne!(record("00000000-0000-0000-0000-000000000000").status.code(), Some(0));
 
-    let tests = std::fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().path());
-    let file = tests.into_iter().find(|path| path.to_string_lossy().ends_with(".test.yaml")).unwrap();
+    let mut there = std::fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().path());
+    let file = there.find(|path| path.to_string_lossy().ends_with(".test.yaml")).unwrap();
     let yaml = std::fs::read_to_string(&file).unwrap();
     for secret in ["sesame", "hunter22", "Basic ", "aHVudGVyMjI"] {
         assert!(!yaml.contains(secret), "{secret} in {yaml}");
