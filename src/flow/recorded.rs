@@ -201,8 +201,7 @@ fn debugged(node: &str, msg: &Json, of: &Entries<'_>) -> Json {
     match (of.text(node, "targetType").as_str(), property.as_str()) {
         // Computed: what it came to is not in the trace.
         ("jsonata", _) => anything(),
-        ("full", _) => lasting(&plain(msg)),
-        (_, "true") => lasting(&plain(msg)),
+        ("full", _) | (_, "true") => lasting(&plain(msg)),
         (_, property) => {
             let property = if property.is_empty() || property == "false" { "payload" } else { property };
             let value = Path::parse(property).ok().and_then(|path| {

@@ -92,7 +92,10 @@ impl Tls {
         };
         let protocols: Vec<Vec<u8>> = options.protocol.iter().map(|p| p.as_bytes().to_vec()).collect();
         config.alpn_protocols = protocols.clone();
-        let listening = listening.map(|server| Arc::new(ServerConfig { alpn_protocols: protocols, ..server }));
+        let listening = listening.map(|mut server| {
+            server.alpn_protocols = protocols;
+            Arc::new(server)
+        });
         Ok(Tls { config: Arc::new(config), listening, server_name, unverified: options.unverified })
     }
 

@@ -197,9 +197,10 @@ impl Reach {
             Reach::Host => Ok(()),
             Reach::All => options.set_broadcast(true),
             Reach::Group(interface) => {
-                match interface {
-                    Some(IpAddr::V4(interface)) if !ipv6 => options.set_multicast_if_v4(&interface)?,
-                    _ => {}
+                if let Some(IpAddr::V4(interface)) = interface
+                    && !ipv6
+                {
+                    options.set_multicast_if_v4(&interface)?;
                 }
                 match ipv6 {
                     true => options.set_multicast_hops_v6(GROUP_HOPS_MAX),
@@ -250,7 +251,7 @@ async fn send(
     datagram: Datagram,
 ) -> Result<(), NetError> {
     let of_io = |error: std::io::Error| NetError::new("EIO", format!("udp : {error}"));
-    let prepared = async || {
+    let prepared = || async {
         let socket = services.net.listen_udp(from, ipv6).await?;
         reach.prepare(&socket, ipv6).map_err(of_io)?;
         Ok::<_, NetError>(socket)

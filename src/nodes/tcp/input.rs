@@ -147,7 +147,9 @@ impl Input {
                 open.spawn(async move {
                     let services = connection.source.services().clone();
                     match services.net.accepted(stream, peer, tls.as_deref()).await {
-                        Ok(stream) => drop(connection.receive(stream).await),
+                        Ok(stream) => {
+                            connection.receive(stream).await;
+                        }
                         Err(error) => tracing::info!("tcp in: {error}"),
                     }
                 });
