@@ -54,15 +54,16 @@ const CODES: [&str; 16] = [
     "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
 ];
 
+/// The place of one in [`CODES`].
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "String")]
-struct Code(&'static str);
+struct Code(usize);
 
 impl TryFrom<String> for Code {
     type Error = String;
 
     fn try_from(text: String) -> Result<Code, String> {
-        let known = CODES.into_iter().find(|code| *code == text);
+        let known = CODES.iter().position(|code| *code == text);
         known.map(Code).ok_or_else(|| format!("\"{text}\" is no code of a failed call"))
     }
 }
@@ -120,7 +121,7 @@ fn describe(request: &NetRequest) -> Value {
 fn reply(rule: &Rule, request: &NetRequest) -> Result<NetResponse, NetError> {
     match &rule.fail {
         Some(Failure::Refused(problem)) => return Err(NetError::new("ECONNREFUSED", problem.clone())),
-        Some(Failure::Other { code, message }) => return Err(NetError::new(code.0, message.clone())),
+        Some(Failure::Other { code, message }) => return Err(NetError::new(CODES[code.0], message.clone())),
         None => {}
     }
     let answer = rule.answer.clone().unwrap_or(Answer { status: 200, headers: Default::default(), body: Value::Null });
