@@ -354,7 +354,10 @@ async fn a_run_is_saved_as_a_test_and_replayed_from_a_step() {
     // From the second step on: what the inject node does is not done again, what is behind it is.
     let step = format!("document.querySelector('li[data-run=\"{run}\"] .probity-step[data-node=\"twice\"]')");
     browser.press(&step).await;
-    browser.press(&format!("{step}.nextElementSibling.querySelector('.probity-replay')")).await;
+    let button = format!("{step}.nextElementSibling.querySelector('.probity-replay')");
+    // The panel is not as high as a run is long.
+    browser.until(&format!("({button}.scrollIntoView({{ block: 'center' }}), true)")).await;
+    browser.press(&button).await;
     let another = format!(
         "[...document.querySelectorAll('.probity-runs li[data-run]')].map(li => li.dataset.run).find(id => id != '{run}')"
     );
