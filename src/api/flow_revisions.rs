@@ -181,7 +181,9 @@ fn refused(refused: Refused) -> ApiError {
                 .hint("look at /probity/v1/flow-revisions, then decide anew")
         }
         Refused::NotFound => ApiError::not_found("there is no such revision of the flows"),
-        Refused::Unusable(problem) | Refused::Unchangeable(problem) => ApiError::bad_request(problem),
+        Refused::Unusable(problem) | Refused::Unchangeable(problem) | Refused::Sealed(problem) => {
+            ApiError::bad_request(problem)
+        }
         Refused::Invalid(problems) => {
             let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
             ApiError::bad_request(format!("nothing was deployed: {}", lines.join("; ")))

@@ -483,7 +483,7 @@ fn running() -> Vec<(&'static str, Value)> {
             }),
         ),
         ("RunOpened", object(json!({ "run": uuid() }))),
-        ("RunTest", object(json!({ "yaml": text(), "note": text() }))),
+        ("RunTest", object(json!({ "yaml": text(), "note": text(), "file": text() }))),
         ("FlowsDraft", object(json!({ "flows": array(json!({ "type": "object" })) }))),
         ("FlowProblems", object(json!({ "problems": array(refer("FlowProblem")) }))),
         (

@@ -99,14 +99,17 @@ async fn open(
 
 async fn test(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<Json<Json_>, ApiError> {
     let run = runs::find(&api, &id).await?;
+    let at = run.started_at.strftime("%Y-%m-%dT%H%M%SZ");
     let run = serde_json::to_value(&run).map_err(|e| ApiError::internal("writing a run", &e))?;
-    let entries = match &api.admin {
-        Some(admin) => admin.flows.current().file.entries.clone(),
-        None => Vec::new(),
+    let (entries, flow) = match &api.admin {
+        Some(admin) => (admin.flows.current().file.entries.clone(), admin.flows.name_beside()),
+        None => (Vec::new(), "flows.json".to_string()),
     };
-    let recorded = flow::recorded(&run, &entries, "flows.json").map_err(|problem| {
+    let stem = flow.strip_suffix(".json").filter(|stem| !stem.is_empty()).unwrap_or("flows");
+    let file = format!("{stem}.{at}.test.yaml");
+    let recorded = flow::recorded(&run, &entries, &flow).map_err(|problem| {
         ApiError::bad_request(problem)
             .hint("messages are kept as `trace.messages` says, or of the next runs of a flow on demand")
     })?;
-    Ok(Json(json!({ "yaml": recorded.yaml, "note": recorded.note })))
+    Ok(Json(json!({ "yaml": recorded.yaml, "note": recorded.note, "file": file })))
 }

@@ -48,11 +48,10 @@ pub fn operator(config: &Config) -> Result<Operator> {
 /// The component of ours that runs scripts, if it is built.
 pub fn interpreter(config: &Config) -> Result<Option<Bytes>, Vec<Diagnostic>> {
     let found = discover(&places(config));
-    interpreter_of(&found.packages, &Operator { grant_shipped: true, ..Operator::default() })
+    interpreter_of(found.interpreter.as_ref(), &Operator { grant_shipped: true, ..Operator::default() })
 }
 
-fn interpreter_of(packages: &[Package], operator: &Operator) -> Result<Option<Bytes>, Vec<Diagnostic>> {
-    let found = packages.iter().find(|p| p.is_interpreter());
+fn interpreter_of(found: Option<&Package>, operator: &Operator) -> Result<Option<Bytes>, Vec<Diagnostic>> {
     Ok(found.map(|package| operator.admit(package, None)).transpose()?.map(|admitted| admitted.plugin.wasm))
 }
 
@@ -95,21 +94,20 @@ pub fn admitted(config: &Config, needed: Needed<'_>) -> Result<Ready> {
     let found = discover(&places(config));
     let not_built = found.not_built();
     let mut ready = Ready { diagnostics: not_built_of(&not_built, needed), ..Ready::default() };
-    let Found { packages, broken, diagnostics } = found;
-    ready.interpreter = packages.iter().find(|p| p.is_interpreter()).cloned();
+    let Found { packages, interpreter, broken, diagnostics } = found;
+    ready.interpreter = interpreter;
     if ready.interpreter.is_none() && needed_type(needed, crate::nodes::function::NODE_TYPE) {
-        let message = "a flow has function nodes, and the JavaScript component they run in is not built";
-        let problem = Diagnostic::error("plugin-not-built", "$", message);
-        ready.diagnostics.push(problem.hint(format!("run {BUILD_COMMAND} javascript")));
+        ready.diagnostics.push(no_interpreter(&packages));
     }
     ready.diagnostics.extend(diagnostics);
     ready.broken = broken;
+    // What interprets has no nodes, be it ours or not.
     let (wanted, unused): (Vec<&Package>, Vec<&Package>) =
-        packages.iter().filter(|p| !p.is_interpreter()).partition(|p| needed.has(&p.manifest));
+        packages.iter().filter(|p| p.manifest.interprets.is_empty()).partition(|p| needed.has(&p.manifest));
     ready.unused = unused.into_iter().map(|p| p.manifest.clone()).collect();
     let scripts = wanted.iter().any(|p| matches!(p.manifest.code(), Some(Code::Script(_))));
     let interpreter = match scripts {
-        true => interpreter_of(&packages, &operator).unwrap_or_else(|problems| {
+        true => interpreter_of(ready.interpreter.as_ref(), &operator).unwrap_or_else(|problems| {
             ready.diagnostics.extend(problems);
             None
         }),
@@ -128,6 +126,26 @@ pub fn admitted(config: &Config, needed: Needed<'_>) -> Result<Ready> {
         }
     }
     Ok(ready)
+}
+
+/// Why function nodes do not run.
+fn no_interpreter(packages: &[Package]) -> Diagnostic {
+    let elsewhere = packages.iter().find(|p| !p.manifest.interprets.is_empty());
+    let (message, hint) = match elsewhere {
+        None => (
+            "a flow has function nodes, and the JavaScript component they run in is not built".to_string(),
+            format!("run {BUILD_COMMAND} javascript"),
+        ),
+        Some(package) => (
+            format!(
+                "a flow has function nodes, and of the JavaScript component they run in only the one that comes with \
+                 Probity is taken, not {}",
+                package.path.display()
+            ),
+            format!("put it into the folder `plugins` beside the executable, or run {BUILD_COMMAND} javascript"),
+        ),
+    };
+    Diagnostic::error("plugin-not-built", "$", message).hint(hint)
 }
 
 /// Whether flows name this type.

@@ -26,7 +26,8 @@ pub(super) fn nodes(args: &NodesArgs) -> ExitCode {
     };
     let catalogue = crate::nodes::catalogue();
     let found = discover(&crate::app::admission::places(&config));
-    let plugins: Vec<&Manifest> = found.packages.iter().filter(|p| !p.is_interpreter()).map(|p| &p.manifest).collect();
+    let plugins: Vec<&Manifest> =
+        found.packages.iter().filter(|p| p.manifest.interprets.is_empty()).map(|p| &p.manifest).collect();
     let not_built: Vec<&Manifest> =
         found.not_built().into_iter().map(|s| &s.manifest).filter(|m| m.interprets.is_empty()).collect();
     match args.format {

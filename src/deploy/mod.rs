@@ -24,6 +24,7 @@ pub use file::Place;
 pub use revisions::Revisions;
 
 use crate::failpoint::{FailPoint, reach};
+use crate::flow::cipher::{self, Form};
 use crate::flow::{self, Deployment};
 use crate::model::flow::{FlowFile, Plan, PlanNode, Stopped};
 use crate::model::{Diagnostic, Severity};
@@ -95,6 +96,8 @@ pub enum Refused {
     Invalid(Vec<Diagnostic>),
     /// These flows cannot be changed from here; the text says why and what to do.
     Unchangeable(String),
+    /// The encrypted credentials that came with the flows cannot be read; the text says why and what to do.
+    Sealed(String),
     /// They were good, but could not be saved; the flows run on as they were.
     Unsaved(String),
 }
@@ -139,6 +142,13 @@ impl Flows {
 
     pub fn current(&self) -> Arc<Current> {
         self.current.load_full()
+    }
+
+    /// What a test file that lies beside the flows calls them: the name of their file; of a folder, `.` within it.
+    pub fn name_beside(&self) -> String {
+        let path = &self.parts.place.path;
+        let name = path.file_name().filter(|_| !path.is_dir());
+        name.map_or_else(|| ".".to_string(), |name| name.to_string_lossy().into_owned())
     }
 
     /// `start` or `stop`.
@@ -395,10 +405,7 @@ impl Flows {
         (by, action): (&str, &str),
     ) -> Result<String, Refused> {
         let path = self.parts.place.writable().map_err(Refused::Unchangeable)?;
-        if let Some(given) = credentials {
-            stand_in(&mut posted, given);
-        }
-        let taken = self.take_credentials(&mut posted);
+        let taken = self.take_given(&mut posted, credentials)?;
         let (mut file, problems) = flow::load_value(posted, &self.parts.place.name());
         taken.credentials.attach(&mut file);
         let current = self.current();
@@ -454,17 +461,48 @@ impl Flows {
         saving.await.unwrap_or_else(|e| Err(e.to_string())).map_err(Refused::Unsaved)
     }
 
-    fn take_credentials(&self, posted: &mut [Json]) -> flow::credentials::Taken {
-        // Entries that are none stay where they are, to be complained of in their place.
-        let mut entries: Vec<Entry> =
-            posted.iter_mut().map(|entry| entry.as_object_mut().map(std::mem::take).unwrap_or_default()).collect();
-        let taken = self.parts.credentials.take_from(&mut entries);
-        for (entry, taken_from) in posted.iter_mut().zip(entries) {
-            if let Some(place) = entry.as_object_mut() {
-                *place = taken_from;
+    /// As [`Flows::take_credentials`], with those that a client sent beside the flows: each in place of all that its node
+    /// had; or an encrypted set, in place of all there are.
+    fn take_given(&self, posted: &mut [Json], given: Option<Json>) -> Result<flow::credentials::Taken, Refused> {
+        let own = &self.parts.credentials;
+        match given {
+            None => Ok(self.take_credentials(posted)),
+            Some(sealed) if cipher::form_of(&sealed) != Form::Plain => {
+                let whole = own.decrypt(&sealed).map_err(|why| {
+                    Refused::Sealed(format!(
+                        "Failed to decrypt credentials: {why}. Nothing was deployed. They must be encrypted with the \
+                         secret of this server (`credentialSecret` in settings.js, PROBITY_CREDENTIALS_SECRET); or send \
+                         them in clear, as an object of credentials by node id"
+                    ))
+                })?;
+                let taken = taken_from(posted, |entries| whole.take_from(entries));
+                let changed = own.now().others_in(&taken.credentials);
+                Ok(flow::credentials::Taken { changed, ..taken })
+            }
+            Some(given) => {
+                let mut given = match given {
+                    Json::Object(given) => given,
+                    _ => {
+                        return Err(Refused::Unusable(
+                            "`credentials` must be an object of credentials by node id".into(),
+                        ));
+                    }
+                };
+                let known = posted.iter().filter_map(|entry| entry.get("id")?.as_str());
+                let known: HashSet<&str> = known.collect();
+                given.retain(|id, _| known.contains(id.as_str()));
+                let taken = self.take_credentials(posted);
+                let credentials = taken.credentials.replaced(given, &own.now()).map_err(|id| {
+                    Refused::Unusable(format!("`credentials` of node {id} must be an object of texts by name"))
+                })?;
+                let changed = own.now().others_in(&credentials);
+                Ok(flow::credentials::Taken { credentials, changed })
             }
         }
-        taken
+    }
+
+    fn take_credentials(&self, posted: &mut [Json]) -> flow::credentials::Taken {
+        taken_from(posted, |entries| self.parts.credentials.take_from(entries))
     }
 
     fn prepare(&self, file: &FlowFile, keeps: &dyn Fn((&Plan, &PlanNode)) -> bool) -> Arc<Deployed> {
@@ -534,14 +572,21 @@ async fn stage(path: PathBuf, text: String) -> Result<(), Refused> {
     staged.map_err(|e| Refused::Unsaved(format!("cannot write {shown}: {e}")))
 }
 
-/// Puts credentials that a client sent beside the flows into the entries they are for.
-fn stand_in(posted: &mut [Json], given: Json) {
-    let Json::Object(mut given) = given else { return };
-    for entry in posted.iter_mut().filter_map(Json::as_object_mut) {
-        if let Some(own) = entry.get("id").and_then(Json::as_str).and_then(|id| given.remove(id)) {
-            entry.insert("credentials".into(), own);
+/// Takes credentials out of what was posted. Entries that are none stay where they are, to be complained of in their
+/// place.
+fn taken_from(
+    posted: &mut [Json],
+    take: impl FnOnce(&mut [Entry]) -> flow::credentials::Taken,
+) -> flow::credentials::Taken {
+    let mut entries: Vec<Entry> =
+        posted.iter_mut().map(|entry| entry.as_object_mut().map(std::mem::take).unwrap_or_default()).collect();
+    let taken = take(&mut entries);
+    for (entry, taken_from) in posted.iter_mut().zip(entries) {
+        if let Some(place) = entry.as_object_mut() {
+            *place = taken_from;
         }
     }
+    taken
 }
 
 /// Whether a node of the new plan starts anew: its definition does, or a subflow instance around it.

@@ -92,6 +92,28 @@ impl Credentials {
         self.take(entries, false)
     }
 
+    /// These, and in place of what some nodes have what was given for them; `__PWRD__` is what it is in `before`.
+    ///
+    /// # Errors
+    /// The id of a node whose credentials are no object.
+    pub fn replaced(mut self, given: Entry, before: &Credentials) -> Result<Credentials, String> {
+        for (id, own) in given {
+            let Json::Object(mut own) = own else { return Err(id) };
+            for (name, value) in &mut own {
+                if value.as_str() == Some(KEEP) {
+                    *value = before.0.get(&id).and_then(|before| before.get(name)).cloned().unwrap_or_default();
+                }
+            }
+            own.retain(|_, value| !value.is_null());
+            if own.is_empty() {
+                self.0.remove(&id);
+            } else {
+                self.0.insert(id, own);
+            }
+        }
+        Ok(self)
+    }
+
     fn take(&self, entries: &mut [Entry], whole: bool) -> Taken {
         let mut after = if whole { BTreeMap::new() } else { self.0.clone() };
         for entry in entries {

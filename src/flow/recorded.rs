@@ -1,9 +1,13 @@
 //! A run of the history as a test file: what set it off is the step, what came from outside is mocked, what it showed
-//! and answered is expected. Values that differ from run to run (times, ids) are only expected to be there.
+//! and answered is expected. Values that differ from run to run (times, ids) are only expected to be there, and so is
+//! what was masked or cut.
 
-use std::collections::{BTreeMap, VecDeque};
+mod outside;
 
 use serde_json::{Map, Value as Json, json};
+
+use crate::model::run::MASK;
+use crate::model::{Msg, Path, Value};
 
 /// A recorded test.
 pub struct Recorded {
@@ -12,8 +16,30 @@ pub struct Recorded {
     pub note: String,
 }
 
-/// Nodes that ask the world by other ways than HTTP: they are mocked as a whole.
-const OUTSIDE: [&str; 7] = ["sql", "mongodb", "exec", "file", "file in", "mqtt out", "evaluate"];
+/// Headers that say who called and by which way; a flow does not depend on them.
+const CALLERS_HEADERS: [&str; 21] = [
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "cache-control",
+    "connection",
+    "content-length",
+    "dnt",
+    "forwarded",
+    "host",
+    "origin",
+    "pragma",
+    "priority",
+    "referer",
+    "te",
+    "traceparent",
+    "tracestate",
+    "transfer-encoding",
+    "upgrade-insecure-requests",
+    "user-agent",
+    "via",
+    "x-real-ip",
+];
 
 /// Makes a test of a run, as `GET /probity/v1/runs/{id}` gives it, of these flow entries; `flow` names their file.
 ///
@@ -24,21 +50,21 @@ pub fn recorded(run: &Json, entries: &[Map<String, Json>], flow: &str) -> Result
     let first = steps.first().filter(|step| step["input"].is_object() || step["sent"].is_array());
     let first = first.ok_or("the messages of this run were not kept, so there is nothing to test with")?;
     let of = Entries(entries);
-    let (http, mocks) = outside(steps, &of);
+    let outside = outside::answers(run, steps, &of);
     let (debug, reply) = shown(steps, &of);
     let mut expect = Map::new();
     expect.insert("debug".into(), debug.into());
-    if let Some(message) = run["error"]["message"].as_str() {
-        expect.insert("errors".into(), json!([{ "node": run["error"]["node"], "message": message }]));
+    if let Some(errors) = errors(run, steps) {
+        expect.insert("errors".into(), errors);
     }
-    let name = format!("as recorded of run {}", run["id"].as_str().unwrap_or_default());
+    let name = format!("as recorded of run {}", text(run, "id"));
     let mut case = Map::new();
     case.insert("name".into(), name.into());
-    if !http.is_empty() {
-        case.insert("http".into(), http.into());
+    if !outside.http.is_empty() {
+        case.insert("http".into(), outside.http.into());
     }
-    if !mocks.is_empty() {
-        case.insert("mocks".into(), mocks.into());
+    if !outside.mocks.is_empty() {
+        case.insert("mocks".into(), outside.mocks.into());
     }
     case.insert("steps".into(), json!([step(run, first, reply)]));
     case.insert("expect".into(), Json::Object(expect));
@@ -53,10 +79,12 @@ struct Entries<'a>(&'a [Map<String, Json>]);
 impl Entries<'_> {
     /// Of the node, or of its definition inside a subflow.
     fn get(&self, id: &str, property: &str) -> Option<&Json> {
-        let named = |entry: &&Map<String, Json>| {
-            entry.get("id").and_then(Json::as_str).is_some_and(|own| own == id || id.ends_with(&format!("-{own}")))
+        let is = |entry: &Map<String, Json>, fits: &dyn Fn(&str) -> bool| {
+            entry.get("id").and_then(Json::as_str).is_some_and(fits)
         };
-        self.0.iter().find(named)?.get(property)
+        let itself = self.0.iter().find(|entry| is(entry, &|own| own == id));
+        let inside = || self.0.iter().find(|entry| is(entry, &|own| id.ends_with(&format!("-{own}"))));
+        itself.or_else(inside)?.get(property)
     }
 
     fn text(&self, id: &str, property: &str) -> String {
@@ -81,85 +109,57 @@ fn plain(msg: &Json) -> Json {
 fn step(run: &Json, first: &Json, reply: Option<Json>) -> Json {
     let trigger = &run["trigger"];
     let input = &first["input"]["msg"];
-    if trigger["kind"] == "http" {
-        let url = input["req"]["url"].as_str().or(trigger["path"].as_str()).unwrap_or("/");
-        let mut call = json!({ "method": trigger["method"], "path": url });
-        if trigger["method"] != "GET" {
-            call["body"] = input["payload"].clone();
+    match text(trigger, "kind") {
+        "http" => json!({ "call": call(trigger, input, reply) }),
+        "metric" if input["metric"]["name"].is_string() => {
+            let (metric, window) = (&input["metric"], &input["metric"]["window"]);
+            let window = json!({ "from": window["from"], "to": window["end"] });
+            json!({ "metric": { "name": metric["name"], "scope": metric["scope"], "window": window } })
         }
-        if let Some(reply) = reply {
-            call["reply"] = reply;
+        kind => {
+            // An entry emits what it is given: what it sent then, or what the first node behind it was given.
+            let entry = trigger["node"].as_str().unwrap_or_else(|| text(first, "node"));
+            let sent = &first["sent"][0]["msg"];
+            let is_entry = kind == "cron" || trigger["node"] == first["node"];
+            let given = if is_entry && sent.is_object() { sent } else { input };
+            json!({ "give": { "node": entry, "msg": plain(given) } })
         }
-        return json!({ "call": call });
     }
-    // An entry emits what it is given: what it sent then.
-    let is_entry = trigger["node"] == first["node"];
-    let sent = &first["sent"][0]["msg"];
-    let given = if is_entry && sent.is_object() { sent } else { input };
-    json!({ "give": { "node": first["node"], "msg": plain(given) } })
 }
 
-/// Mocks of what came from outside: answers to HTTP requests, and what other nodes made of their messages.
-fn outside(steps: &[Json], of: &Entries<'_>) -> (Vec<Json>, Vec<Json>) {
-    let (mut http, mut mocks) = (Vec::new(), Vec::new());
-    let mut open: BTreeMap<&str, VecDeque<&Json>> = BTreeMap::new();
-    for step in steps {
-        let (node, node_type) = (text(step, "node"), text(step, "node_type"));
-        if node_type != "http request" && !OUTSIDE.contains(&node_type) {
-            continue;
-        }
-        if step["input"].is_object() {
-            open.entry(node).or_default().push_back(&step["input"]["msg"]);
-        }
-        for sent in step["sent"].as_array().into_iter().flatten() {
-            // It went on after a wait: with the first message that waits.
-            let Some(asked) = open.get_mut(node).and_then(VecDeque::pop_front) else { continue };
-            let got = &sent["msg"];
-            if node_type == "http request" {
-                http.push(json!({ "when": request(asked, node, of), "answer": answer(got), "times": 1 }));
-            } else {
-                let port = sent["port"].as_u64().unwrap_or(0);
-                mocks.push(json!({ "node": node, "answer": changed(asked, got), "port": port, "times": 1 }));
-            }
-        }
+fn call(trigger: &Json, input: &Json, reply: Option<Json>) -> Json {
+    let request = &input["req"];
+    let url = request["url"].as_str().or(trigger["path"].as_str()).unwrap_or("/");
+    let mut call = json!({ "method": trigger["method"], "path": url });
+    let headers: Map<String, Json> = request["headers"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(name, value)| {
+            let own = !CALLERS_HEADERS.contains(&name.as_str())
+                && !["sec-", "x-forwarded-", "x-request"].iter().any(|of| name.starts_with(of));
+            own && value.as_str().is_some_and(|text| !text.contains(MASK))
+        })
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    if !headers.is_empty() {
+        call["headers"] = headers.into();
     }
-    (http, mocks)
+    if trigger["method"] != "GET" && !input["payload"].is_null() {
+        call["body"] = input["payload"].clone();
+    }
+    if let Some(reply) = reply {
+        call["reply"] = reply;
+    }
+    call
 }
 
-fn request(asked: &Json, node: &str, of: &Entries<'_>) -> Json {
-    let mut when = Map::new();
-    let own = of.text(node, "url");
-    let url = if own.is_empty() { text(asked, "url").to_string() } else { own };
-    // One with mustache in it was another text when it was sent.
-    if url.contains("://")
-        && !url.contains("{{")
-        && let Ok(url) = url::Url::parse(&url)
-    {
-        when.insert("url".into(), url.as_str().into());
-    }
-    let method = match of.text(node, "method").as_str() {
-        "use" => text(asked, "method").to_uppercase(),
-        method => method.to_uppercase(),
-    };
-    if !method.is_empty() {
-        when.insert("method".into(), method.into());
-    }
-    Json::Object(when)
-}
-
-fn answer(got: &Json) -> Json {
-    let mut answer = json!({ "status": got["statusCode"].as_u64().unwrap_or(200), "body": got["payload"] });
-    if let Some(kind) = got["headers"]["content-type"].as_str() {
-        answer["headers"] = json!({ "content-type": kind });
-    }
-    answer
-}
-
-/// The properties that came or changed.
-fn changed(before: &Json, after: &Json) -> Json {
-    let after = plain(after);
-    let kept = after.as_object().into_iter().flatten().filter(|(key, value)| before.get(key.as_str()) != Some(value));
-    Json::Object(kept.map(|(key, value)| (key.clone(), value.clone())).collect())
+/// The one error that no catch node took; `None` when there may have been more, of which the history knows no words.
+fn errors(run: &Json, steps: &[Json]) -> Option<Json> {
+    let (node, message) = (text(&run["error"], "node"), text(&run["error"], "message"));
+    let failed = steps.iter().filter(|step| step["note"] == "failed").count();
+    let known = !message.is_empty() && !node.is_empty() && failed <= 1;
+    known.then(|| json!([{ "node": node, "message": lasting(&json!(message)) }]))
 }
 
 /// What debug nodes showed, and the reply.
@@ -167,26 +167,22 @@ fn shown(steps: &[Json], of: &Entries<'_>) -> (Vec<Json>, Option<Json>) {
     let (mut debug, mut reply) = (Vec::new(), None);
     for step in steps.iter().filter(|step| step["input"].is_object()) {
         let (node, msg) = (text(step, "node"), &step["input"]["msg"]);
+        let cut = step["input"]["cut"] == true;
         match text(step, "node_type") {
-            "debug" if of.get(node, "active") != Some(&json!(false)) => {
+            "debug" if is_on(of, node, "active") && is_on(of, node, "tosidebar") => {
                 let label = if text(step, "name").is_empty() { node } else { text(step, "name") };
-                let property = of.text(node, "complete");
-                let value = match (of.text(node, "targetType").as_str(), property.as_str()) {
-                    // Computed: what it is here is not in the trace.
-                    ("jsonata", _) => json!({ "$exists": true }),
-                    ("full", _) | (_, "true") => lasting(&plain(msg)),
-                    (_, property) => {
-                        let property = if property.is_empty() || property == "false" { "payload" } else { property };
-                        let at = format!("/{}", property.replace('.', "/"));
-                        msg.pointer(&at).map_or_else(|| json!({ "$exists": true }), lasting)
-                    }
-                };
+                let value = if cut { anything() } else { debugged(node, msg, of) };
                 debug.push(json!({ "node": label, "value": value }));
             }
             "http response" if reply.is_none() => {
                 let own = of.text(node, "statusCode").parse::<u64>().ok();
-                let status = own.or(msg["statusCode"].as_u64()).unwrap_or(200);
-                reply = Some(json!({ "status": status, "body": lasting(&msg["payload"]) }));
+                let said = &msg["statusCode"];
+                let said = said.as_u64().or_else(|| said.as_str()?.parse().ok());
+                let mut expected = json!({ "status": own.or(said).unwrap_or(200) });
+                if !cut && !msg["payload"].is_null() {
+                    expected["body"] = lasting(&as_received(&msg["payload"]));
+                }
+                reply = Some(expected);
             }
             _ => {}
         }
@@ -194,15 +190,62 @@ fn shown(steps: &[Json], of: &Entries<'_>) -> (Vec<Json>, Option<Json>) {
     (debug, reply)
 }
 
-/// A value with what differs from run to run only expected to be there.
+/// Whether a property that is on when it is not there is on.
+fn is_on(of: &Entries<'_>, node: &str, property: &str) -> bool {
+    !matches!(of.get(node, property), Some(Json::Bool(false)))
+}
+
+/// What a debug node showed of this message.
+fn debugged(node: &str, msg: &Json, of: &Entries<'_>) -> Json {
+    let property = of.text(node, "complete");
+    match (of.text(node, "targetType").as_str(), property.as_str()) {
+        // Computed: what it came to is not in the trace.
+        ("jsonata", _) => anything(),
+        ("full", _) | (_, "true") => lasting(&plain(msg)),
+        (_, property) => {
+            let property = if property.is_empty() || property == "false" { "payload" } else { property };
+            let value = Path::parse(property).ok().and_then(|path| {
+                let msg = Msg::from_value(&Value::from(msg))?;
+                Some(msg.get_path(&path)).filter(|value| !value.is_undefined())
+            });
+            value.map_or_else(anything, |value| lasting(&value.to_serde()))
+        }
+    }
+}
+
+/// What is only expected to be there.
+fn anything() -> Json {
+    json!({ "$exists": true })
+}
+
+/// A payload as a test reads it from the reply: JSON if it is JSON, else text.
+fn as_received(payload: &Json) -> Json {
+    let text = match payload {
+        Json::String(text) => text.clone(),
+        buffer => match bytes(buffer) {
+            Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            None => return payload.clone(),
+        },
+    };
+    serde_json::from_str(&text).unwrap_or(Json::String(text))
+}
+
+/// The bytes of a buffer as Node.js writes it in JSON.
+fn bytes(value: &Json) -> Option<Vec<u8>> {
+    let data = value.get("data").filter(|_| value["type"] == "Buffer")?.as_array()?;
+    data.iter().map(|byte| byte.as_u64().and_then(|byte| u8::try_from(byte).ok())).collect()
+}
+
+/// A value with what differs from run to run, or is not known, only expected to be there.
 fn lasting(value: &Json) -> Json {
     let is_time = |n: f64| (1.5e12..4.2e12).contains(&n);
     let is_instant = |t: &str| t.len() >= 20 && t.as_bytes()[10] == b'T' && t.parse::<jiff::Timestamp>().is_ok();
     let is_id = |t: &str| (t.len() == 16 || t.len() == 32) && t.bytes().all(|b| b.is_ascii_hexdigit());
     match value {
-        Json::Number(n) if n.as_f64().is_some_and(is_time) => json!({ "$exists": true }),
+        Json::Number(n) if n.as_f64().is_some_and(is_time) => anything(),
+        Json::String(t) if t.contains(MASK) => anything(),
         Json::String(t) if t.is_ascii() && (is_instant(t) || is_id(t) || uuid::Uuid::parse_str(t).is_ok()) => {
-            json!({ "$exists": true })
+            anything()
         }
         Json::Array(items) => items.iter().map(lasting).collect(),
         Json::Object(map) => Json::Object(map.iter().map(|(k, v)| (k.clone(), lasting(v))).collect()),
@@ -222,6 +265,9 @@ fn note(run: &Json, steps: &[Json]) -> String {
     }
     if run["trace_dropped"].as_u64().unwrap_or(0) > 0 {
         notes.push("Only the first steps were kept: what later ones showed is not expected.".into());
+    }
+    if steps.iter().filter(|step| step["note"] == "failed").count() > 1 {
+        notes.push("More than one node failed: errors are not expected.".into());
     }
     notes.join(" ")
 }
@@ -252,7 +298,8 @@ mod tests {
     fn a_call_becomes_a_step_and_what_came_from_outside_is_mocked() {
         let input = |msg: Json| json!({ "msg": msg });
         let trace = json!([
-            { "node": "ask", "node_type": "http request", "input": input(json!({ "_msgid": "1", "req": { "url": "/x?n=1" }, "payload": { "n": "1" } })) },
+            { "node": "ask", "node_type": "http request", "input": input(json!({ "_msgid": "1", "payload": { "n": "1" },
+              "req": { "url": "/x?n=1", "headers": { "host": "h", "x-team": "blue", "authorization": MASK } } })) },
             { "node": "ask", "node_type": "http request",
               "sent": [{ "port": 0, "msg": { "payload": 7, "statusCode": 200, "headers": { "content-type": "text/plain" } } }] },
             { "node": "rows", "node_type": "sql", "input": input(json!({ "payload": 7 })),
@@ -267,7 +314,8 @@ mod tests {
         assert_eq!((&file["flow"], &file["now"]), (&json!("f.json"), &json!("2026-01-01T00:00:00Z")));
         assert_eq!(
             case["steps"],
-            json!([{ "call": { "method": "GET", "path": "/x?n=1", "reply": { "status": 201, "body": { "ok": true } } } }])
+            json!([{ "call": { "method": "GET", "path": "/x?n=1", "headers": { "x-team": "blue" },
+                     "reply": { "status": 201, "body": { "ok": true } } } }])
         );
         assert_eq!(
             case["http"],

@@ -89,6 +89,14 @@ impl Msg {
     }
 
     /// Sets the value at a path, creating missing parents (see [`Path::set`]). False when a scalar is in the way.
+    /// As [`Msg::get_path`], of a property that cannot be read when what it should be in is not there.
+    ///
+    /// # Errors
+    /// JavaScript's words for it.
+    pub fn read_path(&self, path: &Path) -> Result<Value, String> {
+        path.read(self.object(), Some(self.object()))
+    }
+
     pub fn set_path(&mut self, path: &Path, value: Value) -> bool {
         if path.needs_msg() {
             let msg = self.0.clone();

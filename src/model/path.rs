@@ -140,6 +140,31 @@ impl Path {
         current.cloned().unwrap_or_default()
     }
 
+    /// As [`Path::get`], of a property that cannot be read when what it should be in is not there.
+    ///
+    /// # Errors
+    /// JavaScript's words for it.
+    pub fn read(&self, root: &Object, msg: Option<&Object>) -> Result<Value, String> {
+        let value = self.get(root, msg);
+        if !value.is_undefined() || self.is_single() {
+            return Ok(value);
+        }
+        for at in 1..self.segments.len() {
+            let before = Path { segments: self.segments[..at].to_vec(), text: self.text.clone(), store: None };
+            let kind = match before.get(root, msg) {
+                Value::Undefined => "undefined",
+                Value::Null => "null",
+                _ => continue,
+            };
+            let key = match resolve(&self.segments[at], msg) {
+                Key::Name(name) => name,
+                Key::Index(n) => ArcStr::from(n.to_string()),
+            };
+            return Err(format!("TypeError: Cannot read properties of {kind} (reading '{key}')"));
+        }
+        Ok(Value::Undefined)
+    }
+
     fn get_computed(mut value: Value, rest: &[Segment], msg: Option<&Object>) -> Value {
         for segment in rest {
             value = match segment {
@@ -175,6 +200,14 @@ impl Path {
         if value.is_undefined() && !root.contains_key(&key) {
             return true;
         }
+        let is_nowhere = |segment: &Segment| match (segment, msg) {
+            (Segment::Nested(path), Some(msg)) => path.get(msg, Some(msg)).is_undefined(),
+            _ => false,
+        };
+        if self.segments.iter().any(is_nowhere) {
+            // As in Node-RED, nothing is set in a place that no name is known for.
+            return true;
+        }
         set_in(root.entry_mut(&key), &self.segments[1..], value, msg)
     }
 }
@@ -202,7 +235,7 @@ fn set_in(slot: &mut Value, segments: &[Segment], value: Value, msg: Option<&Obj
         return true;
     };
     let key = resolve(segment, msg);
-    if slot.is_nullish() {
+    if slot.is_undefined() {
         if value.is_undefined() {
             return true;
         }
@@ -408,6 +441,37 @@ mod tests {
         assert!(m.set_path(&Path::parse("a.b[2].c").unwrap(), 1.into()));
         assert_eq!(m.to_value().to_json(), r#"{"s":"text","a":{"b":[null,null,{"c":1}]}}"#);
         assert!(!m.set_path(&Path::parse("s.x").unwrap(), 1.into()));
+    }
+
+    #[test]
+    fn nothing_is_set_in_null_nor_where_no_name_is_known() {
+        let mut m = msg(r#"{"n":null,"p":{}}"#);
+        assert!(!m.set_path(&Path::parse("n.x").unwrap(), 1.into()));
+        assert!(m.set_path(&Path::parse("p[msg.none]").unwrap(), 1.into()));
+        assert_eq!(m.to_value().to_json(), r#"{"n":null,"p":{}}"#);
+    }
+
+    #[test]
+    fn reading_where_there_is_nothing_says_what_is_missing() {
+        let read = |path: &str| msg(r#"{"a":{"b":null},"s":"text"}"#).read_path(&Path::parse(path).unwrap());
+        assert_eq!(read("a.none"), Ok(Value::Undefined));
+        assert_eq!(read("none"), Ok(Value::Undefined));
+        assert_eq!(read("s.none"), Ok(Value::Undefined));
+        let missing =
+            |kind: &str, key: &str| Err(format!("TypeError: Cannot read properties of {kind} (reading '{key}')"));
+        assert_eq!(read("none.x.y"), missing("undefined", "x"));
+        assert_eq!(read("a.none[2]"), missing("undefined", "2"));
+        assert_eq!(read("a.b.c"), missing("null", "c"));
+    }
+
+    #[test]
+    fn texts_and_buffers_have_places() {
+        let mut m = msg(r#"{"s":"aé😀"}"#);
+        m.set("b", Value::Bytes(std::sync::Arc::new(vec![7, 8])));
+        let at = |path: &str| m.get_path(&Path::parse(path).unwrap());
+        assert_eq!((at("s[0]"), at("s[1]"), at("s[9]")), ("a".into(), "é".into(), Value::Undefined));
+        assert_eq!((at("s[2]"), at("s[3]")), ("\u{fffd}".into(), "\u{fffd}".into()), "halves of one character");
+        assert_eq!((at("b[1]"), at("b[2]")), (8.into(), Value::Undefined));
     }
 
     #[test]

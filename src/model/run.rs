@@ -138,6 +138,9 @@ pub struct TraceStep {
     pub calls_cut: u64,
 }
 
+/// Stands for a secret in what is kept.
+pub const MASK: &str = "•••";
+
 /// A message as it was kept for a trace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Captured {

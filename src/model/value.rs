@@ -144,6 +144,12 @@ impl Value {
             Value::Array(a) => key.parse::<usize>().ok().and_then(|i| a.get(i).cloned()).unwrap_or_default(),
             Value::String(s) if key == "length" => Value::Number(s.encode_utf16().count() as f64),
             Value::Bytes(b) if key == "length" => Value::Number(b.len() as f64),
+            Value::String(s) => key.parse().ok().and_then(|i| code_unit(s, i)).map(Value::String).unwrap_or_default(),
+            Value::Bytes(b) => key
+                .parse::<usize>()
+                .ok()
+                .and_then(|i| b.get(i))
+                .map_or(Value::Undefined, |b| Value::Number(f64::from(*b))),
             Value::Error(e) => match key {
                 "message" => Value::String(e.message.clone()),
                 "name" => Value::String(e.name.clone()),
@@ -285,6 +291,23 @@ impl Value {
     pub fn to_serde(&self) -> serde_json::Value {
         serde_json::to_value(self).unwrap_or(serde_json::Value::Null)
     }
+}
+
+/// The character at a place of a text, counted in JavaScript's units of 16 bits; half of one that takes two is no text.
+fn code_unit(text: &str, at: usize) -> Option<ArcStr> {
+    if text.is_ascii() {
+        return text.get(at..at.checked_add(1)?).map(ArcStr::from);
+    }
+    let mut passed = 0;
+    for c in text.chars() {
+        if passed >= at {
+            let whole = passed == at && c.len_utf16() == 1;
+            return Some(if whole { ArcStr::from(c.encode_utf8(&mut [0; 4])) } else { arcstr::literal!("\u{fffd}") });
+        }
+        passed += c.len_utf16();
+    }
+    // The second half of the last one.
+    (passed > at).then_some(arcstr::literal!("\u{fffd}"))
 }
 
 /// JavaScript's number-to-string: `1e21`, `0.1`, `NaN`, `-0` as `0`.

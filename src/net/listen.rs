@@ -1,9 +1,12 @@
 //! Ports of this machine that flows listen on, where the operator allows such nodes.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
+use super::stream::{Stream, of_io};
+use super::tls::Tls;
 use super::{Net, NetError};
 
 fn in_use(what: &str, port: u16, error: &std::io::Error) -> NetError {
@@ -26,6 +29,31 @@ impl Net {
             Err(_) => TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
                 .await
                 .map_err(|error| in_use("TCP", port, &error)),
+        }
+    }
+
+    /// A connection that somebody made to here, encrypted if it is to be; within `net.connect_ms_max`.
+    ///
+    /// # Errors
+    /// The caller does not speak TLS as we do, or too slowly; `tls` has no certificate of our own.
+    pub async fn accepted(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        tls: Option<&Tls>,
+    ) -> Result<Box<dyn Stream>, NetError> {
+        let Some(tls) = tls else { return Ok(Box::new(stream)) };
+        let no_certificate = || NetError::new("EPROTO", "a TLS server needs a certificate and its key");
+        let config = tls.listening.clone().ok_or_else(no_certificate)?;
+        let host = peer.ip().to_canonical().to_string();
+        let limit = Duration::from_millis(self.options.connect_ms_max);
+        match tokio::time::timeout(limit, tokio_rustls::TlsAcceptor::from(config).accept(stream)).await {
+            Ok(Ok(stream)) => Ok(Box::new(stream)),
+            Ok(Err(error)) => Err(of_io(&error, &host, peer.port())),
+            Err(_) => {
+                let text = format!("{host} did not agree on TLS within {} ms", limit.as_millis());
+                Err(NetError::new("ETIMEDOUT", text))
+            }
         }
     }
 

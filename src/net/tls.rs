@@ -7,7 +7,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 
 use super::NetError;
 
@@ -40,6 +40,8 @@ impl std::fmt::Debug for TlsOptions {
 #[derive(Clone, Debug)]
 pub struct Tls {
     pub(super) config: Arc<ClientConfig>,
+    /// For those who connect here; `None` without a certificate of our own.
+    pub(super) listening: Option<Arc<ServerConfig>>,
     pub(super) server_name: Option<ServerName<'static>>,
     pub(super) unverified: bool,
 }
@@ -66,22 +68,40 @@ impl Tls {
                 None => checked,
             }
         };
-        let builder = ClientConfig::builder_with_provider(provider)
+        let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(|e| e.to_string())?
             .dangerous()
             .with_custom_certificate_verifier(verifier);
+        let mut listening = None;
         let mut config = match (options.certificate.is_empty(), options.key.is_empty()) {
             (true, true) => builder.with_no_client_auth(),
             (false, false) => {
-                let key = key(&options.key)?;
-                let own = builder.with_client_auth_cert(certificates(&options.certificate)?, key);
+                let (key, certificates) = (key(&options.key)?, certificates(&options.certificate)?);
+                let server = ServerConfig::builder_with_provider(provider)
+                    .with_safe_default_protocol_versions()
+                    .map_err(|e| e.to_string())?
+                    .with_no_client_auth()
+                    .with_single_cert(certificates.clone(), key.clone_key());
+                // What cannot be listened with may do for connecting.
+                listening = server.ok();
+                let own = builder.with_client_auth_cert(certificates, key);
                 own.map_err(|e| format!("certificate and key cannot be used together: {e}"))?
             }
             _ => return Err("a certificate needs its key, and a key its certificate".into()),
         };
-        config.alpn_protocols = options.protocol.iter().map(|p| p.as_bytes().to_vec()).collect();
-        Ok(Tls { config: Arc::new(config), server_name, unverified: options.unverified })
+        let protocols: Vec<Vec<u8>> = options.protocol.iter().map(|p| p.as_bytes().to_vec()).collect();
+        config.alpn_protocols = protocols.clone();
+        let listening = listening.map(|mut server| {
+            server.alpn_protocols = protocols;
+            Arc::new(server)
+        });
+        Ok(Tls { config: Arc::new(config), listening, server_name, unverified: options.unverified })
+    }
+
+    /// Whether one may listen with it: it has a certificate and its key.
+    pub fn can_listen(&self) -> bool {
+        self.listening.is_some()
     }
 
     /// Trusts what the system trusts.

@@ -239,6 +239,7 @@ impl Delay {
     fn wait(&self, msg: Msg, id: u64, turn: tokio::sync::watch::Receiver<Turn>, cx: &Cx<'_>) -> Step {
         let (clock, state, mut turn) = (cx.clock(), self.state.clone(), turn);
         let second_output = self.second_output;
+        let leaving = Leaving { state: self.state.clone(), id };
         Step::wait(async move {
             loop {
                 // Bound first: the borrow must end before the wait.
@@ -248,7 +249,12 @@ impl Delay {
                 tokio::select! {
                     biased;
                     changed = turn.changed() => if changed.is_err() { break },
-                    () = clock.sleep_until(due) => break,
+                    () = clock.sleep_until(due) => {
+                        let waits = state.lock().unwrap_or_else(|p| p.into_inner()).line.is_leaving(id);
+                        if !waits || turn.changed().await.is_err() {
+                            break;
+                        }
+                    }
                 }
             }
             Box::new(move |cx: &mut Cx<'_>| {
@@ -259,6 +265,7 @@ impl Delay {
                     (None, Turn::Replaced) if second_output => cx.emit(1, msg),
                     (None, Turn::Replaced | Turn::Dropped | Turn::Gone | Turn::At(_)) => {}
                 }
+                drop(leaving);
                 Step::Done
             }) as Then
         })
@@ -439,6 +446,18 @@ impl Delay {
             self.reset(cx);
         }
         step
+    }
+}
+
+/// A message that waits: when it has gone, or its run has ended, the next that was let go may go.
+struct Leaving {
+    state: Arc<Mutex<State>>,
+    id: u64,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.state.lock().unwrap_or_else(|p| p.into_inner()).line.left(self.id);
     }
 }
 

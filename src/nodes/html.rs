@@ -138,7 +138,10 @@ impl HtmlNode {
 
 impl Node for HtmlNode {
     fn on_msg(&self, mut msg: Msg, cx: &mut Cx<'_>) -> Step {
-        let document = msg.get_path(&self.property);
+        let document = match msg.read_path(&self.property) {
+            Ok(value) => value,
+            Err(why) => return Step::fail(msg, why),
+        };
         if document.is_undefined() {
             cx.emit(0, msg);
             return Step::Done;

@@ -6,6 +6,8 @@
 mod keywords;
 mod schema;
 
+pub(super) mod syntax;
+
 use std::sync::{Arc, Mutex};
 
 use schema::Schema;
@@ -83,7 +85,10 @@ impl Node for Json {
             Ok(schema) => schema,
             Err(error) => return Step::fail(msg, error),
         };
-        let mut value = msg.get_path(&self.property);
+        let mut value = match msg.read_path(&self.property) {
+            Ok(value) => value,
+            Err(why) => return Step::fail(msg, why),
+        };
         // A message without the property goes on as it is, in Node-RED with its schema, too.
         if value.is_undefined() {
             cx.emit(0, msg);
@@ -97,7 +102,11 @@ impl Node for Json {
             };
             value = match read {
                 Ok(value) => value,
-                Err(error) => return Step::fail(msg, NodeError::new(error.to_string())),
+                Err(error) => {
+                    // Bytes that are no text are read as Node.js reads them.
+                    let problem = syntax::problem(&value.to_js_string()).unwrap_or_else(|| error.to_string());
+                    return Step::fail(msg, NodeError::new(problem));
+                }
             };
             if self.to_value {
                 msg.set_path(&self.property, value.clone());

@@ -106,7 +106,7 @@ struct LinkReturn;
 impl Node for LinkReturn {
     fn on_msg(&self, mut msg: Msg, cx: &mut Cx<'_>) -> Step {
         let Some(pending) = pop_source(&mut msg, cx) else {
-            cx.warn("Missing link call information: the message did not come from a link call");
+            cx.warn("Missing return node information");
             return Step::Done;
         };
         if cx.node_id(pending.call) != Some(&pending.call_id) {
@@ -372,6 +372,6 @@ mod tests {
     async fn a_return_without_a_call_is_a_warning() {
         let rig = rig(SERVICE);
         rig.run(rig.index("in"), msg("{}")).await;
-        assert!(rig.complaints()[0].contains("did not come from a link call"));
+        assert!(rig.complaints()[0].contains("Missing return node information"));
     }
 }

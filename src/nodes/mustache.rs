@@ -305,25 +305,24 @@ impl Name {
     }
 }
 
-/// `/^(flow|global)(\[(\w+)\])?\.(.+)/` and `/^env\.(.+)/` of the original. There is one context store, so the
-/// store's name does not matter.
+/// `/^(flow|global)(\[(\w+)\])?\.(.+)/` and `/^env\.(.+)/` of the original.
 fn outside(text: &str) -> Result<Option<Outside>, String> {
     if let Some(name) = text.strip_prefix("env.").filter(|n| !n.is_empty()) {
         return Ok(Some(Outside::Env(name.into())));
     }
     for (prefix, level) in [("flow", context::Level::Flow), ("global", context::Level::Global)] {
         let Some(rest) = text.strip_prefix(prefix) else { continue };
-        let rest = match rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
+        let (store, rest) = match rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
             Some((store, rest))
                 if !store.is_empty() && store.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') =>
             {
-                rest
+                (Some(store), rest)
             }
-            _ => rest,
+            _ => (None, rest),
         };
         if let Some(field) = rest.strip_prefix('.').filter(|f| !f.is_empty()) {
             let path = Path::parse(field).map_err(|e| e.to_string())?;
-            return Ok(Some(Outside::Context(level, path)));
+            return Ok(Some(Outside::Context(level, if store.is_some() { path.in_store(store) } else { path })));
         }
     }
     Ok(None)

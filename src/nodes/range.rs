@@ -95,7 +95,10 @@ impl Range {
 
 impl Node for Range {
     fn on_msg(&self, mut msg: Msg, cx: &mut Cx<'_>) -> Step {
-        let value = msg.get_path(&self.property);
+        let value = match msg.read_path(&self.property) {
+            Ok(value) => value,
+            Err(why) => return Step::fail(msg, why),
+        };
         if !value.is_undefined() {
             let n = value.to_number();
             if n.is_nan() {

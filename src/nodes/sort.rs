@@ -114,7 +114,11 @@ impl Sort {
 
     fn array(&self, mut msg: Msg, target: &Path, by: Option<&Jsonata>, cx: &mut Cx<'_>) -> Step {
         // What is no array is dropped, as in Node-RED.
-        let Value::Array(items) = msg.get_path(target) else { return Step::Done };
+        let items = match msg.read_path(target) {
+            Ok(Value::Array(items)) => items,
+            Ok(_) => return Step::Done,
+            Err(why) => return Step::fail(msg, why),
+        };
         let sorted: Vec<Value> = match by {
             None => merge_sorted(items.to_vec(), &|a, b| self.compare(a, b)),
             Some(expression) => {

@@ -403,7 +403,11 @@ impl Piece for Vec<u8> {
 
 impl Node for Split {
     fn on_msg(&self, msg: Msg, cx: &mut Cx<'_>) -> Step {
-        match msg.get_path(&self.property) {
+        let value = match msg.read_path(&self.property) {
+            Ok(value) => value,
+            Err(why) => return Step::fail(msg, why),
+        };
+        match value {
             Value::String(text) => self.string(msg, &text, cx),
             Value::Bytes(bytes) => self.bytes(msg, &bytes, cx),
             Value::Array(items) => self.array(msg, &items, cx),
@@ -413,7 +417,7 @@ impl Node for Split {
                     self.object(msg, &object, cx);
                 }
             }
-            Value::Null => return Step::fail(msg, "Cannot convert undefined or null to object"),
+            Value::Null => return Step::fail(msg, "TypeError: Cannot convert undefined or null to object"),
             // Numbers, booleans and dates have no parts: nothing comes out, as in Node-RED.
             Value::Undefined | Value::Bool(_) | Value::Number(_) | Value::Date(_) | Value::Error(_) => {}
         }

@@ -33,7 +33,11 @@ static IN_SPEC: NodeSpec = NodeSpec {
         Property::new("newline", PropertyKind::Text, "What separates messages of a utf8 stream; \\n, \\r, \\t."),
         Property::new("trim", PropertyKind::Boolean, "Messages keep what separates them."),
         Property::new("topic", PropertyKind::Text, "msg.topic."),
-        Property::new("tls", PropertyKind::NodeRef("tls-config"), "Id of a tls-config node, for connecting."),
+        Property::new(
+            "tls",
+            PropertyKind::NodeRef("tls-config"),
+            "Id of a tls-config node; to listen, with a certificate.",
+        ),
     ],
     capabilities: &[Capability::Net],
 };
@@ -55,7 +59,11 @@ static OUT_SPEC: NodeSpec = NodeSpec {
         Property::new("port", PropertyKind::Text, "Port."),
         Property::new("base64", PropertyKind::Boolean, "Texts are base64."),
         Property::new("end", PropertyKind::Boolean, "Connections are closed after each message."),
-        Property::new("tls", PropertyKind::NodeRef("tls-config"), "Id of a tls-config node, for connecting."),
+        Property::new(
+            "tls",
+            PropertyKind::NodeRef("tls-config"),
+            "Id of a tls-config node; to listen, with a certificate.",
+        ),
     ],
     capabilities: &[Capability::Net],
 };
@@ -114,12 +122,12 @@ pub(super) fn port(config: &NodeConfig<'_>, property: &str) -> Result<u16, Diagn
     }
 }
 
-/// The tls-config that a node names, for connections it makes.
+/// The tls-config that a node names, for connections it makes or takes.
 fn tls(config: &NodeConfig<'_>, listens: bool) -> Result<Option<Arc<Tls>>, Diagnostic> {
     let named = tls_config::named(config, "tls")?;
-    if named.is_some() && listens {
-        let problem = config.problem("unsupported-tls", "tls", "listening with TLS is not offered");
-        return Err(problem.hint("let a proxy (nginx, stunnel) end TLS before this port"));
+    if listens && named.as_ref().is_some_and(|tls| !tls.can_listen()) {
+        let problem = config.problem("unusable-tls", "tls", "the tls-config has no certificate to listen with");
+        return Err(problem.expected("a tls-config node with a certificate and its key"));
     }
     Ok(named)
 }

@@ -139,7 +139,8 @@ fn parse_output(output: Output, text: String) -> Result<Value, NodeError> {
     match output {
         Output::Text => Ok(text.into()),
         Output::Json => {
-            Value::from_json(&text).map_err(|e| NodeError::new(format!("the rendered template is no JSON: {e}")))
+            let problem = |e: serde_json::Error| super::json::syntax::problem(&text).unwrap_or_else(|| e.to_string());
+            Value::from_json(&text).map_err(|e| NodeError::new(problem(e)))
         }
         Output::Yaml => load_yaml(&text).map_err(|e| NodeError::new(format!("the rendered template is no YAML: {e}"))),
     }

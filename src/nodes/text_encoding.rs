@@ -58,6 +58,9 @@ impl TextEncoding {
         match self {
             TextEncoding::Utf8 => text.as_bytes().to_vec(),
             // `iconv-lite` writes a question mark for what an encoding does not have.
+            TextEncoding::Latin1 { seven_bits: true } => {
+                text.chars().map(|c| if c.is_ascii() { c as u8 } else { b'?' }).collect()
+            }
             TextEncoding::Latin1 { .. } => text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect(),
             TextEncoding::Utf16 { big, mark } => {
                 let units = mark.then_some(0xfeff).into_iter().chain(text.encode_utf16());

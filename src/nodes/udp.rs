@@ -50,6 +50,7 @@ static OUT_SPEC: NodeSpec = NodeSpec {
         Property::new("ipv", PropertyKind::Text, "udp4 or udp6."),
         Property::new("base64", PropertyKind::Boolean, "Texts are base64."),
         Property::new("multicast", PropertyKind::Text, "false: one host; board: broadcast; multi: a group."),
+        Property::new("iface", PropertyKind::Text, "multi: address of the interface to send by."),
     ],
     capabilities: &[Capability::Net],
 };
@@ -172,8 +173,42 @@ struct Output {
     from: u16,
     ipv6: bool,
     base64: bool,
-    broadcast: bool,
+    reach: Reach,
     socket: Arc<OnceCell<UdpSocket>>,
+}
+
+/// Whom a datagram is for.
+#[derive(Clone, Copy)]
+enum Reach {
+    Host,
+    /// All of a network.
+    All,
+    /// Those who joined a group, by this interface.
+    Group(Option<IpAddr>),
+}
+
+/// Networks that a datagram for a group passes at most, as Node-RED sets it.
+const GROUP_HOPS_MAX: u32 = 128;
+
+impl Reach {
+    fn prepare(self, socket: &UdpSocket, ipv6: bool) -> std::io::Result<()> {
+        let options = socket2::SockRef::from(socket);
+        match self {
+            Reach::Host => Ok(()),
+            Reach::All => options.set_broadcast(true),
+            Reach::Group(interface) => {
+                if let Some(IpAddr::V4(interface)) = interface
+                    && !ipv6
+                {
+                    options.set_multicast_if_v4(&interface)?;
+                }
+                match ipv6 {
+                    true => options.set_multicast_hops_v6(GROUP_HOPS_MAX),
+                    false => options.set_multicast_ttl_v4(GROUP_HOPS_MAX),
+                }
+            }
+        }
+    }
 }
 
 fn build_out(config: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
@@ -183,6 +218,11 @@ fn build_out(config: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> 
     let mut problems = Vec::new();
     let to = port(config, "port").map_err(|p| problems.push(p)).unwrap_or_default();
     let from = port(config, "outport").map_err(|p| problems.push(p)).unwrap_or_default();
+    let reach = match config.text("multicast").as_str() {
+        "board" => Reach::All,
+        "multi" => Reach::Group(address(config, "iface").map_err(|p| problems.push(p)).ok().flatten()),
+        _ => Reach::Host,
+    };
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -192,7 +232,7 @@ fn build_out(config: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> 
         from,
         ipv6: config.text("ipv") == "udp6",
         base64: config.flag("base64"),
-        broadcast: config.text("multicast") == "board",
+        reach,
         socket: Arc::default(),
     }))
 }
@@ -207,14 +247,16 @@ struct Datagram {
 async fn send(
     services: Arc<Services>,
     socket: Arc<OnceCell<UdpSocket>>,
-    (from, ipv6, broadcast): (u16, bool, bool),
+    (from, ipv6, reach): (u16, bool, Reach),
     datagram: Datagram,
 ) -> Result<(), NetError> {
     let of_io = |error: std::io::Error| NetError::new("EIO", format!("udp : {error}"));
-    let socket = socket.get_or_try_init(|| services.net.listen_udp(from, ipv6)).await?;
-    if broadcast {
-        socket.set_broadcast(true).map_err(of_io)?;
-    }
+    let prepared = || async {
+        let socket = services.net.listen_udp(from, ipv6).await?;
+        reach.prepare(&socket, ipv6).map_err(of_io)?;
+        Ok::<_, NetError>(socket)
+    };
+    let socket = socket.get_or_try_init(prepared).await?;
     let addresses = services.net.addresses(&datagram.host, datagram.port).await?;
     let Some(address) = addresses.into_iter().find(|address| address.is_ipv6() == ipv6) else {
         let family = if ipv6 { "IPv6" } else { "IPv4" };
@@ -257,7 +299,7 @@ impl Node for Output {
         let sending = send(
             cx.services().clone(),
             self.socket.clone(),
-            (self.from, self.ipv6, self.broadcast),
+            (self.from, self.ipv6, self.reach),
             Datagram { host, port, bytes },
         );
         Step::wait(async move {

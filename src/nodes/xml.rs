@@ -101,7 +101,10 @@ fn given_options(msg: &Msg) -> Option<Arc<Object>> {
 
 impl Node for Xml {
     fn on_msg(&self, mut msg: Msg, cx: &mut Cx<'_>) -> Step {
-        let value = msg.get_path(&self.property);
+        let value = match msg.read_path(&self.property) {
+            Ok(value) => value,
+            Err(why) => return Step::fail(msg, why),
+        };
         let converted = match &value {
             Value::Undefined => {
                 cx.emit(0, msg);

@@ -42,7 +42,10 @@ fn build(cfg: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
 
 impl Node for Yaml {
     fn on_msg(&self, mut msg: Msg, cx: &mut Cx<'_>) -> Step {
-        let value = msg.get_path(&self.property);
+        let value = match msg.read_path(&self.property) {
+            Ok(value) => value,
+            Err(why) => return Step::fail(msg, why),
+        };
         let converted = match &value {
             Value::Undefined => {
                 cx.emit(0, msg);

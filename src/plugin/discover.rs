@@ -23,6 +23,9 @@ pub struct Place {
 pub struct Found {
     /// One for each name, in name order; of [`every`] all of them, what comes first first.
     pub packages: Vec<Package>,
+    /// The component of ours that runs scripts and function nodes, if it is built. A package of its name from elsewhere
+    /// is not taken for it, and does not hide it.
+    pub interpreter: Option<Package>,
     /// Where a package lies whose manifest cannot be read.
     pub broken: Vec<PathBuf>,
     /// Packages that cannot be read, names that are taken.
@@ -30,14 +33,22 @@ pub struct Found {
 }
 
 /// Where plugins lie: `given` (may be empty), `<data_dir>/plugins`, and the shipped ones beside the executable or in
-/// the checkout that it or the current folder belongs to.
+/// the checkout that it or the current folder belongs to. Who names the folder of the shipped ones names just these.
 pub fn places(given: &Path, data_dir: &Path) -> Vec<Place> {
+    places_with(given, data_dir, shipped_dir())
+}
+
+fn places_with(given: &Path, data_dir: &Path, shipped: Option<PathBuf>) -> Vec<Place> {
+    let is_shipped = |path: &Path| match (path.canonicalize(), shipped.as_ref().map(|s| s.canonicalize())) {
+        (Ok(path), Some(Ok(shipped))) => path == shipped,
+        _ => false,
+    };
     let mut places = Vec::new();
-    if !given.as_os_str().is_empty() {
+    if !given.as_os_str().is_empty() && !is_shipped(given) {
         places.push(Place { origin: Origin::Given, path: given.to_path_buf() });
     }
     places.push(Place { origin: Origin::Installed, path: installed_dir(data_dir) });
-    places.extend(shipped_dir().map(|path| Place { origin: Origin::Shipped, path }));
+    places.extend(shipped.map(|path| Place { origin: Origin::Shipped, path }));
     places
 }
 
@@ -62,8 +73,8 @@ fn shipped_dir() -> Option<PathBuf> {
 
 /// Every package in these places that is used: one for each name.
 pub fn discover(places: &[Place]) -> Found {
-    let Found { packages, broken, diagnostics } = every(places);
-    let mut found = Found { packages: Vec::new(), broken, diagnostics };
+    let Found { packages, interpreter, broken, diagnostics } = every(places);
+    let mut found = Found { packages: Vec::new(), interpreter, broken, diagnostics };
     for package in packages {
         found.add(package);
     }
@@ -92,6 +103,7 @@ pub fn every(places: &[Place]) -> Found {
         });
         found.packages.extend(here);
     }
+    found.interpreter = found.packages.iter().find(|p| p.is_interpreter()).cloned();
     found
 }
 
@@ -148,4 +160,41 @@ fn packages_in(place: &Place, diagnostics: &mut Vec<Diagnostic>) -> Vec<PathBuf>
 
 fn is_package(path: &Path) -> bool {
     (is_packed(path) && path.is_file()) || path.join(FILE).is_file()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A package of the JavaScript component's name in a folder of its own.
+    fn component(folder: &Path) {
+        let package = folder.join("javascript");
+        std::fs::create_dir_all(&package).unwrap();
+        let manifest = shipped::all().iter().find(|s| !s.manifest.interprets.is_empty()).unwrap();
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins").join(manifest.folder).join(FILE);
+        std::fs::copy(source, package.join(FILE)).unwrap();
+    }
+
+    fn interpreter(given: &Path, shipped: &Path) -> (Option<PathBuf>, Vec<String>) {
+        let data = tempfile::tempdir().unwrap();
+        let found = discover(&places_with(given, data.path(), Some(shipped.to_path_buf())));
+        let told = found.diagnostics.iter().map(|d| d.code.to_string()).collect();
+        (found.interpreter.map(|package| package.path), told)
+    }
+
+    #[test]
+    fn the_shipped_folder_named_by_hand_is_the_shipped_one_and_another_does_not_hide_it() {
+        let (shipped, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        component(shipped.path());
+        let ours = Some(shipped.path().join("javascript"));
+        let none: Vec<String> = Vec::new();
+        assert_eq!(interpreter(Path::new(""), shipped.path()), (ours.clone(), none.clone()));
+        let by_hand = shipped.path().join(".");
+        assert_eq!(interpreter(&by_hand, shipped.path()), (ours.clone(), none));
+        component(other.path());
+        assert_eq!(interpreter(other.path(), shipped.path()), (ours, vec!["repeated-plugin".to_string()]));
+        // Not built, whatever lies elsewhere.
+        std::fs::remove_dir_all(shipped.path().join("javascript")).unwrap();
+        assert_eq!(interpreter(other.path(), shipped.path()).0, None);
+    }
 }

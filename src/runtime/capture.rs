@@ -12,11 +12,8 @@ use regex::Regex;
 use serde_json::{Map, Value as Json, json};
 
 use crate::model::flow::{Plan, PlanFlow};
-use crate::model::run::{Captured, Sent, Trigger};
+use crate::model::run::{Captured, MASK, Sent, Trigger};
 use crate::model::{Msg, Object, Value};
-
-/// Stands for what was masked.
-pub const MASK: &str = "•••";
 
 /// Deeper contents of a message are cut.
 const DEPTH_MAX: usize = 40;

@@ -201,8 +201,15 @@ impl CredentialFile {
     /// # Errors
     /// Why it cannot be read.
     pub fn unseal(&self, text: &str) -> Result<Credentials, String> {
-        let file: Json = serde_json::from_str(text).map_err(|e| e.to_string())?;
-        let read = read(&self.runtime_file, &file, &self.secret).map_err(|e| e.to_string())?;
+        self.decrypt(&serde_json::from_str(text).map_err(|e| e.to_string())?)
+    }
+
+    /// Credentials encrypted with our secret, in Node-RED's form or in ours.
+    ///
+    /// # Errors
+    /// Why they cannot be read.
+    pub fn decrypt(&self, sealed: &Json) -> Result<Credentials, String> {
+        let read = read(&self.runtime_file, sealed, &self.secret).map_err(|e| e.to_string())?;
         read.map_err(|why| why.to_string())
     }
 

@@ -304,6 +304,77 @@ async fn problems_show_on_nodes_before_anything_is_deployed() {
     site.stop();
 }
 
+/// The run that stands at a place of the panel's list, opened.
+async fn open_run(browser: &Browser, at: usize) -> String {
+    let item = format!("document.querySelectorAll('.probity-runs li[data-run]')[{at}]");
+    let run = browser.until(&format!("{item}?.dataset.run")).await;
+    let run = run.as_str().unwrap().to_string();
+    browser.press(&format!("document.querySelector('li[data-run=\"{run}\"] .probity-row[aria-expanded]')")).await;
+    browser.until(&format!("document.querySelector('li[data-run=\"{run}\"] .probity-step')")).await;
+    run
+}
+
+#[tokio::test]
+async fn a_run_is_saved_as_a_test_and_replayed_from_a_step() {
+    let twice = json!({ "id": "twice", "type": "change", "z": "tab", "name": "twice", "rules": [
+                          { "t": "set", "p": "payload", "pt": "msg", "to": "payload & payload", "tot": "jsonata" }],
+                        "x": 420, "y": 160, "wires": [["seen"]] });
+    let flows = json!([tab(), inject("start", 220, 160, &json!([["twice"]])), twice, debug("seen", 640, 160)]);
+    let Some(site) = Site::start(&flows).await else { return };
+    let browser = site.log_in().await;
+    browser.press(&part("start", PRESSED)).await;
+    debugged(&browser, "hellohello").await;
+    browser.run("RED.sidebar.show('probity-runs')").await;
+    let run = open_run(&browser, 0).await;
+    browser.press(&format!("document.querySelector('li[data-run=\"{run}\"] .probity-record')")).await;
+    let save = "[...document.querySelectorAll('.red-ui-notification button')].find(b => b.innerText == 'Save')";
+    browser.until(save).await;
+    browser.picture("editor-record").await;
+    browser.press(save).await;
+    let (name, recorded) = browser.saved().await;
+    assert!(name.starts_with("flows.") && name.ends_with(".test.yaml"), "{name}");
+    browser
+        .press("[...document.querySelectorAll('.red-ui-notification button')].find(b => b.innerText == 'Close')")
+        .await;
+
+    // Saved beside the flows, it is a test that they pass, and do not when they do something else.
+    let test = |flows: &str| {
+        let folder = Folder::new();
+        std::fs::write(folder.0.join("flows.json"), flows).unwrap();
+        std::fs::write(folder.0.join(&name), &recorded).unwrap();
+        let ran = probity().arg("test").arg(&folder.0).output().unwrap();
+        (ran.status.code(), String::from_utf8_lossy(&ran.stdout).into_owned())
+    };
+    let (code, said) = test(&flows.to_string());
+    assert_eq!(code, Some(0), "{said}\n{recorded}");
+    let (code, said) = test(&flows.to_string().replace("payload & payload", "payload"));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("hellohello"), "{said}");
+
+    // From the second step on: what the inject node does is not done again, what is behind it is.
+    let step = format!("document.querySelector('li[data-run=\"{run}\"] .probity-step[data-node=\"twice\"]')");
+    browser.press(&step).await;
+    let button = format!("{step}.nextElementSibling.querySelector('.probity-replay')");
+    // The panel is not as high as a run is long.
+    browser.until(&format!("({button}.scrollIntoView({{ block: 'center' }}), true)")).await;
+    browser.press(&button).await;
+    let another = format!(
+        "[...document.querySelectorAll('.probity-runs li[data-run]')].map(li => li.dataset.run).find(id => id != '{run}')"
+    );
+    let replayed = browser.until(&another).await;
+    let replayed = replayed.as_str().unwrap();
+    let nodes = format!(
+        "[...document.querySelectorAll('li[data-run=\"{replayed}\"] .probity-step')].map(step => step.dataset.node).join()"
+    );
+    browser.until(&format!("{nodes} == 'twice,seen'")).await;
+    browser.picture("editor-replay").await;
+    let lines =
+        "[...document.querySelectorAll('.red-ui-debug-msg-payload')].filter(l => l.textContent.includes('hellohello'))";
+    browser.until(&format!("{lines}.length == 2")).await;
+    browser.end().await;
+    site.stop();
+}
+
 /// Gives a comment another name, by its form.
 async fn rename(browser: &Browser, name: &str) {
     browser.press_twice(&part("start", "rect.red-ui-flow-node")).await;

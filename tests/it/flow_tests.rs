@@ -114,3 +114,95 @@ fn a_test_stands_in_for_nodes_and_is_as_tolerant_as_it_says() {
     assert!(said.contains("expect.debug[0].value: expected 42, found 41.9"), "{said}");
     assert!(said.contains("mocks: the flow has no node \"nobody\""), "{said}");
 }
+
+/// A service outside, which answers each call with how many there were.
+async fn outside() -> (String, tokio::task::JoinHandle<()>) {
+    let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let answer = move || {
+        let n = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
+        async move { axum::Json(json!({ "n": n, "at": 1_700_000_000_000u64 })) }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let app = axum::Router::new().route("/n", axum::routing::get(answer));
+    (address, tokio::spawn(async move { axum::serve(listener, app).await.unwrap() }))
+}
+
+#[tokio::test]
+async fn a_run_of_a_server_becomes_a_test_that_needs_no_world_and_holds_no_secrets() {
+    let (address, service) = outside().await;
+    let folder = Folder::new();
+    let node = |id: &str, node_type: &str, wires: &[&str]| json!({ "id": id, "type": node_type, "z": "tab", "x": 1, "y": 1, "wires": [wires] });
+    let with = |mut node: Value, more: Value| {
+        node.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        node
+    };
+    let flows = json!([
+        { "id": "tab", "type": "tab", "label": "A flow", "trace": true },
+        { "id": "sub", "type": "subflow", "name": "asks", "in": [{ "wires": [{ "id": "ask" }] }],
+          "out": [{ "wires": [{ "id": "ask", "port": 0 }] }] },
+        with(node("ask", "http request", &[]), json!({ "z": "sub", "method": "GET", "ret": "obj", "paytoqs": "query",
+             "url": format!("{address}/n"), "credentials": { "user": "ana", "password": "open sesame" } })),
+        with(node("in", "http in", &["i"]), json!({ "url": "/order", "method": "post" })),
+        node("i", "subflow:sub", &["sum"]),
+        with(node("sum", "change", &["keep"]), json!({ "rules": [
+             { "t": "set", "p": "payload", "pt": "msg", "to": "payload.n * 2", "tot": "jsonata" }] })),
+        with(node("keep", "file", &["seen", "lost"]), json!({ "filename": "kept.txt", "overwriteFile": "false" })),
+        with(node("seen", "debug", &[]), json!({ "complete": "payload", "targetType": "msg", "wires": [] })),
+        with(node("lost", "http request", &["end"]), json!({ "method": "GET", "ret": "txt", "url": "http://127.0.0.1:1/x" })),
+        with(node("end", "http response", &[]), json!({ "wires": [] })),
+    ]);
+    let server = {
+        let flows = folder.write("orders.json", &flows);
+        std::fs::create_dir(folder.0.join("files")).unwrap();
+        let mut command = probity();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--database-url", "memory:", "--flows"]).arg(flows);
+        command.arg("--data-dir").arg(&folder.0).env("PROBITY_FILES_DIR", folder.0.join("files"));
+        Server::start(&mut command)
+    };
+    let asked = client().post(format!("{}/order", server.base)).basic_auth("bob", Some("hunter22"));
+    let asked = asked.header("x-team", "blue").header("content-type", "application/json").body(r#"{"q":"x y"}"#);
+    let answer = asked.send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let (_, runs) = call(&server, reqwest::Method::GET, "/probity/v1/runs?trigger=http", Value::Null).await;
+    let run = runs["items"][0]["id"].as_str().unwrap_or_else(|| panic!("{runs}"));
+
+    let listen = server.base.strip_prefix("http://").unwrap();
+    let record = |run: &str| {
+        let mut command = probity();
+        command.args(["test", "--record", run, "--listen", listen, "--out"]).arg(&folder.0).output().unwrap()
+    };
+    let recorded = record(run);
+    let said = String::from_utf8_lossy(&recorded.stderr).into_owned();
+    assert_eq!(recorded.status.code(), Some(0), "{said}");
+    assert!(said.contains("Secrets are masked"), "{said}");
+    assert_eq!(record(run).status.code(), Some(2), "what is there is not overwritten");
+    assert_ne!(record("00000000-0000-0000-0000-000000000000").status.code(), Some(0));
+
+    let mut there = std::fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().path());
+    let file = there.find(|path| path.to_string_lossy().ends_with(".test.yaml")).unwrap();
+    let yaml = std::fs::read_to_string(&file).unwrap();
+    for secret in ["sesame", "hunter22", "Basic ", "aHVudGVyMjI"] {
+        assert!(!yaml.contains(secret), "{secret} in {yaml}");
+    }
+    for part in ["orders.json", "x-team", "/n?q=x", "ECONNREFUSED", "node: keep"] {
+        assert!(yaml.contains(part), "no {part} in {yaml}");
+    }
+
+    // Without the service, without the server, without the folder for files.
+    service.abort();
+    server.terminate();
+    server.ended();
+    std::fs::remove_dir_all(folder.0.join("files")).unwrap();
+    let test = || {
+        let ran = probity().arg("test").arg(&file).output().unwrap();
+        (ran.status.code(), String::from_utf8_lossy(&ran.stdout).into_owned())
+    };
+    let (code, said) = test();
+    assert_eq!(code, Some(0), "{said}\n{yaml}");
+    let text = flows.to_string().replace("payload.n * 2", "payload.n * 3");
+    std::fs::write(folder.0.join("orders.json"), text).unwrap();
+    let (code, said) = test();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("expected 2, found 3"), "{said}");
+}

@@ -36,6 +36,7 @@ mod people;
 mod plugins;
 mod replicas;
 mod rotation;
+mod sealed_credentials;
 mod serve;
 mod shipped;
 mod side_by_side;

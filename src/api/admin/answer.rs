@@ -55,6 +55,7 @@ pub(super) fn refused(refused: Refused) -> Response {
         Refused::NotFound => not_found("Error"),
         Refused::Unusable(message) => unexpected(&message),
         Refused::Unchangeable(message) => error(StatusCode::BAD_REQUEST, "flows_read_only", &message),
+        Refused::Sealed(message) => error(StatusCode::BAD_REQUEST, "credentials_load_failed", &message),
         Refused::Unsaved(message) => {
             tracing::error!("flows were not deployed: {message}");
             error(StatusCode::INTERNAL_SERVER_ERROR, "flows_not_saved", &message)

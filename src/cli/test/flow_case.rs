@@ -216,7 +216,7 @@ async fn call(
             headers.insert(name, value);
         }
     }
-    let body = Value::from(&call.body);
+    let body = super::value(&call.body);
     let method = call.method.to_uppercase();
     let request = Request::new(method.as_str(), url.as_str(), headers, found.params, body.clone(), "127.0.0.1");
     let mut msg = Msg::with_payload(if method == "GET" { request.query() } else { body });
@@ -311,7 +311,7 @@ async fn give(engine: &Engine, deployed: &Arc<Deployed>, clock: &Clock, give: &G
 
 /// A message from JSON; what is no object becomes the payload.
 pub(in crate::cli) fn message(json: &Json) -> Msg {
-    match Value::from(json) {
+    match super::value(json) {
         Value::Object(object) => {
             let mut msg = Msg::from_object(object);
             msg.ensure_id();

@@ -21,9 +21,51 @@ pub(in crate::cli) struct Rule {
     answer: Option<Answer>,
     /// Instead of an answer: the connection fails with this text.
     #[serde(default)]
-    fail: Option<String>,
+    fail: Option<Failure>,
     #[serde(default)]
     times: Option<usize>,
+}
+
+/// Why a connection fails: a text, for one that is refused; or with another code.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Failure {
+    Refused(String),
+    Other { code: Code, message: String },
+}
+
+/// The codes of failed calls that a test may name.
+const CODES: [&str; 16] = [
+    "CERT_HAS_EXPIRED",
+    "EACCES",
+    "EAGAIN",
+    "ECONNABORTED",
+    "ECONNREFUSED",
+    "ECONNRESET",
+    "EHOSTUNREACH",
+    "EMSGSIZE",
+    "ENETUNREACH",
+    "ENOTFOUND",
+    "EPIPE",
+    "EPROTO",
+    "ERR_TLS_CERT_ALTNAME_INVALID",
+    "ERR_TOO_MANY_REDIRECTS",
+    "ETIMEDOUT",
+    "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+];
+
+/// The place of one in [`CODES`].
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Code(usize);
+
+impl TryFrom<String> for Code {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Code, String> {
+        let known = CODES.iter().position(|code| *code == text);
+        known.map(Code).ok_or_else(|| format!("\"{text}\" is no code of a failed call"))
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -77,15 +119,18 @@ fn describe(request: &NetRequest) -> Value {
 }
 
 fn reply(rule: &Rule, request: &NetRequest) -> Result<NetResponse, NetError> {
-    if let Some(problem) = &rule.fail {
-        return Err(NetError::new("ECONNREFUSED", problem.clone()));
+    match &rule.fail {
+        Some(Failure::Refused(problem)) => return Err(NetError::new("ECONNREFUSED", problem.clone())),
+        Some(Failure::Other { code, message }) => return Err(NetError::new(CODES[code.0], message.clone())),
+        None => {}
     }
     let answer = rule.answer.clone().unwrap_or(Answer { status: 200, headers: Default::default(), body: Value::Null });
     let mut headers = HeaderMap::new();
-    let body = match &answer.body {
-        Value::Null => Bytes::new(),
-        Value::String(text) => Bytes::from(text.clone()),
-        json => {
+    let body = match (&answer.body, super::buffer(&answer.body)) {
+        (_, Some(bytes)) => Bytes::from(bytes),
+        (Value::Null, _) => Bytes::new(),
+        (Value::String(text), _) => Bytes::from(text.clone()),
+        (json, None) => {
             headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             Bytes::from(json.to_string())
         }

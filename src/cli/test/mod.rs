@@ -36,7 +36,7 @@ pub(super) struct TestArgs {
     /// Writes a run of a running server as a test file instead: what it was given, what came from outside, what it showed
     #[arg(long, value_name = "RUN", conflicts_with_all = ["paths", "filter"])]
     record: Option<String>,
-    /// Where the recorded test goes [default: standard output]
+    /// Where the recorded test goes: a file, or a folder that it gets a name in [default: standard output]
     #[arg(long, value_name = "FILE", requires = "record")]
     out: Option<PathBuf>,
     /// A file with an API token, for a server that asks for a login [default: PROBITY_SECRET_API_TOKEN]
@@ -211,6 +211,27 @@ pub(super) fn check_file(path: &Path, text: &str) -> Vec<Diagnostic> {
         Ok(_) => Vec::new(),
         Err(problem) => vec![Diagnostic::error("test-file", "$", problem)],
     }
+}
+
+/// A value of a test file for a message; where it has buffers as Node.js writes them in JSON, they are buffers.
+pub(super) fn value(json: &Value) -> crate::model::Value {
+    use crate::model;
+    match (json, buffer(json)) {
+        (_, Some(bytes)) => model::Value::Bytes(std::sync::Arc::new(bytes)),
+        (Value::Array(items), _) => model::Value::array(items.iter().map(value).collect()),
+        (Value::Object(map), _) => map
+            .iter()
+            .map(|(key, of)| (arcstr::ArcStr::from(key.as_str()), value(of)))
+            .collect::<model::Object>()
+            .into(),
+        (scalar, _) => model::Value::from(scalar),
+    }
+}
+
+/// The bytes of `{type: Buffer, data: […]}`.
+fn buffer(json: &Value) -> Option<Vec<u8>> {
+    let map = json.as_object().filter(|map| map.len() == 2 && map.get("type").is_some_and(|t| t == "Buffer"))?;
+    map.get("data")?.as_array()?.iter().map(|byte| byte.as_u64().and_then(|byte| u8::try_from(byte).ok())).collect()
 }
 
 /// The errors among diagnostics, as problems of a case.

@@ -1,6 +1,6 @@
 //! `probity test --record RUN`: a run of a server's history as a test file.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -37,6 +37,7 @@ pub(super) fn record(args: &TestArgs, run: &str) -> Result<ExitCode, ExitCode> {
     };
     match &args.out {
         None => print(yaml),
+        Some(out) if out.is_dir() => write(&out.join(answer["file"].as_str().unwrap_or("recorded.test.yaml")), yaml)?,
         Some(out) => write(out, yaml)?,
     }
     eprintln!("{}", answer["note"].as_str().unwrap_or_default());
@@ -44,7 +45,7 @@ pub(super) fn record(args: &TestArgs, run: &str) -> Result<ExitCode, ExitCode> {
 }
 
 /// Writes a file that is not there yet: a test that somebody has worked on is not overwritten.
-fn write(out: &PathBuf, yaml: &str) -> Result<(), ExitCode> {
+fn write(out: &Path, yaml: &str) -> Result<(), ExitCode> {
     use std::io::Write;
     let file = std::fs::File::options().write(true).create_new(true).open(out);
     let written = file.and_then(|mut file| file.write_all(yaml.as_bytes()));

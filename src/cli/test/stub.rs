@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use super::matching::differences;
 use crate::model::flow::FlowFile;
 use crate::model::node_spec::NodeSpec;
-use crate::model::{Diagnostic, Msg, Value};
+use crate::model::{Diagnostic, Msg};
 use crate::runtime::catalogue::Known;
 use crate::runtime::{Cx, Node, NodeConfig, Step};
 
@@ -26,11 +26,23 @@ pub(super) struct Rule {
     answer: Option<Json>,
     #[serde(default)]
     port: usize,
+    /// In place of `answer`: several messages, one after the other.
+    #[serde(default)]
+    answers: Vec<Answer>,
     /// Instead of an answer: the node fails with this text.
     #[serde(default)]
     fail: Option<String>,
     #[serde(default)]
     times: Option<usize>,
+}
+
+/// One of several messages that a node sends for one that it is given.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Answer {
+    #[serde(default)]
+    port: usize,
+    answer: Json,
 }
 
 /// The type that stands in a plan for a node with rules.
@@ -57,7 +69,10 @@ pub(super) type Given = Arc<Mutex<Vec<Json>>>;
 pub(super) fn stand_in(file: &mut FlowFile, rules: &[Rule]) -> Result<(), String> {
     for rule in rules {
         let by = |of: &dyn Fn(&crate::model::flow::NodeDef) -> bool| file.nodes.iter().position(of);
-        let at = by(&|node| node.id == rule.node).or_else(|| by(&|node| node.name == rule.node));
+        let at = by(&|node| node.id == rule.node)
+            .or_else(|| by(&|node| node.name == rule.node))
+            // In a subflow: the instance before the node.
+            .or_else(|| by(&|node| rule.node.ends_with(&format!("-{}", node.id))));
         let at = at.ok_or_else(|| format!("mocks: the flow has no node \"{}\"", rule.node))?;
         file.nodes[at].node_type = TYPE.into();
     }
@@ -85,7 +100,7 @@ struct Mock {
 }
 
 impl Node for Mock {
-    fn on_msg(&self, mut msg: Msg, cx: &mut Cx<'_>) -> Step {
+    fn on_msg(&self, msg: Msg, cx: &mut Cx<'_>) -> Step {
         let seen = msg.to_value().to_serde();
         let node = cx.node();
         let label = if node.name.is_empty() { node.id.as_str() } else { node.name.as_str() };
@@ -104,12 +119,15 @@ impl Node for Mock {
         match fitting {
             None => Step::fail(msg, format!("the test mocks no answer of node \"{label}\" to this message")),
             Some(Rule { fail: Some(why), .. }) => Step::fail(msg, why),
-            Some(Rule { answer: None, .. }) => Step::Done,
-            Some(Rule { answer: Some(answer), port, .. }) => {
-                for (name, value) in answer.as_object().into_iter().flatten() {
-                    msg.set(name.as_str(), Value::from(value));
+            Some(Rule { answer, port, answers, .. }) => {
+                let one = answer.map(|answer| Answer { port, answer });
+                for Answer { port, answer } in one.into_iter().chain(answers) {
+                    let mut msg = msg.clone();
+                    for (name, value) in answer.as_object().into_iter().flatten() {
+                        msg.set(name.as_str(), super::value(value));
+                    }
+                    cx.emit(port, msg);
                 }
-                cx.emit(port, msg);
                 Step::Done
             }
         }

@@ -66,7 +66,7 @@ impl Concat {
         let parts = msg.get("parts").and_then(Value::as_object);
         let part = |key: &str| parts.and_then(|p| p.get(key));
         let (Some(id), Some(_), Some(count)) = (part("id"), part("index"), part("count")) else {
-            return Err("No parts property in message");
+            return Err("no parts property in message");
         };
         let (id, count) = (id.to_js_string(), Some(count).filter(|c| !c.is_undefined()).map(Value::to_number));
         match self.sequences.iter_mut().find(|s| s.id == id && s.topic.strict_eq(&topic)) {

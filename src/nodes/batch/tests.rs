@@ -84,5 +84,5 @@ async fn sequences_of_topics_are_joined_in_the_order_given() {
     send(&rig, &msgs.each_ref().map(String::as_str)).await;
     assert_eq!(taken(&rig), ["\"a0\"@0/3", "\"b0\"@1/3", "\"b1\"@2/3"]);
     send(&rig, &[r#"{"topic":"a"}"#]).await;
-    assert_eq!(rig.complaints(), ["No parts property in message"]);
+    assert_eq!(rig.complaints(), ["no parts property in message"]);
 }

@@ -72,6 +72,9 @@ const LOOK_AT_LEAST: usize = 16;
 pub(super) struct Line {
     tickets: VecDeque<Ticket>,
     last_id: u64,
+    /// Those that were let go and have not gone yet, in order: each is told when the one before it has gone, so that
+    /// they go in this order, whichever runs they belong to.
+    leaving: VecDeque<(u64, watch::Sender<Turn>)>,
     /// With so many it is worth looking for tickets that a run left behind when it was ended.
     look_at: usize,
 }
@@ -177,7 +180,45 @@ impl Line {
     pub(super) fn release(&mut self, n: usize) -> Vec<Msg> {
         let n = n.min(self.tickets.len());
         let released: Vec<Ticket> = self.tickets.drain(..n).collect();
-        released.into_iter().filter_map(|ticket| ticket.dismiss(Turn::Now)).collect()
+        let is_first = self.leaving.is_empty();
+        let mut kept = Vec::new();
+        for ticket in released {
+            match ticket.waiting {
+                Some((_, sender)) => self.leaving.push_back((ticket.id, sender)),
+                None => kept.push(ticket.msg),
+            }
+        }
+        if is_first {
+            self.tell_first();
+        }
+        kept
+    }
+
+    /// Whether it was let go and waits for others to go before it.
+    pub(super) fn is_leaving(&self, id: u64) -> bool {
+        self.leaving.iter().any(|(leaving, _)| *leaving == id)
+    }
+
+    /// It has gone, or its run has ended: the next may go.
+    pub(super) fn left(&mut self, id: u64) {
+        match self.leaving.iter().position(|(leaving, _)| *leaving == id) {
+            Some(0) => {
+                self.leaving.pop_front();
+                self.tell_first();
+            }
+            Some(at) => drop(self.leaving.remove(at)),
+            None => {}
+        }
+    }
+
+    fn tell_first(&mut self) {
+        while let Some((_, sender)) = self.leaving.front() {
+            if sender.send(Turn::Now).is_ok() {
+                return;
+            }
+            // Its run has ended.
+            self.leaving.pop_front();
+        }
     }
 
     pub(super) fn clear(&mut self) {

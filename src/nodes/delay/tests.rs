@@ -3,6 +3,7 @@
 use super::super::rig::{Rig, msg, node};
 use super::*;
 use crate::model::run::Trigger;
+use crate::runtime::Event;
 
 fn rig(config: &str) -> Rig {
     let rig = Rig::new(vec![node("d", "delay", config, &[])]);
@@ -42,6 +43,29 @@ async fn a_fixed_delay_in_each_unit() {
         rig.advance(Duration::from_millis(1)).await;
         assert_eq!(rig.take(), [r#"{"payload":1}"#], "{units}");
         assert_eq!(rig.engine.open_runs(), 0);
+    }
+}
+
+/// Each of them is a task of its own, and the tasks have several threads to run on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_flush_lets_messages_of_several_runs_go_in_their_order() {
+    const COUNT: usize = 40;
+    for flush in ["true", "40"] {
+        let rig = rig(r#"{"pauseType":"delay","timeout":"1","timeoutUnits":"hours"}"#);
+        for n in 0..COUNT {
+            send(&rig, &format!(r#"{{"payload":{n}}}"#));
+            let depth = (n + 1).to_string();
+            let waits = |event: &Event| matches!(event, Event::Status { status, .. } if status.text == depth.as_str());
+            while !rig.events().iter().any(waits) {
+                tokio::task::yield_now().await;
+            }
+        }
+        send(&rig, &format!(r#"{{"flush":{flush}}}"#));
+        while rig.out().len() < COUNT {
+            tokio::task::yield_now().await;
+        }
+        let order: Vec<String> = (0..COUNT).map(|n| n.to_string()).collect();
+        assert_eq!(rig.take_payloads(), order, "flush {flush}");
     }
 }
 

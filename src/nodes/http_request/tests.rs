@@ -165,6 +165,7 @@ async fn errors_go_to_catch_nodes_and_on_unless_only_there() {
         assert_eq!(out.iter().map(|o| o.0.as_str()).collect::<Vec<_>>(), ids);
         let error = out[0].2.get("error").unwrap();
         assert_eq!(error.get("code"), "ECONNREFUSED".into());
+        assert_eq!(error.get("message"), format!("RequestError: connect ECONNREFUSED {closed}").into());
         assert!(out.iter().all(|o| !o.2.to_value().to_json().contains("secret")));
         if let Some((_, _, sent)) = out.get(1) {
             let text = format!("RequestError: connect ECONNREFUSED {closed} : http://{closed}/x");

@@ -116,7 +116,7 @@ impl Receiver {
 
 impl Input {
     fn listen(&self, receiver: Receiver, mut stop: watch::Receiver<bool>) -> Task {
-        let port = self.port;
+        let (port, tls) = (self.port, self.tls.clone());
         Box::pin(async move {
             let listener = match receiver.source.services().net.listen_tcp(port).await {
                 Ok(listener) => listener,
@@ -143,7 +143,16 @@ impl Input {
                     () = told(&mut stop) => return,
                 };
                 let connection = Receiver { peer: Some(peer), ..receiver.clone() };
-                open.spawn(async move { connection.receive(Box::new(stream)).await });
+                let tls = tls.clone();
+                open.spawn(async move {
+                    let services = connection.source.services().clone();
+                    match services.net.accepted(stream, peer, tls.as_deref()).await {
+                        Ok(stream) => {
+                            connection.receive(stream).await;
+                        }
+                        Err(error) => tracing::info!("tcp in: {error}"),
+                    }
+                });
                 receiver.count(open.len());
             }
         })

@@ -21,7 +21,7 @@ const WAITING_MAX: usize = 1000;
 
 enum To {
     Server { host: String, port: u16, tls: Option<Arc<Tls>> },
-    Callers { port: u16 },
+    Callers { port: u16, tls: Option<Arc<Tls>> },
     Session,
 }
 
@@ -42,7 +42,7 @@ pub(super) fn build(config: &NodeConfig<'_>) -> Built {
     let host = config.text("host");
     let to = match mode.as_str() {
         "reply" => To::Session,
-        "server" => To::Callers { port },
+        "server" => To::Callers { port, tls },
         _ => {
             if (host.is_empty() || port == 0) && problems.is_empty() {
                 let problem = config.problem("missing-host", "host", "it has no host and port to connect to");
@@ -136,7 +136,7 @@ impl Connections {
         }
     }
 
-    async fn listen(self, port: u16, mut stop: watch::Receiver<bool>) {
+    async fn listen(self, port: u16, tls: Option<Arc<Tls>>, mut stop: watch::Receiver<bool>) {
         let listener = match self.source.services().net.listen_tcp(port).await {
             Ok(listener) => listener,
             Err(error) => {
@@ -148,21 +148,28 @@ impl Connections {
         self.show(Status { text: format!("listening on port {at}").into(), ..Status::default() });
         let mut open = tokio::task::JoinSet::new();
         for number in 1_u64.. {
-            let stream = loop {
+            let (stream, peer) = loop {
                 tokio::select! {
-                    accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                        break stream;
+                    accepted = listener.accept() => if let Ok(accepted) = accepted {
+                        break accepted;
                     },
                     Some(_) = open.join_next() => self.count(),
                     () = told(&mut stop) => return,
                 }
             };
-            let (orders, connections) = (self.enter(number), self.clone());
+            let (connections, tls) = (self.clone(), tls.clone());
             open.spawn(async move {
-                write_on(Box::new(stream), orders).await;
-                connections.leave(number);
+                let services = connections.source.services().clone();
+                match services.net.accepted(stream, peer, tls.as_deref()).await {
+                    Ok(stream) => {
+                        let orders = connections.enter(number);
+                        connections.count();
+                        write_on(stream, orders).await;
+                        connections.leave(number);
+                    }
+                    Err(error) => tracing::info!("tcp out: {error}"),
+                }
             });
-            self.count();
         }
     }
 }
@@ -212,7 +219,7 @@ impl Node for Output {
         let stop = self.stop.subscribe();
         match &self.to {
             To::Session => None,
-            To::Callers { port } => Some(Box::pin(connections.listen(*port, stop))),
+            To::Callers { port, tls } => Some(Box::pin(connections.listen(*port, tls.clone(), stop))),
             To::Server { host, port, tls } => {
                 Some(Box::pin(connections.keep_up(host.clone(), *port, tls.clone(), stop)))
             }

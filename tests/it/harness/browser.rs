@@ -63,7 +63,9 @@ impl Browser {
         arguments.push(format!("--user-data-dir={}", profile.display()));
         arguments.push(format!("--window-size={size}"));
         arguments.extend(argument.map(String::from));
-        let mut options = json!({ "args": arguments });
+        let downloads = profile.join("downloads");
+        let prefs = json!({ "download.default_directory": downloads, "download.prompt_for_download": false });
+        let mut options = json!({ "args": arguments, "prefs": prefs });
         if let Some(device) = device {
             options["mobileEmulation"] = device;
         }
@@ -220,6 +222,24 @@ impl Browser {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join(format!("{name}.png")), picture).unwrap();
+    }
+
+    /// Waits for a file that the page lets its user save: its name and what it holds.
+    pub async fn saved(&self) -> (String, String) {
+        let downloads = self.profile.join("downloads");
+        let whole = |path: &Path| path.extension().is_some_and(|ending| ending != "crdownload" && ending != "tmp");
+        for _ in 0..20_000 {
+            let there =
+                std::fs::read_dir(&downloads).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+            let hidden = |path: &PathBuf| path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
+            if let Some(path) = there.filter(|path| !hidden(path)).find(|path| whole(path)) {
+                let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                return (name, std::fs::read_to_string(&path).unwrap());
+            }
+            // The page is asked something, so that this waits no longer than the browser lives.
+            self.until("true").await;
+        }
+        panic!("nothing was saved in {}", downloads.display());
     }
 
     pub async fn title(&self) -> String {

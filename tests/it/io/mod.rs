@@ -2,6 +2,7 @@
 
 mod datasources;
 mod mqtt;
+mod ports;
 mod sockets;
 
 use std::sync::{Arc, Mutex};

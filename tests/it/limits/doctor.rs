@@ -98,3 +98,46 @@ async fn doubts_dead_letters_stuck_leases_pauses_and_orphaned_ticks_are_named() 
     assert!(!later.iter().any(|f| f.contains("leases ran out") || f.contains("are ready")), "{later:#?}");
     assert!(later.iter().any(|f| f.contains("in doubt")), "{later:#?}");
 }
+
+/// The program as it is installed by somebody who built no guests: the same file, elsewhere, with an empty folder for
+/// plugins beside it.
+fn without_guests() -> tempfile::TempDir {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    std::fs::hard_link(env!("CARGO_BIN_EXE_probity"), folder.path().join("probity")).unwrap();
+    std::fs::create_dir(folder.path().join("plugins")).unwrap();
+    folder
+}
+
+#[test]
+fn guests_that_flows_need_and_nobody_built_are_named_with_what_builds_them() {
+    let (folder, installed) = (Folder::new(), without_guests());
+    let shipped = probity::plugin::shipped::all().iter().find(|plugin| !plugin.manifest.nodes.is_empty()).unwrap();
+    let node =
+        |id: &str, node_type: &str| json!({ "id": id, "type": node_type, "z": "t", "x": 1, "y": 1, "wires": [] });
+    let flows = json!([
+        { "id": "t", "type": "tab", "label": "t" },
+        node("f", "function"), node("p", &shipped.manifest.nodes[0]),
+    ]);
+    let doctor = |flows: &Value, arguments: &[&std::ffi::OsStr]| {
+        let flows = folder.write("flows.json", flows);
+        let mut command = std::process::Command::new(installed.path().join("probity"));
+        command.current_dir(installed.path()).args(["doctor", "--format", "json", "--data-dir"]);
+        command.arg(folder.0.join("data")).arg("--flows").arg(flows).args(arguments);
+        let found: Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
+        let of_plugins = |f: &&Value| f["about"] == "plugins" && f["severity"] == "error";
+        let list = found["findings"].as_array().unwrap().iter().filter(of_plugins);
+        list.map(|f| f["message"].as_str().unwrap().to_string()).collect::<Vec<_>>()
+    };
+    let found = doctor(&flows, &[]);
+    let has = |found: &[String], parts: &[&str]| found.iter().any(|f| parts.iter().all(|part| f.contains(part)));
+    assert!(has(&found, &["function nodes", "not built", "run plugins/build javascript"]), "{found:#?}");
+    assert!(has(&found, &[&shipped.manifest.name, "not built", "run plugins/build"]), "{found:#?}");
+    // One that lies elsewhere is not taken for ours, and it is said why.
+    let elsewhere = folder.0.join("elsewhere/javascript");
+    std::fs::create_dir_all(&elsewhere).unwrap();
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/plugins/javascript/plugin.toml");
+    std::fs::copy(manifest, elsewhere.join("plugin.toml")).unwrap();
+    let found = doctor(&flows, &["--plugins-dir".as_ref(), folder.0.join("elsewhere").as_os_str()]);
+    assert!(has(&found, &["only the one that comes with Probity", "elsewhere/javascript"]), "{found:#?}");
+    assert_eq!(doctor(&json!([{ "id": "t", "type": "tab", "label": "t" }]), &[]), [] as [String; 0]);
+}

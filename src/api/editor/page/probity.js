@@ -337,7 +337,11 @@
       }
       ask('POST', 'runs', { node: step.node, msg: step.input.msg, of: run.id })
         .done((answer) => {
-          RED.notify('Replayed as run ' + answer.run, 'success');
+          if (step.input.masked) {
+            RED.notify('Replayed as run ' + answer.run + '. Secrets were not kept: the nodes were given •••', 'warning');
+          } else {
+            RED.notify('Replayed as run ' + answer.run, 'success');
+          }
           opened = answer.run;
           last = '';
           look();
@@ -355,11 +359,21 @@
             width: 700,
             buttons: [
               { text: 'Close', click: () => told.close() },
-              { text: 'Copy', class: 'primary', click: () => RED.clipboard.copyText(answer.yaml) },
+              { text: 'Copy', click: () => RED.clipboard.copyText(answer.yaml) },
+              { text: 'Save', class: 'primary', click: () => save(answer.file, answer.yaml) },
             ],
           });
         })
         .fail((answer) => RED.notify('It was not recorded: ' + why(answer), 'error'));
+    }
+
+    // As a download: where it goes is the user's business.
+    function save(name, text) {
+      const address = URL.createObjectURL(new Blob([text], { type: 'application/yaml' }));
+      const link = $('<a></a>').attr({ href: address, download: name }).appendTo('body');
+      link[0].click();
+      link.remove();
+      setTimeout(() => URL.revokeObjectURL(address), 1000);
     }
 
     function traceNext() {
