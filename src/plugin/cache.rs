@@ -64,10 +64,16 @@ impl Cache {
                 return Ok(component);
             }
         }
-        let component = compile()?;
-        let kept = component.serialize().and_then(|code| Ok(write(own, &name, &code, &key(own)?)?));
-        if let Err(error) = kept {
-            tracing::warn!(path = %own.display(), "compiled plugin code could not be kept: {error}");
+        let mut component = compile()?;
+        let kept = component.serialize().and_then(|code| {
+            let key = key(own)?;
+            write(own, &name, &code, &key)?;
+            Ok(key)
+        });
+        match kept {
+            // What was just compiled lies in memory as a whole; as it was kept, only what runs of it does.
+            Ok(key) => component = load(engine, own, &name, &key).unwrap_or(component),
+            Err(error) => tracing::warn!(path = %own.display(), "compiled plugin code could not be kept: {error}"),
         }
         clear(own, &name, self.keep, now());
         Ok(component)
