@@ -174,8 +174,8 @@ mod tests {
     #[test]
     fn what_cannot_be_converted_is_an_error() {
         let bed = Bed::new(TYPE, r#"{"action":"obj"}"#);
-        assert!(bed.error(r#"{"payload":"{"}"#).contains("EOF"));
-        let deep = "[".repeat(100_000);
+        assert!(bed.error(r#"{"payload":"{"}"#).contains("Expected property name"));
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
         assert!(bed.error(&format!(r#"{{"payload":"{deep}"}}"#)).contains("recursion"));
     }
 }

@@ -175,7 +175,7 @@ mod tests {
             bed(config, r#"{"a":"{{{payload}}}"}"#).payload(r#"{"payload":"x\n\\y"}"#),
             json(r#"{"a":"x\n\\y"}"#)
         );
-        assert!(bed(config, "{{payload}}").error(r#"{"payload":"{"}"#).contains("no JSON"));
+        assert!(bed(config, "{{payload}}").error(r#"{"payload":"{"}"#).contains("Expected property name"));
         let yaml = bed(r#","output":"yaml""#, "a: 1\nb:\n  - {{payload}}\n");
         assert_eq!(yaml.payload(r#"{"payload":"x"}"#), json(r#"{"a":1,"b":["x"]}"#));
         assert!(yaml.error(r#"{"payload":"[x"}"#).contains("no YAML"));

@@ -295,12 +295,16 @@ mod tests {
         let mut seed = 7_u32;
         for _ in 0..20_000 {
             let mut text = String::new();
-            for _ in 0..seed % 7 {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            for _ in 0..(seed >> 16) % 7 {
                 seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 text.push_str(pieces[(seed >> 16) as usize % pieces.len()]);
             }
-            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223) | 1;
-            let parsed = serde_json::from_str::<serde_json::Value>(&text).is_ok();
+            let parsed = match serde_json::from_str::<serde_json::Value>(&text) {
+                // A number may be too large for us, and is JSON all the same.
+                Err(error) if error.to_string().contains("out of range") => continue,
+                parsed => parsed.is_ok(),
+            };
             assert_eq!(problem(&text).is_none(), parsed, "{text}");
         }
     }
