@@ -107,7 +107,7 @@ impl Durability {
                 keep_ms: api.options.idempotency_key_ms,
             }),
         };
-        let flow = deployed.plan.flows.get(at.flow as usize).map(|flow| flow.id.to_string()).unwrap_or_default();
+        let (flow, tenant) = deployed.plan.owner(node);
         // Flows run elsewhere when no worker is here; the caller is told where to look.
         let waits = !responds_async && acceptor.has_worker();
         let start = Start::Emit(0);
@@ -121,7 +121,7 @@ impl Durability {
             msg: write_start(start, &msg),
             reply: waits,
             priority: if waits { Priority::Interactive } else { Priority::Normal },
-            tenant: String::new(),
+            tenant,
             delay_ms: 0,
             dedup,
             lease_ms: None,

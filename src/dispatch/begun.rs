@@ -34,7 +34,7 @@ impl AcceptRuns for Begun {
     async fn accept(&self, begun: BegunRun) -> Result<(), String> {
         let BegunRun { deployed, node, start, msg, trigger, after, key } = begun;
         let at = &deployed.plan.nodes[node as usize];
-        let flow = deployed.plan.flows.get(at.flow as usize).map(|flow| flow.id.to_string()).unwrap_or_default();
+        let (flow, tenant) = deployed.plan.owner(node);
         let keep_ms = self.keep_ms;
         let run = NewRun {
             id: RunId::fresh(),
@@ -45,7 +45,7 @@ impl AcceptRuns for Begun {
             msg: write_start(start, &msg),
             reply: false,
             priority: Priority::Normal,
-            tenant: String::new(),
+            tenant,
             delay_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
             // What is begun again under a key is the same by the key alone: it says which effect of which run it is.
             dedup: key.map(|key| DedupKey { key: format!("begun/{key}"), request: [0; 32], keep_ms }),

@@ -102,6 +102,16 @@ pub struct Plan {
     pub version: String,
 }
 
+impl Plan {
+    /// The flow and the tenant that a run is kept under which begins at this node; empty where there is none.
+    pub fn owner(&self, node: NodeIndex) -> (String, String) {
+        let flow = self.nodes.get(node as usize).and_then(|at| self.flows.get(at.flow as usize));
+        let id = flow.map(|flow| flow.id.to_string()).unwrap_or_default();
+        let tenant = flow.and_then(|flow| flow.tenant.as_ref()).map(ArcStr::to_string).unwrap_or_default();
+        (id, tenant)
+    }
+}
+
 /// A tab of a plan.
 #[derive(Clone, Debug, Default)]
 pub struct PlanFlow {

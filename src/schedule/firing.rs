@@ -262,7 +262,7 @@ impl Drop for UnderWay<'_> {
 /// The run of a firing as it is committed: its message goes to the schedule node itself.
 fn durable_run(deployed: &Deployed, node: NodeIndex, key: &ClaimKey) -> NewRun {
     let at = &deployed.plan.nodes[node as usize];
-    let flow = deployed.plan.flows.get(at.flow as usize).map(|flow| flow.id.to_string()).unwrap_or_default();
+    let (flow, tenant) = deployed.plan.owner(node);
     NewRun {
         id: RunId::fresh(),
         flow,
@@ -272,7 +272,7 @@ fn durable_run(deployed: &Deployed, node: NodeIndex, key: &ClaimKey) -> NewRun {
         msg: write_start(Start::Deliver, &due_message(&key.schedule, key.due_at)),
         reply: false,
         priority: Priority::Normal,
-        tenant: String::new(),
+        tenant,
         delay_ms: 0,
         dedup: None,
         lease_ms: None,

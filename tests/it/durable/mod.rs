@@ -73,7 +73,7 @@ pub(crate) fn flows(receiver: &str) -> Value {
     };
     let entry = |id: &str, url: &str, to: &str| json!({"id": id, "z": "t", "type": "http in", "url": url, "method": "post", "x": 1, "y": 1, "wires": [[to]]});
     json!([
-        {"id": "t", "type": "tab", "label": "durable", "durability": "durable"},
+        {"id": "t", "type": "tab", "label": "durable", "durability": "durable", "tenant": "acme"},
         entry("pay", "/pay", "send"),
         send("send", "", "answer"),
         entry("once", "/once", "only"),

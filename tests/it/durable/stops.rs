@@ -81,6 +81,9 @@ async fn callers_wait_for_their_flow_and_repeat_themselves() {
     let address = format!("{}/probity/v1/runs/{}", server.base, paused["run"].as_str().unwrap());
     let state = async || json_of(client().get(&address).send().await.unwrap()).await["state"].clone();
     assert_eq!(state().await, "queued");
+    // It waits as its tenant's, so that the tenant's limit can hold it back.
+    let held = queue(&server.base).await.unwrap();
+    assert_eq!(held.iter().map(|run| run["tenant"].as_str()).collect::<Vec<_>>(), [Some("acme")]);
     assert_eq!(flow("resume").await.unwrap().status(), 200);
     until("it ends", async || state().await == "done").await;
     server.terminate();
