@@ -608,11 +608,6 @@ impl Deployed {
     }
 
     fn start_but(self: &Arc<Self>, running: &HashSet<usize>) {
-        for (_, config) in self.configs.iter().filter(|(_, config)| !running.contains(&config.address())) {
-            if let Some(task) = config.node.keep() {
-                config.keep_task(task);
-            }
-        }
         for (index, instance) in self.instances.iter().enumerate() {
             if running.contains(&instance.address()) || self.stopped(index as NodeIndex).is_some() {
                 continue;
@@ -620,6 +615,13 @@ impl Deployed {
             let source = Source { instance: instance.clone(), services: self.services.clone() };
             if let Some(task) = instance.node.start(source) {
                 instance.keep_task(task);
+            }
+        }
+        // Last: what a connection brings at once finds the nodes that take it. A broker hands over what it kept for us
+        // together with its first word.
+        for (_, config) in self.configs.iter().filter(|(_, config)| !running.contains(&config.address())) {
+            if let Some(task) = config.node.keep() {
+                config.keep_task(task);
             }
         }
     }

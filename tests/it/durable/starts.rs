@@ -99,7 +99,7 @@ async fn a_message_of_mqtt_is_acknowledged_when_its_run_is_committed() {
     until("it is subscribed", async || {
         publish("hello").await;
         // Not at once again: a broker drops what comes faster than it is taken.
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        probity::clock::Clock::System.sleep(Duration::from_millis(200)).await;
         !bed.keys("hello").is_empty()
     })
     .await;

@@ -94,7 +94,7 @@ impl Mosquitto {
         let tls = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/tls");
         // As root it would become another user, who may not read what is ours.
         let configuration = format!(
-            "user root\nallow_anonymous true\npersistence false\nlistener {port} 127.0.0.1\nlistener {ws_port} 127.0.0.1\n\
+            "user root\nallow_anonymous true\nlog_type all\npersistence false\nlistener {port} 127.0.0.1\nlistener {ws_port} 127.0.0.1\n\
              protocol websockets\nlistener {tls_port} 127.0.0.1\ncertfile {tls}/server.pem\nkeyfile {tls}/server.key\n"
         );
         std::fs::write(folder.join("mosquitto.conf"), configuration).unwrap();
