@@ -1,4 +1,4 @@
-//! Hostile code in function nodes: a sample of what `benches/functions.rs` makes by the thousand. Each piece ends its own
+//! Hostile code in function nodes: a sample of what `benches/workloads/functions.rs` makes by the thousand. Each piece ends its own
 //! message with an error or sends nothing of the host, and the node next to it goes on.
 
 use super::{FunctionLimits, Rig, functions};

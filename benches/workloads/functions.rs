@@ -1,6 +1,6 @@
 //! What hostile code in function nodes costs everybody else: a thousand bodies that loop, allocate, recurse, throw in
 //! timers, reject promises and walk prototypes; how late each is stopped, what they leave behind, and how a neighbour
-//! fares meanwhile. And what a plain function costs. `cargo bench --bench functions` prints one JSON object;
+//! fares meanwhile. And what a plain function costs. `cargo bench --bench workloads -- functions` prints one JSON object;
 //! `tests/bench/run functions` calls it.
 
 use std::path::Path;
@@ -203,7 +203,7 @@ async fn plain() -> Result<(f64, f64)> {
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> Result<()> {
+pub async fn run() -> Result<()> {
     let (plain_us, nothing_us) = tokio::spawn(plain()).await??;
     let hostile = tokio::spawn(hostile()).await??;
     let (alone_us, beside_us) = beside().await?;

@@ -1,7 +1,7 @@
 //! Explains stored verdicts among many: fills a store with states of one agreement, then explains verdicts picked evenly
 //! over it, violated ones with a history, and prints how long that takes.
 //!
-//! `cargo bench --bench explain [-- --states 1000000]`, in SQLite; with `PROBITY_BENCH_POSTGRES_URL=postgres://…` in that
+//! `cargo bench --bench workloads -- explain [--states 1000000]`, in SQLite; with `PROBITY_BENCH_POSTGRES_URL=postgres://…` in that
 //! database, which must be empty. Exits 1 when p99 is above 20 ms or an explanation is not whole.
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ const EXPLAINED: usize = 1_000;
 const P99_MAX: f64 = 20.0;
 const COMMITTED_AT_ONCE: usize = 3_000;
 
-fn main() -> Result<()> {
+pub fn run() -> Result<()> {
     let args: Vec<String> = std::env::args().collect();
     let states = match args.iter().position(|a| a == "--states") {
         Some(at) => args.get(at + 1).context("--states needs a number")?.parse()?,

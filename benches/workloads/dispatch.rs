@@ -2,10 +2,8 @@
 //! some workers at once, each with a dispatcher of its own. The engine is left out: it is the same for both.
 //!
 //! `PROBITY_BENCH_POSTGRES_URL=postgres://… PROBITY_BENCH_POSTGRES_PID=… PROBITY_BENCH_NATS_URL=nats://…
-//! PROBITY_BENCH_NATS_PID=… cargo bench --bench dispatch [-- --runs 100000 --batch 200 --workers 4]`; without a NATS only
+//! PROBITY_BENCH_NATS_PID=… cargo bench --bench workloads -- dispatch [--runs 100000 --batch 200 --workers 4]`; without a NATS only
 //! the database is measured. Prints one line of JSON for each step and exits 1 when a run was lost or settled twice.
-
-mod bed;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +19,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use bed::{cpu_s, family_cpu_s, new_run, number, on_database};
+use super::bed::{cpu_s, family_cpu_s, new_run, number, on_database};
 
 /// Longer than any bench.
 const LEASE_MS: u64 = 3_600_000;
@@ -39,7 +37,7 @@ struct Bench {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a program of its own, not the engine")]
-fn main() -> Result<()> {
+pub fn run() -> Result<()> {
     let args: Vec<String> = std::env::args().collect();
     let given = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
     let bench = Bench {

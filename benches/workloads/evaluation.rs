@@ -1,7 +1,7 @@
 //! What judging costs: one compiled objective, and a year of an agreement that is evaluated, stored, and recomputed from
 //! the same evidence, with an error budget over 30 days and two burn alerts.
 //!
-//! `cargo bench --bench evaluation [-- --scopes 1]`, in SQLite; with `PROBITY_BENCH_POSTGRES_URL=postgres://…` in that
+//! `cargo bench --bench workloads -- evaluation [--scopes 1]`, in SQLite; with `PROBITY_BENCH_POSTGRES_URL=postgres://…` in that
 //! database, which must be empty. Prints one line of JSON and exits 1 when a recompute changes a state, or takes longer
 //! than 5 seconds.
 
@@ -30,7 +30,7 @@ const OBJECTIVE: &str = "A >= 95 and B <= 300";
 const OBJECTIVE_NS_MAX: f64 = 200.0;
 const RECOMPUTE_S_MAX: f64 = 5.0;
 
-fn main() -> Result<()> {
+pub fn run() -> Result<()> {
     let args: Vec<String> = std::env::args().collect();
     let scopes: u64 = match args.iter().position(|a| a == "--scopes") {
         Some(at) => args.get(at + 1).context("--scopes needs a number")?.parse()?,

@@ -1,6 +1,6 @@
 //! Expands a year of hourly windows in every IANA zone and prints the slowest as one line of JSON.
 //!
-//! `cargo bench --bench windows`
+//! `cargo bench --bench workloads -- windows`
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use probity::model::agreement::{Period, WindowSpec};
 /// Each zone is expanded this often and its best time counts: others use the machine, too.
 const ROUNDS: usize = 5;
 
-fn main() -> Result<()> {
+pub fn run() -> Result<()> {
     let (from, to): (Timestamp, Timestamp) = ("2026-01-01T00:00:00Z".parse()?, "2027-01-01T00:00:00Z".parse()?);
     let spec = WindowSpec::counted(Period::Hourly, "hourly", from);
     let mut slowest = (0.0, String::new());

@@ -1,7 +1,7 @@
 //! Evaluates and stores 100 agreements × 10 guarantees × 10 scopes × 24 hourly windows in Postgres, at a quarter, half
 //! and whole of that size, then recomputes verdicts in SQL from the formula the samples were made with.
 //!
-//! `PROBITY_BENCH_POSTGRES_URL=postgres://… cargo bench --bench verdicts [-- --agreements 100 --guarantees 10 --scopes
+//! `PROBITY_BENCH_POSTGRES_URL=postgres://… cargo bench --bench workloads -- verdicts [--agreements 100 --guarantees 10 --scopes
 //! 10 --shares 4,2,1]`; the user must be allowed to create databases. Prints one line of JSON for each size and exits 1
 //! when a verdict is wrong.
 
@@ -42,7 +42,7 @@ fn number(args: &[String], option: &str, default: usize) -> Result<usize> {
     }
 }
 
-fn main() -> Result<()> {
+pub fn run() -> Result<()> {
     let args: Vec<String> = std::env::args().collect();
     let size = Size {
         agreements: number(&args, "--agreements", 100)?,

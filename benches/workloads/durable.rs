@@ -1,11 +1,9 @@
 //! Durable runs in Postgres, the store alone: accepted, leased and settled in batches, by some workers at once.
 //!
-//! `PROBITY_BENCH_POSTGRES_URL=postgres://… PROBITY_BENCH_POSTGRES_PID=… cargo bench --bench durable [-- --runs 200000
+//! `PROBITY_BENCH_POSTGRES_URL=postgres://… PROBITY_BENCH_POSTGRES_PID=… cargo bench --bench workloads -- durable [--runs 200000
 //! --batch 200 --workers 4]`; the user must be allowed to create databases, and the process id (of the server's first
 //! process, on this machine) tells whose CPU time to count. Prints one line of JSON for each step and exits 1 when a run
 //! was lost or settled twice.
-
-mod bed;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +19,7 @@ use probity::store::{AuditEntry, Store, StoreOptions, open};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use bed::{cpu_s, family_cpu_s, new_run, number, on_database};
+use super::bed::{cpu_s, family_cpu_s, new_run, number, on_database};
 
 /// Longer than any bench.
 const LEASE_MS: u64 = 3_600_000;
@@ -34,7 +32,7 @@ struct Size {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a program of its own, not the engine")]
-fn main() -> Result<()> {
+pub fn run() -> Result<()> {
     let args: Vec<String> = std::env::args().collect();
     let size = Size {
         runs: number(&args, "--runs", 200_000)?,

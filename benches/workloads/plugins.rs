@@ -23,10 +23,6 @@ use probity::runtime::engine::{Opening, Start};
 use probity::runtime::{Catalogue, Cx, Deployed, Engine, Node, NodeType, Services, Step};
 use serde_json::{Value as Json, json};
 
-/// As in the binary.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Messages of one run.
 const MESSAGES: u32 = 20_000;
 /// Runs of each kind; the best one counts, since others use the machine, too.
@@ -223,8 +219,8 @@ const X2_JS: &str = r#"export const node = {
 };
 "#;
 
-fn main() -> Result<()> {
-    let mut arguments = std::env::args_os().skip(1);
+pub fn run() -> Result<()> {
+    let mut arguments = std::env::args_os().skip(2);
     if arguments.next().is_some_and(|argument| argument == "--fifty") {
         let cache = arguments.next().context("--fifty takes a folder")?;
         println!("{}", load_fifty(Path::new(&cache))?);
@@ -295,7 +291,7 @@ fn measure(cache: &Path) -> Result<Json> {
 
 /// What fifty plugins add to the memory of a process of their own, MB.
 fn fifty(cache: &Path) -> Result<f64> {
-    let said = std::process::Command::new(std::env::current_exe()?).arg("--fifty").arg(cache).output()?;
+    let said = std::process::Command::new(std::env::current_exe()?).args(["plugins", "--fifty"]).arg(cache).output()?;
     ensure!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     Ok(String::from_utf8(said.stdout)?.trim().parse()?)
 }

@@ -1,8 +1,8 @@
 //! What guests that do what they should not cost everybody else: how late each is stopped, what 10,000 stops leave
-//! behind, and how a neighbour fares meanwhile. `cargo bench --bench hostile` prints one JSON object;
+//! behind, and how a neighbour fares meanwhile. `cargo bench --bench workloads -- hostile` prints one JSON object;
 //! `tests/bench/run hostile` calls it.
 
-#[path = "../tests/it/plugins/rig.rs"]
+#[path = "../../tests/it/plugins/rig.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "the tests' own rig, of which a part is used")]
 mod rig;
 
@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use self::rig::{Rig, granted, msg, package};
 use anyhow::{Result, ensure};
 use probity::clock::Clock;
 use probity::plugin::limits::{CallLimits, Limits};
 use probity::runtime::Deployed;
-use rig::{Rig, granted, msg, package};
 use serde_json::json;
 
 const COMPUTE_MS_MAX: u64 = 5;
@@ -150,7 +150,7 @@ async fn beside() -> Result<(f64, f64)> {
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> Result<()> {
+pub async fn run() -> Result<()> {
     let (late_ms, latest) = tokio::spawn(lateness()).await??;
     let (before_mb, after_mb) = tokio::spawn(memory()).await??;
     let (alone_us, beside_us) = beside().await?;
