@@ -14,8 +14,9 @@ use flate2::read::GzDecoder;
 /// not find it passes over, so that an old list is a smaller gain and nothing worse.
 ///
 /// Link-time optimisation names a function it made visible to others `NAME.llvm.HASH`, where the hash is of all that was
-/// compiled beside it: another one after every change of a line. The list has them as `NAME.llvm.`. An ordering file takes
-/// whole names only; a linker script takes patterns, so these come first, in a section of their own before `.text`.
+/// compiled beside it: another one after every change of a line, and which functions are made visible changes, too. The
+/// list has names without it. An ordering file takes whole names only; a linker script takes patterns, so functions with
+/// such an end come first, in a section of their own before `.text`.
 pub fn link(root: &Path, out: &Path) {
     let list = root.join("build/start.order.gz");
     println!("cargo::rerun-if-changed={}", list.display());
@@ -28,13 +29,12 @@ pub fn link(root: &Path, out: &Path) {
     let mut names = Vec::new();
     GzDecoder::new(&*compressed).read_to_end(&mut names).expect("build/start.order.gz is gzip");
     let names = String::from_utf8(names).expect("build/start.order.gz is text");
-    let (hashed, whole): (Vec<&str>, Vec<&str>) = names.lines().partition(|name| name.ends_with(".llvm."));
     let order = out.join("start.order");
-    std::fs::write(&order, whole.join("\n")).expect("cargo's folder can be written");
+    std::fs::write(&order, &names).expect("cargo's folder can be written");
     println!("cargo::rustc-link-arg-bins=-Wl,--symbol-ordering-file={}", order.display());
     let mut script = String::from("SECTIONS {\n  .text.start : {\n");
-    for name in hashed {
-        let _ = writeln!(script, "    *(.text.{name}*)");
+    for name in names.lines() {
+        let _ = writeln!(script, "    *(.text.{name}.llvm.*)");
     }
     // With INSERT, all else lies as the linker itself would lay it.
     script.push_str("  }\n} INSERT BEFORE .text;\n");

@@ -135,7 +135,7 @@ fn thread_cpu_ns() -> u64 {
 }
 
 /// Runs `messages` messages in one run on this thread; CPU nanoseconds.
-fn run(deployed: &Arc<Deployed>, messages: u32) -> Result<u64> {
+fn sent(deployed: &Arc<Deployed>, messages: u32) -> Result<u64> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let opening = || Opening {
         node: deployed.plan.nodes.iter().position(|n| n.id == "source").expect("it is deployed") as u32,
@@ -156,10 +156,10 @@ fn run(deployed: &Arc<Deployed>, messages: u32) -> Result<u64> {
 
 /// Best CPU microseconds per message.
 fn best_us(deployed: &Arc<Deployed>, messages: u32) -> Result<f64> {
-    run(deployed, messages / 10 + 1)?;
+    sent(deployed, messages / 10 + 1)?;
     let mut best = f64::MAX;
     for _ in 0..ROUNDS {
-        best = best.min(run(deployed, messages)? as f64 / 1_000.0 / f64::from(messages));
+        best = best.min(sent(deployed, messages)? as f64 / 1_000.0 / f64::from(messages));
     }
     Ok(best)
 }
@@ -170,7 +170,7 @@ fn throughput(deployed: &Arc<Deployed>, threads: usize) -> Result<f64> {
     for _ in 0..ROUNDS {
         let began = Instant::now();
         std::thread::scope(|scope| {
-            let running: Vec<_> = (0..threads).map(|_| scope.spawn(|| run(deployed, MESSAGES))).collect();
+            let running: Vec<_> = (0..threads).map(|_| scope.spawn(|| sent(deployed, MESSAGES))).collect();
             running.into_iter().try_for_each(|t| t.join().expect("a bench thread ends").map(|_| ()))
         })?;
         best = best.max(f64::from(MESSAGES) * threads as f64 / began.elapsed().as_secs_f64());
