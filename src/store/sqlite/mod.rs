@@ -37,6 +37,9 @@ use crate::model::run::RunRecord;
 use crate::model::state::{Correction, Scope, State, StateKind, StoredState};
 use crate::model::waiver::Waiver;
 
+/// A reader that nobody asked for this long is closed.
+const READER_IDLE: Duration = Duration::from_secs(60);
+
 #[derive(Debug)]
 pub(super) struct SqliteStore {
     /// One connection: SQLite has one writer at a time, and a queue here is fairer than its busy loop.
@@ -86,7 +89,9 @@ impl SqliteStore {
                     "give a file on a local disk that this user may write and that is a SQLite database or absent",
                 )
             })?;
+        // Each is a thread with a cache of pages, and opened in less than a millisecond.
         let readers = pool(options.connections_max.max(1), options)
+            .idle_timeout(READER_IDLE)
             .connect_lazy_with(connect.create_if_missing(false).pragma("query_only", "ON"));
         let (deliver, notify, wakes) = (options.deliver.clone(), options.notify.clone(), watch::channel(0).0);
         Ok(SqliteStore { writer, readers, path, deliver, notify, wakes })
@@ -221,7 +226,7 @@ async fn commit_on(
     Ok(Ok(CommittedRun::Done(changes.committed)))
 }
 
-/// Connections to a file cost nothing to keep and cannot go stale.
+/// Connections to a file cannot go stale.
 fn pool(connections_max: u32, options: &StoreOptions) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections_max)
