@@ -1,9 +1,8 @@
 //! What the benches of durable runs share: their options, a database of their own, a run, and the CPU time of processes.
 
 use anyhow::{Context, Result};
-use probity::model::RunId;
 use probity::model::run::Trigger;
-use probity::store::queue::{NewRun, Priority};
+use probity::store::queue::NewRun;
 use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection};
 
@@ -36,18 +35,9 @@ pub fn new_run(flow: &str) -> NewRun {
         "control": "AC-2(1)", "result": "pass", "owner": "team-platform", "severity": 5,
         "evidence": {"count": 12, "source": "github"}, "tags": ["iam", "access", "sso"]}});
     NewRun {
-        id: RunId::fresh(),
-        flow: flow.into(),
         node: "3f2a5e884898da28".into(),
         flow_version: "3f2a5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d15".into(),
-        trigger: Trigger::Http { method: "POST".into(), path: "/orders".into() },
-        msg: msg.to_string(),
-        reply: false,
-        priority: Priority::Normal,
-        tenant: String::new(),
-        delay_ms: 0,
-        dedup: None,
-        lease_ms: None,
+        ..NewRun::new(flow, Trigger::Http { method: "POST".into(), path: "/orders".into() }, msg.to_string())
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::document::parse;
 use super::load::{BYTES_MAX, load_value};
-use super::source::locate;
+use super::source::{locate, repeated};
 use super::template::Template;
 use crate::model::agreement::Agreement;
 use crate::model::diagnostic::Diagnostic;
@@ -45,6 +45,7 @@ pub fn load_all(text: &str, source: &str) -> Bundle {
         document => bundle.add(document, "$", source),
     }
     locate(text, &mut bundle.problems);
+    bundle.problems.extend(repeated(text).into_iter().map(|problem| problem.in_file(source)));
     bundle
 }
 

@@ -1,5 +1,6 @@
 //! `context["x-probity"].calendars` and `.fiscalYear`: which hours count, and when a fiscal year starts.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::document::{Reader, join};
 use super::recurrence::Recurrence;
-use super::rules::HORIZON_YEARS;
+use super::rules::{self, HORIZON_YEARS};
 use crate::model::agreement::BusinessCalendar;
 use crate::model::diagnostic::Diagnostic;
 
@@ -28,11 +29,13 @@ pub(super) struct Calendars {
     pub(super) fiscal_month: i8,
     /// By name; `None` for one with a problem, which is reported once, where it is defined.
     pub(super) business: BTreeMap<String, Option<Arc<BusinessCalendar>>>,
+    /// The recurrence rules that were followed for windows.
+    pub(super) rules: RefCell<rules::Known>,
 }
 
 impl Calendars {
     pub(super) fn in_zone(zone: TimeZone) -> Self {
-        Calendars { zone, fiscal_month: 1, business: BTreeMap::new() }
+        Calendars { zone, fiscal_month: 1, business: BTreeMap::new(), rules: RefCell::default() }
     }
 }
 

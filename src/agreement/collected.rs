@@ -31,7 +31,12 @@ pub fn samples(answer: &Value, query: &Query, source: &str, now: Timestamp) -> R
             Some(Value::Array(list)) => Ok(list.iter().map(|c| reading.computation(c)).collect()),
             Some(other) => Err(format!("{source} answered `computations` with {} instead of a list", kind(other))),
             None if map.contains_key("value") => Ok(vec![reading.computation(answer)]),
-            None => Err(format!("{source} answered an object with neither `computations` nor `value`")),
+            None => {
+                // What a collector says that failed with a status of success.
+                let said = ["errorMessage", "message"].iter().find_map(|key| map.get(*key)?.as_str());
+                let said: String = said.map(|said| format!(": {said}").chars().take(200).collect()).unwrap_or_default();
+                Err(format!("{source} answered an object with neither `computations` nor `value`{said}"))
+            }
         },
         // A bare list of values would be a list of computations without scope; a bare value is one.
         scalar => Ok(vec![reading.bare(scalar)]),
@@ -45,12 +50,15 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    fn bare(&self, value: &Value) -> Sample {
+    fn bare(&self, given: &Value) -> Sample {
         let mut evidence = Vec::new();
-        let value = self.value(Some(value), &mut evidence);
+        let value = self.value(Some(given), &mut evidence);
         let scope = self.query.scope.clone();
         let (scope, value) = self.attributable(scope, value);
-        self.sample(scope, self.query.window.clone(), value, evidence, None)
+        Sample {
+            score: whole(Some(given), &value),
+            ..self.sample(scope, self.query.window.clone(), value, evidence, None)
+        }
     }
 
     fn computation(&self, computation: &Value) -> Sample {
@@ -78,6 +86,7 @@ impl Reading<'_> {
             value = missing(format!("none of the {} expected was seen", coverage.map_or(0, |c| c.expected)));
         }
         let (scope, value) = self.attributable(scope, value);
+        let score = score.or_else(|| whole(map.get("value"), &value));
         Sample { score, ..self.sample(scope, window, value, evidence, coverage) }
     }
 
@@ -189,10 +198,12 @@ impl Reading<'_> {
                 return window.clone();
             }
         };
+        // It was asked in milliseconds, and need not know more.
+        let same = |one: Timestamp, other: Timestamp| one.as_millisecond() == other.as_millisecond();
         // Governify closes a window one millisecond or one second before the next; it means the same window.
-        let same_end = to == window.to
-            || [1.millisecond(), 1.second()].iter().any(|s| to.checked_add(*s).is_ok_and(|end| end == window.to));
-        if from == window.from && same_end {
+        let same_end = same(to, window.to)
+            || [1.millisecond(), 1.second()].iter().any(|s| to.checked_add(*s).is_ok_and(|end| same(end, window.to)));
+        if same(from, window.from) && same_end {
             return window.clone();
         }
         let zone = &self.query.time_zone;
@@ -256,6 +267,17 @@ fn score(score: Option<&Value>, given: Option<&Value>, value: &mut SampleValue) 
         _ => return None,
     }
     Some(found)
+}
+
+/// A whole number beyond what a binary one holds, exactly: 9007199254740993 is not 9007199254740992.
+fn whole(given: Option<&Value>, value: &SampleValue) -> Option<Score> {
+    let SampleValue::Number(nearest) = value else { return None };
+    let exact = match given? {
+        Value::Number(number) => number.as_i64()?,
+        Value::String(text) => text.trim().parse().ok()?,
+        _ => return None,
+    };
+    (*nearest as i128 != i128::from(exact)).then(|| Score::new(exact, 1)).flatten()
 }
 
 fn coverage(value: Option<&Value>) -> Result<Option<Coverage>, String> {

@@ -422,6 +422,7 @@ fn mirrored(op: BinaryOp) -> BinaryOp {
 fn number(expr: &Expr) -> Option<f64> {
     match expr {
         Expr::Number(n) => Some(*n),
+        Expr::Exact(score) => Some(score.value()),
         Expr::Unary(crate::model::objective::UnaryOp::Negate, inner) => Some(-number(inner)?),
         _ => None,
     }
@@ -429,7 +430,7 @@ fn number(expr: &Expr) -> Option<f64> {
 
 fn without_numbers(expr: &Expr) -> Expr {
     match expr {
-        Expr::Number(_) => Expr::Number(0.0),
+        Expr::Number(_) | Expr::Exact(_) => Expr::Number(0.0),
         Expr::Unary(op, inner) => match number(expr) {
             Some(_) => Expr::Number(0.0),
             None => Expr::Unary(*op, Box::new(without_numbers(inner))),

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::model::diagnostic::{Diagnostic, Severity};
+use crate::model::diagnostic::{Diagnostic, Severity, closest};
 
 /// Longest chain of `$ref`s.
 const REFERENCES_MAX: usize = 32;
@@ -41,8 +41,15 @@ fn yaml(text: &str) -> Result<Value, Box<Diagnostic>> {
     let value: Value = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let message = error.to_string();
         let first = message.lines().next().unwrap_or_default();
-        let message = format!("the document is not YAML: {first}");
-        let problem = Diagnostic::error("not-yaml", "$", message).expected("a JSON or YAML object");
+        // What follows is advice for who writes programs with the parser.
+        let advice = [", set DuplicateKeyPolicy", "; use from_str_multiple"].iter().find_map(|said| first.find(said));
+        let message = format!("the document is not YAML: {}", &first[..advice.unwrap_or(first.len())]);
+        let mut problem = Diagnostic::error("not-yaml", "$", message).expected("a JSON or YAML object");
+        if first.contains("multiple YAML documents") {
+            problem = problem.hint("put them into files of their own, or make them items of one list");
+        } else if first.contains("duplicate mapping key") {
+            problem = problem.hint("remove or rename one of the two");
+        }
         Box::new(match error.location() {
             Some(at) => problem.at_line(place(at.line()), place(at.column())),
             None => problem,
@@ -159,7 +166,12 @@ impl<'d> Reader<'d> {
     }
 
     pub(super) fn wrong_kind(&mut self, path: &str, found: &Value, expected: &str) {
-        let message = format!("{} stands here", kind(found));
+        let what = match found {
+            Value::Array(list) if list.is_empty() => "an empty list",
+            Value::Object(map) if map.is_empty() => "an empty object",
+            other => kind(other),
+        };
+        let message = format!("{what} stands here");
         self.report(Diagnostic::error("wrong-kind", path, message).expected(expected));
     }
 
@@ -168,6 +180,16 @@ impl<'d> Reader<'d> {
         self.report(
             Diagnostic::error("missing-field", join(path, key), format!("{key} is missing")).expected(expected),
         );
+    }
+
+    /// Warns of fields whose names are nearly those of some that are read; others may be somebody else's.
+    pub(super) fn misspelt_keys(&mut self, object: &Map<String, Value>, known: &[&str], path: &str) {
+        let others: Map<String, Value> = object
+            .iter()
+            .filter(|(key, _)| !known.contains(&key.as_str()) && closest(key, known.iter().copied()).is_some())
+            .map(|(key, _)| (key.clone(), Value::Null))
+            .collect();
+        self.unknown_keys(&others, known, path);
     }
 
     /// Warns of keys nobody reads, where a slip of the pen would go unnoticed.

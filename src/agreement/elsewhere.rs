@@ -2,7 +2,8 @@
 //!
 //! They are there, and nothing is known of them in the window that was asked about. So each is given a sample without
 //! value that says so: left out, a member would vanish beside others that were answered about rightly. The sample is
-//! stored like any other, so judging again from what is stored comes to the same.
+//! stored like any other, so judging again from what is stored comes to the same. What was said of the other time is
+//! evidence for nothing: that window is judged by what its own question is answered with. [`left_out`] says it to people.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -21,6 +22,19 @@ pub fn add(plan: &Plan, answers: &mut Answers) {
             members(query, samples, of_window).into_iter().map(|other| without_value(other, asked)).collect();
         samples.extend(found);
     }
+}
+
+/// What of an answer is about other windows or scopes than was asked about, for people; `None` when nothing is. A range is
+/// asked as one (`ranges`) for its periods.
+pub fn left_out(query: &Query, samples: &[Sample], ranges: bool) -> Option<String> {
+    let answers = |sample: &&Sample| match ranges {
+        true => super::slices::within(&query.window, &sample.window) && query.scope.covers(&sample.scope),
+        false => query.is_answered_by(sample),
+    };
+    let others: Vec<&Sample> = samples.iter().filter(|sample| !answers(sample)).collect();
+    let first = others.iter().min_by_key(|s| (s.window.from, s.window.to, &s.scope))?;
+    let (from, to, scope) = (&first.window.from_local, &first.window.to_local, first.scope.canonical());
+    Some(format!("{} of them not asked for and left out, such as that for {from} to {to}, {scope}", others.len()))
 }
 
 /// Of each member of the query that has no sample in a window that `is_asked`, its earliest sample, by scope.

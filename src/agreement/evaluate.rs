@@ -313,8 +313,9 @@ fn add(a: Option<Coverage>, b: Option<Coverage>) -> Option<Coverage> {
 }
 
 /// The metrics' own states, from all answers: one for each metric, scope and window. `answers[i]` answers
-/// `plan.queries[i]`. Where several answers are about one of them, the one to a question about this window stands, and of
-/// those one with a value.
+/// `plan.queries[i]`. What an answer says of other windows and scopes than its question's is no state of theirs: nobody
+/// asked about them, or was answered about them elsewhere. Where several answers are about one of them, as for `*` and for
+/// one of its members, one with a value stands.
 pub fn metrics_states(
     agreement: &Agreement,
     plan: &Plan,
@@ -324,12 +325,8 @@ pub fn metrics_states(
 ) -> Vec<State> {
     let mut found: Vec<(u8, State)> = Vec::new();
     for (query, answer) in plan.queries.iter().zip(answers) {
-        let asked = (query.window.from, query.window.to);
-        let rank = |state: &State| match (state.window.from, state.window.to) == asked {
-            true if !matches!(observed::value(state, &query.metric), SampleValue::Missing { .. }) => 0,
-            true => 1,
-            false => 2,
-        };
+        let rank =
+            |state: &State| u8::from(matches!(observed::value(state, &query.metric), SampleValue::Missing { .. }));
         found.extend(metric_states(agreement, query, answer, run, now).into_iter().map(|s| (rank(&s), s)));
     }
     // Stable: of equal rank the first answer stands.
@@ -339,8 +336,8 @@ pub fn metrics_states(
     found.into_iter().map(|(_, state)| state).filter(|state| first(state)).collect()
 }
 
-/// The states of a metric itself, from the answer to one query: one for each scope and period answered, or one
-/// without value in the query's own scope and window that says what failed.
+/// The states of a metric itself in the window it was asked for, from the answer to one query: one for each scope that
+/// was answered about, or one without value in the query's own scope that says what failed.
 fn metric_states(
     agreement: &Agreement,
     query: &Query,
@@ -348,7 +345,8 @@ fn metric_states(
     run: RunId,
     now: Timestamp,
 ) -> Vec<State> {
-    let frame = |scope: &Scope, window: &Window, reason: String| State {
+    let window = &query.window;
+    let frame = |scope: &Scope, reason: String| State {
         reason,
         provisional: window.to > now,
         agreement_version: agreement.hash.clone(),
@@ -357,19 +355,22 @@ fn metric_states(
     let nothing = |reason: &str| {
         let mut inputs = Inputs::default();
         inputs.absent(&query.metric, reason);
-        let mut state = frame(&query.scope, &query.window, expr::without_value(&query.metric, reason));
+        let mut state = frame(&query.scope, expr::without_value(&query.metric, reason));
         state.inputs = Some(inputs.finish());
         vec![state]
     };
-    let samples = match answer {
+    let answer = match answer {
         Err(reason) => return nothing(reason),
-        Ok(samples) if samples.is_empty() => return nothing("the collector returned no computation"),
-        Ok(samples) => samples,
+        Ok(answer) => answer,
     };
-    let mut places: HashMap<(&Scope, Timestamp, Timestamp), usize> = HashMap::with_capacity(samples.len());
+    let samples: Vec<&Sample> = answer.iter().filter(|sample| query.is_answered_by(sample)).collect();
+    if samples.is_empty() {
+        return nothing(&absence(answer, &query.window, 0));
+    }
+    let mut places: HashMap<&Scope, usize> = HashMap::with_capacity(samples.len());
     let mut found: Vec<Vec<&Sample>> = Vec::with_capacity(samples.len());
     for sample in samples {
-        let place = *places.entry((&sample.scope, sample.window.from, sample.window.to)).or_insert_with(|| {
+        let place = *places.entry(&sample.scope).or_insert_with(|| {
             found.push(Vec::with_capacity(1));
             found.len() - 1
         });
@@ -377,7 +378,7 @@ fn metric_states(
     }
     let state_of = |mut samples: Vec<&Sample>| {
         in_order(&mut samples);
-        let mut state = frame(&samples[0].scope, &samples[0].window, String::new());
+        let mut state = frame(&samples[0].scope, String::new());
         let mut inputs = Inputs::default();
         samples.iter().for_each(|sample| inputs.sample(sample));
         state.inputs = Some(inputs.finish());

@@ -141,6 +141,9 @@ fn read<'d>(reader: &mut Reader<'d>, document: &'d Value) -> Option<Parts> {
     let schedule = context.and_then(|context| read_schedule(reader, context));
     let terms = required(reader, root, "terms", "an object with metrics and guarantees")?;
     unsupported_terms(reader, terms);
+    for (holder, path) in [(Some(root), "$"), (context, "$.context"), (Some(terms), "$.terms")] {
+        refuse_overrides(reader, holder, path);
+    }
     let metrics = metrics::read_metrics(reader, terms);
     let min_coverage = context.and_then(|context| {
         let ours = reader.field(context, "x-probity", "$.context").and_then(Value::as_object)?;
@@ -240,17 +243,20 @@ fn unsupported_terms(reader: &mut Reader<'_>, terms: &Map<String, Value>) {
             reader.report(not_computed(&join("$.terms", key), key));
         }
     }
-    if terms.get("overrides").is_some_and(has_content) {
-        reader.report(override_refused("$.terms.overrides"));
-    }
 }
 
-/// An override takes evidence out of a computation that was made elsewhere, which no verdict can be computed from; and it
+/// Wherever they stand. An override takes evidence out of a computation that was made elsewhere, which no verdict can be computed from; and it
 /// names neither who answers for it nor an end.
-pub(super) fn override_refused(path: &str) -> Diagnostic {
-    Diagnostic::error("override", path, "overrides cannot be applied: the evidence they take out was counted by the collector")
-        .expected("none; what is to be accepted is a waiver, with reason, owner and expiry")
-        .hint("move it to context.x-probity.waivers, or make it with `probity waiver add`; or correct the collector's evidence")
+pub(super) fn refuse_overrides(reader: &mut Reader<'_>, holder: Option<&Map<String, Value>>, path: &str) {
+    if !holder.and_then(|holder| holder.get("overrides")).is_some_and(has_content) {
+        return;
+    }
+    let message = "overrides cannot be applied: the evidence they take out was counted by the collector";
+    reader.report(
+        Diagnostic::error("override", join(path, "overrides"), message)
+            .expected("none; what is to be accepted is a waiver, with reason, owner and expiry")
+            .hint("move it to context.x-probity.waivers, or make it with `probity waiver add`; or correct the collector's evidence"),
+    );
 }
 
 pub(super) fn not_computed(path: &str, what: &str) -> Diagnostic {

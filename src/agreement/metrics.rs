@@ -31,12 +31,22 @@ pub(super) fn read_metrics<'d>(
     metrics.iter().map(|(id, value)| (id.clone(), read_metric(reader, id, value))).collect()
 }
 
+/// A name that could stand in an objective, made of one that cannot.
+fn identifier_like(id: &str) -> String {
+    let signs = id.chars().map(|c| if c.is_alphanumeric() || c == '_' || c == '$' { c } else { '_' });
+    let name: String = signs.take(60).collect();
+    if expr::is_identifier(&name) { name } else { format!("M_{name}") }
+}
+
 fn read_metric<'d>(reader: &mut Reader<'d>, id: &str, value: &'d Value) -> Option<Metric> {
     let path = &join("$.terms.metrics", id);
     if !expr::is_identifier(id) {
         reader.report(
             Diagnostic::error("bad-metric-name", path, format!("\"{id}\" cannot be named in an objective"))
-                .expected("letters, digits, `_` and `$`, not starting with a digit"),
+                .expected(
+                    "letters, digits, `_` and `$`, not starting with a digit, and no word of the objective language",
+                )
+                .hint(format!("name it otherwise, here and where it is used, such as \"{}\"", identifier_like(id))),
         );
     }
     let value = reader.resolve(value, path)?;

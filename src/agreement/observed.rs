@@ -1,7 +1,56 @@
-//! Stored states of metrics, read back as the samples they were made from.
+//! Stored states of metrics, read back as the answers and samples they were made from.
 
+use super::inputs::Inputs;
+use super::queries::Query;
 use crate::expr;
 use crate::model::state::{Coverage, Sample, SampleValue, State};
+
+/// What is said of a scope with `*` whose members have come after it had been stored as a whole.
+pub const MEMBERS_CAME: &str = "the members of this scope have come and are judged one by one";
+
+/// What the states of a metric that are stored of a question's window answer to it, as its source did: samples, or why
+/// there are none. `None` when nothing of them is about its scope. The samples are in the order of their scopes.
+pub fn answer<'s>(
+    query: &Query,
+    states: impl Iterator<Item = &'s State> + Clone,
+) -> Option<Result<Vec<Sample>, String>> {
+    let states = states.filter(|state| !is_outdated(state));
+    let failed = |state: &&State| {
+        (state.scope == query.scope || state.scope.covers(&query.scope)) && is_absence(state, &query.metric)
+    };
+    let here = states.clone().filter(|state| query.scope.covers(&state.scope) && !failed(state));
+    let mut samples: Vec<Sample> =
+        here.map(|state| Sample { window: query.window.clone(), ..sample(state, &query.metric) }).collect();
+    if !samples.is_empty() {
+        samples.sort_by(|a, b| a.scope.cmp(&b.scope));
+        return Some(Ok(samples));
+    }
+    // Asked for all members, the source failed or knew of none; or it named none, whoever is asked about now.
+    let whole = states.clone().find(failed).or_else(|| states.clone().find(|state| state.scope.covers(&query.scope)));
+    match value(whole?, &query.metric) {
+        SampleValue::Missing { missing } => Some(Err(missing)),
+        _ => None,
+    }
+}
+
+/// Whether the state says that there was no sample at all, and not what one said.
+fn is_absence(state: &State, metric: &str) -> bool {
+    let SampleValue::Missing { missing } = value(state, metric) else { return false };
+    match state.inputs {
+        Some(inputs) => {
+            let mut absent = Inputs::default();
+            absent.absent(metric, &missing);
+            inputs == absent.finish()
+        }
+        // Stored before hashes were kept.
+        None => state.scope.has_wildcard(),
+    }
+}
+
+/// The members of its scope have come since it was stored: it answers nothing any more.
+pub fn is_outdated(state: &State) -> bool {
+    state.scope.has_wildcard() && state.reason == MEMBERS_CAME
+}
 
 /// The sample that [`super::evaluate::metrics_states`] made this state of `metric` from. Of a metric that had no value it
 /// keeps the reason; of several computations for one scope, that there were several.

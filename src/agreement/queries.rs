@@ -30,6 +30,14 @@ pub struct Query {
     pub state_name: String,
 }
 
+impl Query {
+    /// Whether a sample answers this question: it is of its window, and of its scope or a member of that. Whatever else
+    /// a source says is about something it was not asked.
+    pub fn is_answered_by(&self, sample: &Sample) -> bool {
+        (sample.window.from, sample.window.to) == (self.window.from, self.window.to) && self.scope.covers(&sample.scope)
+    }
+}
+
 /// One term in one window, to be judged from the answers to some queries.
 #[derive(Clone, Debug)]
 pub struct Judgement {
@@ -54,6 +62,23 @@ pub struct Plan {
 pub type Collected<'a> = BTreeMap<&'a str, Result<&'a [Sample], &'a str>>;
 
 impl Plan {
+    /// Leaves out judgements, and the questions that only they needed.
+    pub fn retain(&mut self, keep: impl FnMut(&Judgement) -> bool) {
+        self.judgements.retain(keep);
+        let mut places: Vec<Option<usize>> = vec![None; self.queries.len()];
+        for query in self.judgements.iter().flat_map(|judgement| &judgement.queries) {
+            places[*query] = Some(0);
+        }
+        for (new, place) in places.iter_mut().flatten().enumerate() {
+            *place = new;
+        }
+        let mut needed = places.iter();
+        self.queries.retain(|_| needed.next().is_some_and(Option::is_some));
+        for query in self.judgements.iter_mut().flat_map(|judgement| &mut judgement.queries) {
+            *query = places[*query].expect("the questions of what is judged are kept");
+        }
+    }
+
     /// The answers that belong to a judgement. `answers[i]` answers `queries[i]`; one that is not there failed.
     pub fn collected<'a>(&'a self, judgement: &Judgement, answers: &'a [Result<Vec<Sample>, String>]) -> Collected<'a> {
         judgement

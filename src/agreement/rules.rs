@@ -1,5 +1,6 @@
 //! `customRules` and `customRuleDaily`: windows by recurrence rules, listed when the document is read.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::civil::DateTime;
@@ -7,6 +8,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Map, Value};
 
+use super::calendars::Calendars;
 use super::document::{Reader, join};
 use super::recurrence::Recurrence;
 use super::windows::WINDOWS_MAX;
@@ -18,6 +20,13 @@ pub(super) const HORIZON_YEARS: i16 = 30;
 
 type Pairs = Vec<(DateTime, DateTime)>;
 
+/// Windows that rules gave, in order.
+pub(super) type Listed = Arc<[(Timestamp, Timestamp)]>;
+
+/// What was listed already: whether the rule is of days, its text, `window.initial`, and the end. A document may use one
+/// rule in hundreds of terms.
+pub(super) type Known = HashMap<(bool, String, Timestamp, Option<Timestamp>), Listed>;
+
 /// The windows of a spec whose period is rules: `rules` (`starts---ends`), or for `customRuleDaily` the days of `rule`.
 /// `until` is the end of the validity.
 pub(super) fn read<'d>(
@@ -25,10 +34,10 @@ pub(super) fn read<'d>(
     window: &'d Map<String, Value>,
     path: &str,
     spec: &WindowSpec,
-    zone: &TimeZone,
+    calendars: &Calendars,
     until: Option<Timestamp>,
-) -> Option<Arc<[(Timestamp, Timestamp)]>> {
-    let daily = spec.period_name == "customRuleDaily";
+) -> Option<Listed> {
+    let daily = spec.period_name.trim().eq_ignore_ascii_case("customRuleDaily");
     let key = if daily && window.contains_key("rule") { "rule" } else { "rules" };
     let Some(text) = reader.text(window, key, path) else {
         if window.get(key).is_none_or(Value::is_null) {
@@ -41,11 +50,19 @@ pub(super) fn read<'d>(
         }
         return None;
     };
+    let zone = &calendars.zone;
+    let known = (daily, text.clone(), spec.initial, until);
+    if let Some(listed) = calendars.rules.borrow().get(&known) {
+        return Some(listed.clone());
+    }
     let initial = zone.to_datetime(spec.initial);
     let end = horizon(initial, until.map(|until| zone.to_datetime(until)));
     let found = if daily { days(&text, initial, end) } else { pairs(&text, initial, end) };
     match found.and_then(|pairs| listed(&pairs, zone)) {
-        Ok(listed) => Some(listed),
+        Ok(listed) => {
+            calendars.rules.borrow_mut().insert(known, listed.clone());
+            Some(listed)
+        }
         Err(problem) => {
             let mut diagnostic =
                 Diagnostic::error(problem.code, join(path, key), problem.message).expected(problem.expected);
@@ -100,7 +117,7 @@ fn days(text: &str, initial: DateTime, until: DateTime) -> Result<Pairs, Problem
     Ok(days.into_iter().filter_map(|day| Some((day.into(), day.tomorrow().ok()?.into()))).collect())
 }
 
-/// The k-th start with the k-th end.
+/// Each start with the first end after it: the k-th with the k-th, but for starts and ends that rules leave out.
 fn pairs(text: &str, initial: DateTime, until: DateTime) -> Result<Pairs, Problem> {
     let Some((starts, ends)) = text.split_once("---") else {
         return Err(Problem {
@@ -114,16 +131,19 @@ fn pairs(text: &str, initial: DateTime, until: DateTime) -> Result<Pairs, Proble
     let after = until.checked_add(1.year()).unwrap_or(until);
     let starts = occurrences(starts, "the rule of the starts", initial, until)?;
     let ends = occurrences(ends, "the rule of the ends", initial, after)?;
-    let pairs: Pairs = starts.into_iter().zip(ends.into_iter().map(after_last_second)).collect();
-    if let Some(index) = pairs.iter().position(|(start, end)| start >= end) {
-        let (start, end) = pairs[index];
+    let ends: Vec<DateTime> = ends.into_iter().map(after_last_second).collect();
+    let first_after = |start: DateTime| ends.get(ends.partition_point(|end| *end <= start)).map(|end| (start, *end));
+    if let (Some(start), Some(end)) = (starts.first(), ends.first())
+        && start >= end
+    {
         return Err(Problem {
             code: "rules-out-of-order",
-            message: format!("window {} would start at {start} and end at {end}", index + 1),
-            expected: "rules whose k-th end is after their k-th start",
+            message: format!("window 1 would start at {start} and end at {end}"),
+            expected: "rules whose first end is after their first start",
             hint: Some("let the DTSTART of the ends be the end of the first window"),
         });
     }
+    let pairs: Pairs = starts.into_iter().filter_map(first_after).collect();
     if let Some(index) = pairs.windows(2).position(|pair| pair[1].0 < pair[0].1) {
         return Err(Problem {
             code: "rules-overlap",
@@ -141,7 +161,7 @@ fn after_last_second(end: DateTime) -> DateTime {
 }
 
 /// Civil times as instants; what falls into a gap of the clock as a whole is no window.
-fn listed(pairs: &Pairs, zone: &TimeZone) -> Result<Arc<[(Timestamp, Timestamp)]>, Problem> {
+fn listed(pairs: &Pairs, zone: &TimeZone) -> Result<Listed, Problem> {
     let instant = |at: DateTime| zone.to_ambiguous_timestamp(at).compatible().ok();
     let windows = pairs.iter().filter_map(|(start, end)| Some((instant(*start)?, instant(*end)?)));
     Ok(windows.filter(|(start, end)| start < end).collect())

@@ -4,7 +4,7 @@
 //! beside the stored ones. What is not stored is never made up: a metric whose collector, measure or parameters were
 //! changed, a window that was cut otherwise, a member nobody asked about has no value, for that reason.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -17,6 +17,8 @@ use super::queries::{Plan, Query, state_name};
 use crate::expr::{self, Operand};
 use crate::model::agreement::Agreement;
 use crate::model::state::{Sample, Scope, State, StoredState, Verdict, Window};
+
+pub mod words;
 
 /// What a candidate would change.
 #[derive(Clone, Debug, Serialize)]
@@ -58,8 +60,12 @@ pub struct Flip {
     pub guarantee: String,
     pub scope: Scope,
     pub window: Window,
+    /// As they stand, under the waivers of each side.
     pub before: Option<Verdict>,
     pub after: Option<Verdict>,
+    /// What a waived one is without its waiver.
+    pub unwaived_before: Option<Verdict>,
+    pub unwaived_after: Option<Verdict>,
     /// The sentence of the stored verdict, and of the candidate's.
     pub reason_before: Option<String>,
     pub reason_after: Option<String>,
@@ -87,6 +93,67 @@ impl Simulation {
     }
 }
 
+/// How the reason begins for which a value is not at hand.
+const NOT_STORED: &str = "it is not stored";
+/// Nothing was collected in this window.
+pub const NOT_OF_WINDOW: &str = "it is not stored for this window";
+const NOT_OF_SCOPE: &str = "it is not stored for this scope";
+const NEW_METRIC: &str = "it is not stored: the current agreement has no such metric";
+const OTHER_MEASURE: &str = "it is not stored: its collector or its measure is another in the current agreement";
+const OTHER_PARAMETERS: &str = "it is not stored: the current agreement never asks for it with these parameters";
+
+/// Leaves out what is no change of the candidate's: windows that the current agreement has too and in which nobody has
+/// judged the guarantee, and stored verdicts that neither agreement would give, for they are of an earlier version with
+/// other windows or scopes. Gives how many questions are left out with them.
+pub fn leave_out_incomparable(
+    plan: &mut Plan,
+    candidate: &Agreement,
+    (current, planned): (&Agreement, &Plan),
+    verdicts: &mut Vec<StoredState>,
+) -> usize {
+    let (now, then) = (Places::of(current, planned), Places::of(candidate, plan));
+    verdicts.retain(|stored| now.has(&stored.state) || then.has(&stored.state));
+    let judged: HashSet<_> = verdicts.iter().map(|s| window_of(&s.state.of, &s.state.window)).collect();
+    let is_new: Vec<bool> = plan
+        .judgements
+        .iter()
+        .map(|judgement| {
+            let place = window_of(&candidate.guarantees[judgement.guarantee].id, &judgement.window);
+            judged.contains(&place) || !now.0.contains_key(&place)
+        })
+        .collect();
+    let (mut is_new, asked) = (is_new.into_iter(), plan.queries.len());
+    plan.retain(|_| is_new.next().unwrap_or(false));
+    asked - plan.queries.len()
+}
+
+/// A window of a guarantee.
+type WindowOf<'s> = (&'s str, Timestamp, Timestamp);
+
+fn window_of<'s>(guarantee: &'s str, window: &Window) -> WindowOf<'s> {
+    (guarantee, window.from, window.to)
+}
+
+/// The scopes that an agreement's terms judge, by guarantee and window.
+struct Places<'a>(HashMap<WindowOf<'a>, Vec<&'a Scope>>);
+
+impl<'a> Places<'a> {
+    fn of(agreement: &'a Agreement, plan: &Plan) -> Places<'a> {
+        let mut places: HashMap<WindowOf<'a>, Vec<&Scope>> = HashMap::new();
+        for judgement in &plan.judgements {
+            let guarantee = &agreement.guarantees[judgement.guarantee];
+            let scopes = places.entry(window_of(&guarantee.id, &judgement.window)).or_default();
+            scopes.push(&guarantee.terms[judgement.term].scope);
+        }
+        Places(places)
+    }
+
+    fn has(&self, state: &State) -> bool {
+        let scopes = self.0.get(&window_of(&state.of, &state.window));
+        scopes.is_some_and(|scopes| scopes.iter().any(|scope| scope.covers(&state.scope)))
+    }
+}
+
 /// What the store holds of what a candidate's plan asks: one answer for each query, and why there is none.
 pub fn answers(
     current: &Agreement,
@@ -108,22 +175,8 @@ pub fn answers(
             .clone()?;
         let window = &query.window;
         let here = by_window.get(&(name.as_str(), window.from, window.to)).map(Vec::as_slice).unwrap_or_default();
-        let found: Vec<Sample> = here
-            .iter()
-            .filter(|s| query.scope.covers(&s.scope) && !s.scope.has_wildcard())
-            .map(|s| observed::sample(s, &query.metric))
-            .collect();
-        if !found.is_empty() {
-            return Ok(found);
-        }
-        // Asked for all members, the source failed or knew of none; that is stored as of the scope with `*`.
-        let whole =
-            here.iter().find(|s| s.scope.has_wildcard() && (s.scope == query.scope || s.scope.covers(&query.scope)));
-        match whole.map(|s| observed::sample(s, &query.metric).value) {
-            Some(crate::model::state::SampleValue::Missing { missing }) => Err(missing),
-            _ if here.is_empty() => Err("it is not stored for this window".into()),
-            _ => Err("it is not stored for this scope".into()),
-        }
+        observed::answer(query, here.iter().copied())
+            .unwrap_or_else(|| Err(if here.is_empty() { NOT_OF_WINDOW } else { NOT_OF_SCOPE }.to_owned()))
     };
     plan.queries.iter().map(&mut answer).collect()
 }
@@ -136,14 +189,14 @@ fn stored_name(
     params: &Map<String, Value>,
 ) -> Result<String, String> {
     let (Some(new), Some(old)) = (candidate.metrics.get(metric), current.metrics.get(metric)) else {
-        return Err("it is not stored: the current agreement has no such metric".into());
+        return Err(NEW_METRIC.into());
     };
     if new.collector != old.collector || new.measure != old.measure {
-        return Err("it is not stored: its collector or its measure is another in the current agreement".into());
+        return Err(OTHER_MEASURE.into());
     }
     let mut uses = current.guarantees.iter().flat_map(|g| &g.terms).flat_map(|t| &t.with);
     if !uses.any(|(id, given)| id == metric && given == params) {
-        return Err("it is not stored: the current agreement never asks for it with these parameters".into());
+        return Err(OTHER_PARAMETERS.into());
     }
     Ok(state_name(current, metric, params))
 }
@@ -203,9 +256,7 @@ pub fn compare(
     // An undecided one has no deciding values; it rests on all that are missing.
     let size = |f: &&Flip| if f.decided_by.is_empty() { f.values.len() } else { f.decided_by.len() };
     simulation.smallest = simulation.flips.iter().min_by_key(size).cloned();
-    for reason in
-        answers.iter().filter_map(|a| a.as_ref().err()).filter(|reason| reason.starts_with("it is not stored"))
-    {
+    for reason in answers.iter().filter_map(|a| a.as_ref().err()).filter(|reason| reason.starts_with(NOT_STORED)) {
         *simulation.not_stored.entry(reason.clone()).or_default() += 1;
     }
     simulation
@@ -225,26 +276,36 @@ fn counts<'s>(states: impl Iterator<Item = &'s State>) -> BTreeMap<String, usize
 }
 
 fn sums<'s>(before: impl Iterator<Item = &'s State>, after: impl Iterator<Item = &'s State>) -> Vec<Sum> {
-    let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
-    for state in before {
-        for (over, amount) in &state.penalties {
-            let sum = sums.entry(over).or_default();
+    /// What is said of each side, and how many cannot be said.
+    type Side = (Vec<f64>, usize);
+    fn take<'s>(states: impl Iterator<Item = &'s State>, into: &mut BTreeMap<&'s str, [Side; 2]>, side: usize) {
+        for (over, amount) in states.flat_map(|state| &state.penalties) {
+            let side = &mut into.entry(over).or_default()[side];
             match amount {
-                Some(amount) => sum.before += amount,
-                None => sum.unsaid_before += 1,
+                Some(amount) => side.0.push(*amount),
+                None => side.1 += 1,
             }
         }
     }
-    for state in after {
-        for (over, amount) in &state.penalties {
-            let sum = sums.entry(over).or_default();
-            match amount {
-                Some(amount) => sum.after += amount,
-                None => sum.unsaid_after += 1,
-            }
-        }
-    }
-    sums.into_iter().map(|(over, sum)| Sum { over: over.to_owned(), ..sum }).collect()
+    let mut sums: BTreeMap<&str, [Side; 2]> = BTreeMap::new();
+    take(before, &mut sums, 0);
+    take(after, &mut sums, 1);
+    // As decimals, like bills: -0.1 three times is -0.3.
+    let sum = |amounts: Vec<f64>| {
+        expr::decimal_sum(amounts.iter().copied()).unwrap_or_else(|| amounts.iter().sum::<f64>()) + 0.0
+    };
+    let sums = sums.into_iter().map(|(over, [(before, unsaid_before), (after, unsaid_after)])| Sum {
+        over: over.to_owned(),
+        before: sum(before),
+        after: sum(after),
+        unsaid_before,
+        unsaid_after,
+    });
+    sums.collect()
+}
+
+fn without_waiver(state: &State) -> Option<Verdict> {
+    state.waiver.as_ref().map(|waiver| waiver.verdict)
 }
 
 fn flip(candidate: &Agreement, before: Option<&State>, after: Option<&State>) -> Flip {
@@ -253,8 +314,10 @@ fn flip(candidate: &Agreement, before: Option<&State>, after: Option<&State>) ->
         guarantee: state.of.clone(),
         scope: state.scope.clone(),
         window: state.window.clone(),
-        before: before.and_then(State::unwaived),
-        after: after.and_then(State::unwaived),
+        before: before.and_then(|s| s.verdict),
+        after: after.and_then(|s| s.verdict),
+        unwaived_before: before.and_then(without_waiver),
+        unwaived_after: after.and_then(without_waiver),
         reason_before: before.map(|s| s.reason.clone()),
         reason_after: after.map(|s| s.reason.clone()),
         values: state.values.clone(),

@@ -51,7 +51,7 @@ fn periods(judgement: &Judgement, found: &[Found]) -> (Windows, bool) {
     if windows.is_empty() { ([((range.from, range.to), range.clone())].into(), true) } else { (windows, false) }
 }
 
-fn within(range: &Window, period: &Window) -> bool {
+pub(super) fn within(range: &Window, period: &Window) -> bool {
     period.from < period.to && period.from >= range.from && period.to <= range.to
 }
 

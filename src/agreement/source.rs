@@ -1,12 +1,13 @@
 //! Where in a JSON or YAML text the parts of a document stand: the line and column of what a JSON path names.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
-use super::document::DEPTH_MAX;
+use super::document::{DEPTH_MAX, join};
 use crate::model::diagnostic::Diagnostic;
 
 /// Gives every diagnostic that has none the line and column of its path in `text`: of the part itself, or of the nearest
@@ -20,6 +21,14 @@ pub fn locate(text: &str, diagnostics: &mut [Diagnostic]) {
         let place = root.nearest(&diagnostic.path);
         (diagnostic.line, diagnostic.column) = (Some(place.line), Some(place.column));
     }
+}
+
+/// Warns of fields that stand twice in an object of a JSON text: of those only the last one is read.
+pub(super) fn repeated(text: &str) -> Vec<Diagnostic> {
+    let Some(root) = json(text) else { return Vec::new() };
+    let mut found = Vec::new();
+    root.repeated("$", &mut found);
+    found
 }
 
 /// A value of the text.
@@ -58,6 +67,33 @@ impl Node {
             }
         }
         node.place
+    }
+
+    fn repeated(&self, path: &str, found: &mut Vec<Diagnostic>) {
+        match &self.inner {
+            Inner::Scalar => {}
+            Inner::List(items) => {
+                items.iter().enumerate().for_each(|(i, item)| item.repeated(&format!("{path}[{i}]"), found));
+            }
+            Inner::Map(entries) => {
+                let mut seen: HashMap<&str, Place> = HashMap::with_capacity(entries.len());
+                for (key, node) in entries {
+                    let at = join(path, key);
+                    if let Some(first) = seen.insert(key, node.place) {
+                        let message = format!(
+                            "\"{key}\" stands twice in one object; what stands in line {} is not read",
+                            first.line
+                        );
+                        let mut problem = Diagnostic::warning("repeated-field", at.clone(), message)
+                            .expected("each name once")
+                            .hint("remove or rename one of them");
+                        (problem.line, problem.column) = (Some(node.place.line), Some(node.place.column));
+                        found.push(problem);
+                    }
+                    node.repeated(&at, found);
+                }
+            }
+        }
     }
 }
 
@@ -107,13 +143,17 @@ pub(super) fn value_at<'d>(document: &'d serde_json::Value, path: &str) -> &'d s
     value
 }
 
-fn read(text: &str) -> Option<Node> {
+fn json(text: &str) -> Option<Node> {
     let text = text.trim_start_matches('\u{feff}');
-    if text.trim_start().starts_with(['{', '['])
-        && let Some(node) = (Json { rest: text, line: 1, column: 1 }).document()
-    {
+    let is_json = text.trim_start().starts_with(['{', '[']);
+    is_json.then(|| Json { rest: text, line: 1, column: 1 }.document()).flatten()
+}
+
+fn read(text: &str) -> Option<Node> {
+    if let Some(node) = json(text) {
         return Some(node);
     }
+    let text = text.trim_start_matches('\u{feff}');
     let options = serde_saphyr::options! { strict_booleans: true };
     let tree: Spanned<Tree> = serde_saphyr::from_str_with_options(text, options).ok()?;
     Some(node(tree))
@@ -323,6 +363,20 @@ mod tests {
         assert_eq!(place(text, "$.d"), (6, 4));
         assert_eq!(place(text, "$.f"), (10, 4));
         assert_eq!(place("a: {b: 1, \"c d\": 2}", "$.a[\"c d\"]"), (1, 18));
+    }
+
+    #[test]
+    fn a_field_that_stands_twice_is_said_where_it_stands() {
+        let text = "{\"a\": {\"M\": 1,\n \"N\": {}, \"M\": 2},\n \"b\": [{\"x\": 1, \"x\": {\"y\": 1, \"y\": 2}}]}";
+        let found = repeated(text);
+        let said: Vec<_> = found.iter().map(|p| (p.path.as_str(), p.line, p.column)).collect();
+        assert_eq!(
+            said,
+            [("$.a.M", Some(2), Some(16)), ("$.b[0].x", Some(3), Some(22)), ("$.b[0].x.y", Some(3), Some(36))]
+        );
+        assert!(found[0].message.contains("what stands in line 1 is not read"), "{}", found[0].message);
+        assert_eq!(repeated("{\"a\": 1, \"b\": {\"a\": 1}}").len(), 0);
+        assert_eq!(repeated("a: 1\nb: 2").len(), 0);
     }
 
     #[test]

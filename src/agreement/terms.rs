@@ -9,16 +9,33 @@ use serde_json::{Map, Value};
 use super::calendars::Calendars;
 use super::coverage::read_min_coverage;
 use super::document::{Reader, join};
-use super::load::{Validity, has_content, override_refused};
+use super::load::{Validity, refuse_overrides};
 use super::penalties::read_compensations;
 use super::window_spec::{self, read_window};
 use crate::expr;
-use crate::model::agreement::{Guarantee, Metric, MinCoverage, Term};
+use crate::model::agreement::{Guarantee, Metric, MinCoverage, Term, WindowSpec};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::objective::Objective;
 use crate::model::state::Scope;
+use crate::model::value::number_to_string;
 
 type Metrics = BTreeMap<String, Option<Metric>>;
+
+/// Fields of a term that are read here or by a Registry.
+const TERM_FIELDS: &[&str] = &[
+    "scope",
+    "objective",
+    "with",
+    "window",
+    "evidences",
+    "penalties",
+    "rewards",
+    "comment",
+    "overrides",
+    "description",
+    "notes",
+    "x-probity",
+];
 
 /// What a term is read against.
 #[derive(Clone, Copy)]
@@ -90,6 +107,7 @@ fn read_guarantee<'d>(
         reader.wrong_kind(path, value, "a guarantee: an object with id, scope and of");
         return None;
     };
+    refuse_overrides(reader, Some(guarantee), path);
     let id = reader.text(guarantee, "id", path);
     if guarantee.get("id").is_none_or(Value::is_null) {
         reader.absent("id", path, "a name that no other guarantee of the agreement has");
@@ -156,11 +174,14 @@ fn truthy(value: &Value) -> bool {
     }
 }
 
-/// A scope member as text.
+/// A scope member as text; a number as JavaScript writes it, so that 7.0 and 7 are one member.
 pub(super) fn member(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
+        Value::Number(number) => Some(match number.as_f64().filter(|_| number.is_f64()) {
+            Some(n) => number_to_string(n).to_string(),
+            None => number.to_string(),
+        }),
         Value::Bool(b) => Some(b.to_string()),
         _ => None,
     }
@@ -178,9 +199,8 @@ fn read_term<'d>(
         reader.wrong_kind(path, value, "a term: an object with objective, with and window");
         return None;
     };
-    if term.get("overrides").is_some_and(has_content) {
-        reader.report(override_refused(&join(path, "overrides")));
-    }
+    refuse_overrides(reader, Some(term), path);
+    reader.misspelt_keys(term, TERM_FIELDS, path);
     let scope = read_scope(reader, term, path, dimensions);
     let with = read_with(reader, term, path, context.metrics);
     let objective = read_objective(reader, term, path, context.metrics, with.as_deref());
@@ -353,11 +373,11 @@ fn read_objective<'d>(
 fn distinct_terms(reader: &mut Reader<'_>, terms: Vec<(usize, Term)>, path: &str) -> Vec<Term> {
     let mut kept: Vec<(usize, Term)> = Vec::with_capacity(terms.len());
     for (i, term) in terms {
-        let rival = kept.iter().find(|(_, k)| same_windows(k, &term) && meet(&k.scope, &term.scope));
+        let rival = kept.iter().find(|(_, k)| meet(&k.scope, &term.scope) && same_windows(k, &term));
         let at = format!("{path}[{i}]");
         match rival {
             None => kept.push((i, term)),
-            Some((j, k)) if k.scope == term.scope && k.objective.expr == term.objective.expr && k.with == term.with => {
+            Some((j, k)) if says_the_same(k, &term) => {
                 reader.report(Diagnostic::warning(
                     "repeated-term",
                     at,
@@ -381,8 +401,16 @@ fn distinct_terms(reader: &mut Reader<'_>, terms: Vec<(usize, Term)>, path: &str
     kept.into_iter().map(|(_, term)| term).collect()
 }
 
+fn says_the_same(a: &Term, b: &Term) -> bool {
+    let judged = a.scope == b.scope && a.objective.expr == b.objective.expr && a.with == b.with;
+    judged && a.window == b.window && a.penalties == b.penalties && a.rewards == b.rewards
+}
+
+/// Whether windows of both have the same bounds, as far as their definitions tell; when they end does not count.
 fn same_windows(a: &Term, b: &Term) -> bool {
-    a.window.period == b.window.period && a.window.initial == b.window.initial
+    let (a, b) = (&a.window, &b.window);
+    let cut = |w: &WindowSpec| (w.period, w.initial, w.fiscal_month, w.reach);
+    cut(a) == cut(b) && a.business == b.business && a.listed == b.listed
 }
 
 /// Whether some concrete scope belongs to both.

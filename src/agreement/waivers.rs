@@ -10,7 +10,7 @@ use super::terms::member;
 use super::time::{instant, read_instant};
 use crate::model::RunId;
 use crate::model::agreement::{Agreement, Guarantee};
-use crate::model::diagnostic::Diagnostic;
+use crate::model::diagnostic::{Diagnostic, closest};
 use crate::model::state::Scope;
 use crate::model::waiver::{Origin, Waiver};
 
@@ -96,6 +96,7 @@ fn read_waiver<'d>(
         );
     }
     let scope = read_members(reader, object, path)?;
+    misspelt_dimensions(reader, &scope, guarantee.as_deref(), guarantees, path);
     let waiver = Waiver {
         id,
         agreement: agreement.to_owned(),
@@ -116,6 +117,29 @@ fn read_waiver<'d>(
             .report(Diagnostic::error("empty-waiver", join(path, key), problem).expected("an instant after \"from\""));
     }
     Some(waiver)
+}
+
+/// Warns of dimensions that are nearly those of what the waiver is about: it would never take effect.
+fn misspelt_dimensions(
+    reader: &mut Reader<'_>,
+    scope: &Scope,
+    guarantee: Option<&str>,
+    guarantees: &[Guarantee],
+    path: &str,
+) {
+    let about = guarantees.iter().filter(|g| guarantee.is_none_or(|only| only == g.id));
+    let dimensions: Vec<&str> = about.flat_map(|g| g.scope.keys()).map(String::as_str).collect();
+    for key in scope.0.keys().filter(|key| !dimensions.contains(&key.as_str())) {
+        if closest(key, dimensions.iter().copied()).is_some() {
+            let at = join(&join(path, "scope"), key);
+            let message = format!("nothing the waiver is about has a \"{key}\", so it never takes effect");
+            reader.report(
+                Diagnostic::warning("unknown-dimension", at, message)
+                    .expected(format!("one of {}", dimensions.join(", ")))
+                    .did_you_mean(key, dimensions.iter().copied()),
+            );
+        }
+    }
 }
 
 fn read_members(reader: &mut Reader<'_>, object: &Map<String, Value>, path: &str) -> Option<Scope> {

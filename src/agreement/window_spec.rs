@@ -80,7 +80,7 @@ pub(super) fn read_window<'d>(
     read?;
     if spec.period == Period::Rules {
         let until = [context.valid_to, end].into_iter().flatten().min();
-        spec.listed = rules::read(reader, window, path, &spec, zone, until)?;
+        spec.listed = rules::read(reader, window, path, &spec, context.calendars, until)?;
     }
     spec.business = business?;
     dates_hold.then_some(spec)

@@ -141,9 +141,13 @@ async fn one(
     answered(&explanation, explanation.lines(language), language)
 }
 
-/// An explanation as data and in words.
-fn answered(explanation: &impl Serialize, lines: Vec<String>, language: Language) -> Result<Json<Value>, ApiError> {
-    let mut answer = serde_json::to_value(explanation).map_err(|e| ApiError::internal("writing an explanation", &e))?;
+/// An explanation, or what a simulation gave, as data and in words.
+pub(super) fn answered(
+    found: &impl Serialize,
+    lines: Vec<String>,
+    language: Language,
+) -> Result<Json<Value>, ApiError> {
+    let mut answer = serde_json::to_value(found).map_err(|e| ApiError::internal("writing an explanation", &e))?;
     answer["language"] = language.tag().into();
     answer["text"] = json!(lines);
     Ok(Json(answer))

@@ -197,8 +197,9 @@ fn explained() -> Vec<(&'static str, Value)> {
     });
     let flip = json!({
         "guarantee": text(), "scope": map(text()), "window": refer("Window"), "before": refer_or_null("VerdictWord"),
-        "after": refer_or_null("VerdictWord"), "reason_before": or_null("string"), "reason_after": or_null("string"),
-        "values": map(or_null("number")), "decided_by": array(text()),
+        "after": refer_or_null("VerdictWord"), "unwaived_before": refer_or_null("VerdictWord"),
+        "unwaived_after": refer_or_null("VerdictWord"), "reason_before": or_null("string"),
+        "reason_after": or_null("string"), "values": map(or_null("number")), "decided_by": array(text()),
     });
     let sum = json!({
         "over": text(), "before": { "type": "number" }, "after": { "type": "number" }, "unsaid_before": count(),
@@ -209,7 +210,7 @@ fn explained() -> Vec<(&'static str, Value)> {
         "flips": array(refer("Flip")), "added": array(refer("Flip")), "removed": array(refer("Flip")),
         "first": refer_or_null("Flip"), "smallest": refer_or_null("Flip"), "before": map(count()), "after": map(count()),
         "penalties": array(object(sum)), "not_stored": map(count()), "budgets": array(refer("BudgetChange")),
-        "budgets_same": count(),
+        "budgets_same": count(), "language": words(&["en", "es"]), "text": array(text()),
     });
     let budget_change = json!({
         "kind": words(&["budget", "burn-rate"]), "of": text(), "scope": map(text()), "window": refer("Window"),

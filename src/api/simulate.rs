@@ -6,12 +6,16 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use axum::routing::post;
+use http::HeaderMap;
+use serde_json::Value;
 
 use super::Api;
 use super::error::ApiError;
+use super::explain::{accepted, answered};
 use super::openapi::{BAD_REQUEST, Endpoint, Kind, Media, NOT_FOUND, Parameter, ok};
 use super::query::Query;
-use crate::agreement::simulate::Simulation;
+use crate::agreement::explain::words::Language;
+use crate::agreement::simulate::words::Words;
 use crate::evaluate::simulate::{SimulateError, simulate};
 use crate::model::diagnostic::Severity;
 
@@ -23,6 +27,7 @@ const QUERY: &[Parameter] = &[
     ),
     Parameter::new("from", Kind::Instant, "windows that end after this; everything stored when absent"),
     Parameter::new("to", Kind::Instant, "windows that start before this"),
+    Parameter::new("lang", Kind::OneOf(&["en", "es"]), "the language of `text`; else by Accept-Language"),
 ];
 
 pub(super) const ENDPOINTS: &[Endpoint] = &[Endpoint {
@@ -45,9 +50,11 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[Endpoint {
 async fn one(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
     body: Bytes,
-) -> Result<Json<Simulation>, ApiError> {
+) -> Result<Json<Value>, ApiError> {
     let query = Query::read(query.as_deref(), QUERY)?;
+    let language = query.word("lang", "en or es", Language::parse)?.unwrap_or_else(|| accepted(&headers));
     let text = std::str::from_utf8(&body).map_err(|_| ApiError::bad_request("the body is not UTF-8"))?;
     let (candidate, problems) = crate::agreement::load(text, "the document");
     let Some(candidate) = candidate else {
@@ -63,9 +70,10 @@ async fn one(
     })?;
     let (from, to) = (query.instant("from")?, query.instant("to")?);
     let simulated = simulate(api.store.as_ref(), current, &candidate, from, to, api.clock().now()).await;
-    simulated.map(Json).map_err(|error| match error {
+    let simulation = simulated.map_err(|error| match error {
         SimulateError::NothingStored(_) => ApiError::not_found(error.to_string()),
         SimulateError::TooManyWindows(problem) => ApiError::bad_request(problem),
         SimulateError::Store(error) => error.into(),
-    })
+    })?;
+    answered(&simulation, Words(language).lines(&simulation), language)
 }

@@ -82,6 +82,9 @@ fn show(args: &EvaluateArgs, evaluation: &Evaluation) -> ExitCode {
             if !evaluation.kept.is_empty() {
                 whole["kept"] = serde_json::json!(evaluation.kept);
             }
+            if !evaluation.left_out.is_empty() {
+                whole["left_out"] = serde_json::json!(evaluation.left_out);
+            }
             let json = serde_json::to_string_pretty(&whole);
             print(&format!("{}\n", json.expect("verdicts are JSON")));
         }
@@ -91,8 +94,11 @@ fn show(args: &EvaluateArgs, evaluation: &Evaluation) -> ExitCode {
                 print(&format!("\n{}", report::budgets(evaluation.budgets())));
             }
             for kept in &evaluation.kept {
-                let scope = report::scope(&kept.scope);
+                let scope = kept.scope.text();
                 print(&format!("kept: {} {scope} {}: {}\n", kept.guarantee, kept.window.text(), kept.reason));
+            }
+            for left_out in &evaluation.left_out {
+                print(&format!("left out: {left_out}\n"));
             }
         }
     }

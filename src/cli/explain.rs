@@ -34,10 +34,19 @@ pub(super) struct ExplainArgs {
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Lang {
+pub(super) enum Lang {
     #[default]
     En,
     Es,
+}
+
+impl From<Lang> for Language {
+    fn from(lang: Lang) -> Language {
+        match lang {
+            Lang::En => Language::English,
+            Lang::Es => Language::Spanish,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -63,10 +72,7 @@ pub(super) fn explain(args: &ExplainArgs) -> ExitCode {
             Err(problem) => return usage(&problem),
         };
         let agreement = agreements.get(&id.agreement);
-        let language = match args.lang {
-            Lang::En => Language::English,
-            Lang::Es => Language::Spanish,
-        };
+        let language = Language::from(args.lang);
         if args.budget {
             let kind = budget_kind(agreement.as_deref(), &id);
             let explained = explain_budget(store.as_ref(), agreement.as_deref(), &id, kind).await;

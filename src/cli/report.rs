@@ -1,7 +1,8 @@
 //! Tables and verdicts as the terminal shows them.
 
 use crate::evaluate::dry_run::DryRun;
-use crate::model::state::{Scope, State, StateKind, Verdict};
+use crate::model::state::{State, StateKind, Verdict};
+use crate::model::value::short_number;
 
 /// Columns as wide as their widest cell, the last one free.
 pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
@@ -31,12 +32,6 @@ pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     out
 }
 
-/// A scope's members as people read them; `-` for the scope without dimensions.
-pub(super) fn scope(scope: &Scope) -> String {
-    let members: Vec<String> = scope.0.iter().map(|(key, member)| format!("{key}={member}")).collect();
-    if members.is_empty() { "-".into() } else { members.join(" ") }
-}
-
 /// One line per verdict and a line that counts them.
 pub(super) fn verdicts<'a>(states: impl Iterator<Item = &'a State>) -> String {
     let mut counts = std::collections::BTreeMap::new();
@@ -46,7 +41,7 @@ pub(super) fn verdicts<'a>(states: impl Iterator<Item = &'a State>) -> String {
             *counts.entry(verdict).or_insert(0usize) += 1;
             vec![
                 state.of.clone(),
-                scope(&state.scope),
+                state.scope.text(),
                 state.window.text(),
                 word(state, verdict),
                 state.value.map_or_else(|| "-".into(), short_number),
@@ -72,7 +67,7 @@ pub(super) fn budgets<'a>(states: impl Iterator<Item = &'a State>) -> String {
         vec![
             state.agreement.clone(),
             state.of.clone(),
-            scope(&state.scope),
+            state.scope.text(),
             state.window.text(),
             word(state, state.verdict.unwrap_or(Verdict::Unknown)),
             match state.kind {
@@ -94,10 +89,10 @@ pub(super) fn plan(plan: &DryRun) -> String {
             Some(problem) => format!("{}; no value: {problem}", ask.source),
             None => ask.source.clone(),
         };
-        vec![ask.metric.clone(), scope(&ask.scope), ask.window.text(), source]
+        vec![ask.metric.clone(), ask.scope.text(), ask.window.text(), source]
     });
     let judges =
-        plan.judges.iter().map(|j| vec![j.guarantee.clone(), scope(&j.scope), j.window.text(), j.objective.clone()]);
+        plan.judges.iter().map(|j| vec![j.guarantee.clone(), j.scope.text(), j.window.text(), j.objective.clone()]);
     format!(
         "{}\n{}\n{} would be asked, {} judged; nobody was asked\n",
         table(&["asks", "scope", "window", "source"], asks.collect()),
@@ -112,25 +107,4 @@ fn word(state: &State, verdict: Verdict) -> String {
     let unwaived = state.waiver.as_ref().map(|w| format!(" ({} until {})", w.verdict.as_str(), w.expires));
     let provisional = if state.provisional { " (provisional)" } else { "" };
     format!("{}{}{provisional}", verdict.as_str(), unwaived.unwrap_or_default())
-}
-
-/// At most four decimals, cut and marked, never rounded: 99.99999 must not read as 100.
-pub(super) fn short_number(value: f64) -> String {
-    let text = crate::model::value::number_to_string(value);
-    match text.find('.') {
-        Some(point) if text.len() > point + 5 && !text.contains('e') => format!("{}…", &text[..point + 5]),
-        _ => text.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_cut_and_never_rounded_up() {
-        assert_eq!(short_number(200.0 / 3.0), "66.6666…");
-        assert_eq!(short_number(99.999_999), "99.9999…");
-        assert_eq!((short_number(99.5), short_number(100.0)), ("99.5".into(), "100".into()));
-    }
 }

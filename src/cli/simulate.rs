@@ -1,5 +1,6 @@
 //! `probity simulate`: a changed agreement over stored evidence, and which verdicts and budgets would be others.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,14 +10,14 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::agreement::load;
-use super::{Settings, explain, not_so, print, report, runtime, sarif, usage};
-use crate::agreement::budgets::compare::BudgetChange;
-use crate::agreement::simulate::{Flip, Simulation};
+use super::{Settings, explain, not_so, print, runtime, sarif, usage};
+use crate::agreement::simulate::Simulation;
+use crate::agreement::simulate::words::Words;
 use crate::clock::Clock;
 use crate::evaluate::simulate::{SimulateError, simulate as simulated};
 use crate::model::Diagnostic;
 use crate::model::agreement::Agreement;
-use crate::model::state::{StateKind, Verdict};
+use crate::model::state::Verdict;
 
 #[derive(Args)]
 pub(super) struct SimulateArgs {
@@ -31,6 +32,9 @@ pub(super) struct SimulateArgs {
     /// End of the range, exclusive
     #[arg(long, value_name = "T")]
     to: Option<String>,
+    /// Language of the texts
+    #[arg(long, value_enum, default_value_t)]
+    lang: explain::Lang,
     /// Output form
     #[arg(long, value_enum, default_value_t)]
     format: SimulateFormat,
@@ -106,99 +110,17 @@ pub(super) fn simulate(args: &SimulateArgs) -> ExitCode {
 
 fn show(args: &SimulateArgs, simulation: &Simulation) -> String {
     let json = |value: Value| format!("{}\n", serde_json::to_string_pretty(&value).expect("a simulation is JSON"));
+    let words = Words(args.lang.into());
     match args.format {
-        SimulateFormat::Text => text(simulation),
+        SimulateFormat::Text => format!("{}\n", words.lines(simulation).join("\n")),
         SimulateFormat::Json => json(serde_json::to_value(simulation).expect("a simulation is JSON")),
-        SimulateFormat::Sarif => json(sarif::log(&diagnostics(args, simulation))),
-        SimulateFormat::Junit => junit(simulation),
+        SimulateFormat::Sarif => json(sarif::log(&diagnostics(args, words, simulation))),
+        SimulateFormat::Junit => junit(words, simulation),
     }
-}
-
-fn word(verdict: Option<Verdict>) -> &'static str {
-    verdict.map_or("none", Verdict::as_str)
-}
-
-fn line(flip: &Flip) -> String {
-    let (before, after) = (word(flip.before), word(flip.after));
-    let place = format!("{} {} {}", flip.guarantee, report::scope(&flip.scope), flip.window.text());
-    let why = flip.reason_after.as_ref().or(flip.reason_before.as_ref()).map_or("", String::as_str);
-    format!("{place}: {before} → {after}: {why}")
-}
-
-fn budget_line(change: &BudgetChange) -> String {
-    let side = |verdict: Option<Verdict>, value: Option<f64>| match (verdict, value) {
-        (None, _) => "none".to_owned(),
-        (Some(verdict), None) => verdict.as_str().to_owned(),
-        (Some(verdict), Some(value)) => {
-            let unit = if change.kind == StateKind::BurnRate { "times" } else { "left" };
-            format!("{} ({} {unit})", verdict.as_str(), report::short_number(value))
-        }
-    };
-    let (before, after) = (side(change.before, change.value_before), side(change.after, change.value_after));
-    let place = format!("{} {} {}", change.of, report::scope(&change.scope), change.window.text());
-    let why = change.reason_after.as_ref().or(change.reason_before.as_ref()).map_or("", String::as_str);
-    format!("{place}: {before} → {after}: {why}")
-}
-
-fn text(simulation: &Simulation) -> String {
-    let mut out = String::new();
-    for (title, list) in [
-        ("would be others", &simulation.flips),
-        ("would be new", &simulation.added),
-        ("would be gone", &simulation.removed),
-    ] {
-        if !list.is_empty() {
-            out.push_str(&format!("{} verdict{} {title}:\n", list.len(), if list.len() == 1 { "" } else { "s" }));
-            list.iter().for_each(|flip| out.push_str(&format!("  {}\n", line(flip))));
-        }
-    }
-    if let Some(first) = &simulation.first {
-        out.push_str(&format!("first: {}\n", line(first)));
-    }
-    if let Some(smallest) = &simulation.smallest {
-        let by =
-            if smallest.decided_by.is_empty() { "nothing known".into() } else { smallest.decided_by.join(" and ") };
-        out.push_str(&format!("smallest counter-example, decided by {by}: {}\n", line(smallest)));
-    }
-    for sum in &simulation.penalties {
-        let unsaid = match (sum.unsaid_before, sum.unsaid_after) {
-            (0, 0) => String::new(),
-            (before, after) => format!(" (without those that cannot be said: {before}, then {after})"),
-        };
-        out.push_str(&format!("penalty {}: {} → {}{unsaid}\n", sum.over, sum.before, sum.after));
-    }
-    for (kind, title) in [(StateKind::Budget, "states of budgets"), (StateKind::BurnRate, "burn rates")] {
-        let found: Vec<&BudgetChange> = simulation.budgets.iter().filter(|change| change.kind == kind).collect();
-        if !found.is_empty() {
-            out.push_str(&format!("{} {title} would be others, new or gone:\n", found.len()));
-            found.iter().for_each(|change| out.push_str(&format!("  {}\n", budget_line(change))));
-        }
-    }
-    for (reason, count) in &simulation.not_stored {
-        out.push_str(&format!("not stored, {count} times: {reason}\n"));
-    }
-    let counts = |counts: &std::collections::BTreeMap<String, usize>| {
-        let all: Vec<String> = counts.iter().map(|(word, n)| format!("{n} {word}")).collect();
-        if all.is_empty() { "none".to_owned() } else { all.join(", ") }
-    };
-    out.push_str(&format!("stored: {}\n", counts(&simulation.before)));
-    out.push_str(&format!("simulated: {}\n", counts(&simulation.after)));
-    out.push_str(&format!(
-        "{} the same, {} others, {} new, {} gone\n",
-        simulation.same,
-        simulation.flips.len(),
-        simulation.added.len(),
-        simulation.removed.len()
-    ));
-    if simulation.budgets_same + simulation.budgets.len() > 0 {
-        let (same, others) = (simulation.budgets_same, simulation.budgets.len());
-        out.push_str(&format!("budgets and burn rates: {same} the same, {others} others, new or gone\n"));
-    }
-    out
 }
 
 /// Flips as problems of the candidate's guarantees, with the lines they stand in.
-fn diagnostics(args: &SimulateArgs, simulation: &Simulation) -> Vec<Diagnostic> {
+fn diagnostics(args: &SimulateArgs, words: Words, simulation: &Simulation) -> Vec<Diagnostic> {
     let file = args.candidate.display().to_string();
     let text = std::fs::read_to_string(&args.candidate).unwrap_or_default();
     let candidate = crate::agreement::load(&text, &file).0;
@@ -218,8 +140,8 @@ fn diagnostics(args: &SimulateArgs, simulation: &Simulation) -> Vec<Diagnostic> 
         .map(|flip| {
             let path = place(&flip.guarantee);
             let problem = match flip.after {
-                Some(Verdict::Violated) => Diagnostic::error("verdict-changes", path, line(flip)),
-                _ => Diagnostic::warning("verdict-changes", path, line(flip)),
+                Some(Verdict::Violated) => Diagnostic::error("verdict-changes", path, words.line(flip)),
+                _ => Diagnostic::warning("verdict-changes", path, words.line(flip)),
             };
             problem.in_file(file.clone())
         })
@@ -229,7 +151,7 @@ fn diagnostics(args: &SimulateArgs, simulation: &Simulation) -> Vec<Diagnostic> 
             Some(Verdict::Violated) if change.before != change.after => Diagnostic::error,
             _ => Diagnostic::warning,
         };
-        problem("budget-changes", budget(&change.of), budget_line(change)).in_file(file.clone())
+        problem("budget-changes", budget(&change.of), words.budget_line(change)).in_file(file.clone())
     }));
     crate::agreement::source::locate(&text, &mut found);
     found
@@ -237,25 +159,25 @@ fn diagnostics(args: &SimulateArgs, simulation: &Simulation) -> Vec<Diagnostic> 
 
 /// JUnit's XML: a suite for each guarantee and budget that changes, a failed case for each verdict or state that is
 /// another; the same ones are a number.
-fn junit(simulation: &Simulation) -> String {
+fn junit(words: Words, simulation: &Simulation) -> String {
     struct Case {
         name: String,
         change: String,
         line: String,
     }
-    let mut suites: std::collections::BTreeMap<String, Vec<Case>> = std::collections::BTreeMap::new();
+    let mut suites: BTreeMap<String, Vec<Case>> = BTreeMap::new();
     for flip in simulation.flips.iter().chain(&simulation.added).chain(&simulation.removed) {
         suites.entry(flip.guarantee.clone()).or_default().push(Case {
-            name: format!("{} {}", report::scope(&flip.scope), flip.window.text()),
-            change: format!("{} → {}", word(flip.before), word(flip.after)),
-            line: line(flip),
+            name: format!("{} {}", flip.scope.text(), flip.window.text()),
+            change: words.change(flip),
+            line: words.line(flip),
         });
     }
     for change in &simulation.budgets {
         suites.entry(format!("{} {}", change.kind.as_str(), change.of)).or_default().push(Case {
-            name: format!("{} {}", report::scope(&change.scope), change.window.text()),
-            change: format!("{} → {}", word(change.before), word(change.after)),
-            line: budget_line(change),
+            name: format!("{} {}", change.scope.text(), change.window.text()),
+            change: format!("{} → {}", words.side(change.before, None), words.side(change.after, None)),
+            line: words.budget_line(change),
         });
     }
     let failures: usize = suites.values().map(Vec::len).sum();

@@ -107,7 +107,7 @@ fn table_of(corrections: &[Correction]) -> String {
         vec![
             state.agreement.clone(),
             state.of.clone(),
-            report::scope(&state.scope),
+            state.scope.text(),
             state.window.text(),
             correction.after.revision.to_string(),
             said(&correction.before),

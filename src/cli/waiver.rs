@@ -211,7 +211,7 @@ impl Desk {
                 waiver.agreement.clone(),
                 waiver.id.clone(),
                 waiver.guarantee.clone().unwrap_or_else(|| "*".into()),
-                report::scope(&waiver.scope),
+                waiver.scope.text(),
                 state.into(),
                 waiver.from.to_string(),
                 waiver.ends().to_string(),

@@ -17,7 +17,7 @@ use crate::model::{Diagnostic, Msg, RunId, Value};
 use crate::runtime::engine::Start;
 use crate::runtime::snapshot::write_start;
 use crate::runtime::{Catalogue, Cx, Effect, Engine, Event, Limits, Node, NodeConfig, NodeType, Services, Step, Then};
-use crate::store::queue::{Accepted, Decision, NewRun, Priority, QueueState, QueuedRun, Resume};
+use crate::store::queue::{Accepted, Decision, NewRun, QueueState, QueuedRun, Resume};
 use crate::store::{AuditEntry, Store, StoreOptions, open};
 
 /// Passes on what says `ok`, fails what says `fail`, and waits for ever with what says `wait`.
@@ -148,20 +148,9 @@ impl Process {
 }
 
 fn run_of(node: &str, payload: &str) -> NewRun {
-    NewRun {
-        id: RunId::fresh(),
-        flow: "tab".into(),
-        node: node.into(),
-        flow_version: "v1".into(),
-        trigger: Trigger::Manual { by: "test".into() },
-        msg: write_start(Start::Deliver, &Msg::with_payload(payload)),
-        reply: false,
-        priority: Priority::Normal,
-        tenant: String::new(),
-        delay_ms: 0,
-        dedup: None,
-        lease_ms: None,
-    }
+    let msg = write_start(Start::Deliver, &Msg::with_payload(payload));
+    let trigger = Trigger::Manual { by: "test".into() };
+    NewRun { node: node.into(), flow_version: "v1".into(), ..NewRun::new("tab", trigger, msg) }
 }
 
 async fn memory() -> Arc<dyn Store> {

@@ -220,12 +220,72 @@ fn parse(url: &str, status: u16, body: &[u8]) -> Result<Json, String> {
     if !(200..300).contains(&status) {
         return Err(format!("collector {url} answered {status}: {start}"));
     }
-    serde_json::from_slice(body).map_err(|e| format!("collector {url} answered {status} without JSON ({e}): {start}"))
+    // As axios, which the Registry asks with, takes it.
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let read = serde_json::from_slice(body);
+    let read = read.or_else(|e| serde_json::from_slice(&without_infinities(body)).map_err(|_| e));
+    read.map_err(|e| format!("collector {url} answered {status} without JSON ({e}): {start}"))
+}
+
+/// The text with every number in quotes that is none or that is infinite, as Python writes them: `NaN`, `-Infinity`, 1e999.
+/// One such value must not take those beside it along; what it is, is said when it is read.
+fn without_infinities(body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(body.len() + 16);
+    let mut rest = body;
+    while let Some(&first) = rest.first() {
+        let length = match first {
+            b'"' => quoted_length(rest),
+            b'-' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
+                let goes_on = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
+                rest.iter().position(|b| !goes_on(b)).unwrap_or(rest.len())
+            }
+            _ => 1,
+        };
+        let (token, after) = rest.split_at(length);
+        let number: Option<f64> = std::str::from_utf8(token).ok().and_then(|token| token.parse().ok());
+        if number.is_some_and(|number| !number.is_finite()) {
+            out.push(b'"');
+            // JavaScript's spelling, whoever wrote it.
+            let text = number.map(crate::model::value::number_to_string).unwrap_or_default();
+            out.extend_from_slice(text.as_bytes());
+            out.push(b'"');
+        } else {
+            out.extend_from_slice(token);
+        }
+        rest = after;
+    }
+    out
+}
+
+/// Bytes of the text that begins with a quote, both quotes included; all that there is when it is not closed.
+fn quoted_length(text: &[u8]) -> usize {
+    let mut escaped = false;
+    let end = text.iter().skip(1).position(|&b| {
+        let closes = b == b'"' && !escaped;
+        escaped = b == b'\\' && !escaped;
+        closes
+    });
+    end.map_or(text.len(), |end| end + 2)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_that_is_none_takes_nothing_along() {
+        let body = br#"{"a": [NaN, -Infinity, 1e999, 5, "NaN \" 1e999"], "b": Infinity, "c": null, "d": true}"#;
+        let read = parse("http://c.test", 200, body).unwrap();
+        let expected = serde_json::json!({
+            "a": ["NaN", "-Infinity", "Infinity", 5, "NaN \" 1e999"], "b": "Infinity", "c": null, "d": true,
+        });
+        assert_eq!(read, expected);
+        assert_eq!(parse("http://c.test", 200, b"\xef\xbb\xbf[1]").unwrap(), serde_json::json!([1]));
+        for broken in [&b"{"[..], b"\"", b"[NaN", b"nonsense", b"", b"[1,]", b"{\"a\":\"\\"] {
+            let said = parse("http://c.test", 200, broken).unwrap_err();
+            assert!(said.contains("without JSON"), "{said}");
+        }
+    }
 
     #[test]
     fn credentials_are_sent_to_the_collector_and_shown_nowhere() {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 
-use crate::agreement::Calendar;
 use crate::agreement::budgets::explain as budgets;
 use crate::agreement::budgets::explain::BudgetExplanation;
 use crate::agreement::explain::{self, Explanation, Facts, Question, VerdictId};
-use crate::model::agreement::Agreement;
+use crate::agreement::{Calendar, observed};
+use crate::model::agreement::{Agreement, Term};
 use crate::model::state::{StateKind, StoredState, Window};
 use crate::store::{PageRequest, StateQuery, Store, StoreError};
 
@@ -36,13 +36,20 @@ pub async fn explain(
     agreement: Option<&Agreement>,
     id: &VerdictId,
 ) -> Result<Explanation, ExplainError> {
-    let window = window(agreement, id)?;
+    let windows = windows(agreement, id)?;
     let of = |window: &Window| {
         let (from, to) = (window.from, window.to);
         store.revisions(&id.agreement, StateKind::Guarantee, &id.guarantee, &id.scope, from, to)
     };
-    let revisions = of(&window).await?;
-    let not_stored = || ExplainError::NotStored { guarantee: id.guarantee.clone(), window: window.text() };
+    let mut revisions = Vec::new();
+    for window in &windows {
+        revisions = of(window).await?;
+        if !revisions.is_empty() {
+            break;
+        }
+    }
+    let meant: Vec<String> = windows.iter().map(Window::text).collect();
+    let not_stored = || ExplainError::NotStored { guarantee: id.guarantee.clone(), window: meant.join(" or ") };
     let Some(stored) = revisions.last() else { return Err(not_stored()) };
     // Bounds in local time are the store's: a window given by two instants has none.
     let window = stored.state.window.clone();
@@ -152,8 +159,9 @@ async fn stored_budget(
     }
 }
 
-/// The window an id means: by its bounds, or the one of the guarantee that starts there.
-fn window(agreement: Option<&Agreement>, id: &VerdictId) -> Result<Window, ExplainError> {
+/// The window an id means: by its bounds, or those of the guarantee that start there, of which its terms may have several,
+/// first those of the terms that judge its scope.
+fn windows(agreement: Option<&Agreement>, id: &VerdictId) -> Result<Vec<Window>, ExplainError> {
     let zone = agreement.map_or(jiff::tz::TimeZone::UTC, |a| a.time_zone.clone());
     let instant = |text: &str| {
         crate::agreement::instant(text, &zone).ok_or_else(|| {
@@ -164,7 +172,7 @@ fn window(agreement: Option<&Agreement>, id: &VerdictId) -> Result<Window, Expla
     if let Some(to) = &id.to {
         let local = |at| crate::agreement::windows::local(at, &zone);
         let to = instant(to)?;
-        return Ok(Window { from, to, from_local: local(from), to_local: local(to) });
+        return Ok(vec![Window { from, to, from_local: local(from), to_local: local(to) }]);
     }
     let Some(agreement) = agreement else {
         let problem =
@@ -178,13 +186,18 @@ fn window(agreement: Option<&Agreement>, id: &VerdictId) -> Result<Window, Expla
         let problem = format!("agreement \"{}\" has no guarantee \"{}\": {hint}", id.agreement, id.guarantee);
         return Err(ExplainError::BadId(problem));
     };
-    let starts = |term: &crate::model::agreement::Term| Calendar::of(agreement, &term.window).starting_at(from);
-    guarantee.terms.iter().find_map(starts).ok_or_else(|| {
-        ExplainError::BadId(format!(
-            "no window of {} starts at {}; windows start at their period's bounds",
-            id.guarantee, id.from
-        ))
-    })
+    let (judging, others): (Vec<&Term>, Vec<&Term>) = guarantee.terms.iter().partition(|t| t.scope.covers(&id.scope));
+    let mut found: Vec<Window> = Vec::new();
+    for term in judging.into_iter().chain(others) {
+        let starting = Calendar::of(agreement, &term.window).starting_at(from);
+        found.extend(starting.filter(|window| !found.contains(window)));
+    }
+    if found.is_empty() {
+        let problem =
+            format!("no window of {} starts at {}; windows start at their period's bounds", id.guarantee, id.from);
+        return Err(ExplainError::BadId(problem));
+    }
+    Ok(found)
 }
 
 /// The metric's state as it was when the verdict was given: the last revision recorded by then.
@@ -198,7 +211,8 @@ async fn answer(
     for scope in &question.scopes {
         let revisions =
             store.revisions(&id.agreement, StateKind::Metric, &question.name, scope, window.from, window.to).await?;
-        if let Some(found) = revisions.into_iter().rfind(|r| r.recorded_at <= verdict.recorded_at) {
+        let then = revisions.into_iter().rfind(|r| r.recorded_at <= verdict.recorded_at);
+        if let Some(found) = then.filter(|found| !observed::is_outdated(&found.state)) {
             return Ok(Some((question.metric.clone(), found)));
         }
     }

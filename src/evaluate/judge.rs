@@ -1,6 +1,6 @@
 //! From answers to states, purely: every planned judgement, and one state for each identity.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -11,7 +11,7 @@ use crate::agreement::queries::Plan;
 use crate::model::RunId;
 use crate::model::agreement::Agreement;
 use crate::model::provenance::Digest;
-use crate::model::state::{Sample, Scope, State, StateKind, Verdict, Window};
+use crate::model::state::{Sample, State, Verdict};
 
 /// Judges everything that was planned: the guarantees' states, then the metrics' own.
 pub(super) fn judge(
@@ -61,52 +61,6 @@ fn joined(states: Vec<State>) -> Vec<State> {
         }
     }
     out
-}
-
-/// The members of a scope with `*` that were judged: in these windows nothing is to be said of the scope as a whole.
-pub(super) struct Members<'s> {
-    pub(super) guarantee: &'s str,
-    /// The scope with `*`.
-    pub(super) scope: Scope,
-    pub(super) windows: HashSet<&'s Window>,
-}
-
-/// The scopes with `*` whose members are among `states`, without the windows in which they were judged as a whole, too.
-/// Linear in the states.
-pub(super) fn members<'s>(agreement: &'s Agreement, states: &'s [State]) -> Vec<Members<'s>> {
-    let mut verdicts: HashMap<&str, Vec<&State>> = HashMap::new();
-    for state in states.iter().filter(|s| s.kind == StateKind::Guarantee) {
-        verdicts.entry(&state.of).or_default().push(state);
-    }
-    let mut found = Vec::new();
-    for guarantee in &agreement.guarantees {
-        let Some(verdicts) = verdicts.get(guarantee.id.as_str()) else { continue };
-        let mut wholes: BTreeMap<&Scope, HashSet<&Window>> =
-            guarantee.terms.iter().filter(|t| t.scope.has_wildcard()).map(|t| (&t.scope, HashSet::new())).collect();
-        let patterns: BTreeSet<Vec<&str>> = wholes.keys().map(|scope| scope.wildcards().collect()).collect();
-        let (whole, concrete): (Vec<&State>, Vec<&State>) = verdicts.iter().partition(|s| s.scope.has_wildcard());
-        for state in concrete {
-            for pattern in &patterns {
-                let mut scope = state.scope.clone();
-                scope
-                    .0
-                    .iter_mut()
-                    .filter(|(key, _)| pattern.contains(&key.as_str()))
-                    .for_each(|(_, m)| *m = "*".into());
-                if let Some(windows) = wholes.get_mut(&scope) {
-                    windows.insert(&state.window);
-                }
-            }
-        }
-        for state in whole {
-            if let Some(windows) = wholes.get_mut(&state.scope) {
-                windows.remove(&state.window);
-            }
-        }
-        let known = wholes.into_iter().filter(|(_, windows)| !windows.is_empty());
-        found.extend(known.map(|(scope, windows)| Members { guarantee: &guarantee.id, scope: scope.clone(), windows }));
-    }
-    found
 }
 
 fn join(one: &mut State, other: State) {

@@ -22,9 +22,9 @@ use crate::model::waiver;
 use crate::store::StateQuery;
 
 /// The bounds of a window as databases keep them: in microseconds.
-type Bounds = (i64, i64);
+pub(super) type Bounds = (i64, i64);
 
-fn bounds(window: &Window) -> Bounds {
+pub(super) fn bounds(window: &Window) -> Bounds {
     (window.from.as_microsecond(), window.to.as_microsecond())
 }
 
@@ -40,6 +40,13 @@ pub(super) struct Unanswered {
 }
 
 type Verdicts = HashMap<(String, Bounds), BTreeMap<Scope, State>>;
+
+impl Unanswered {
+    /// The windows of which something was said for good that could not be asked about again.
+    pub(super) fn judged(&self) -> HashSet<Bounds> {
+        self.verdicts.keys().map(|(_, window)| *window).collect()
+    }
+}
 
 impl Evaluator {
     /// The answers with stored samples in place of failures, where they answer the same question and a verdict was given
@@ -69,7 +76,8 @@ impl Evaluator {
             let guarantee = &agreement.guarantees[judgement.guarantee];
             let scope = &guarantee.terms[judgement.term].scope;
             let said = unanswered.verdicts.get(&(guarantee.id.clone(), bounds(&judgement.window)));
-            let was_known = said.is_some_and(|said| said.values().any(|s| scope.covers(&s.scope) && is_known(s)));
+            let tells = |s: &State| scope.covers(&s.scope) && (is_known(s) || is_member(scope, &s.scope));
+            let was_known = said.is_some_and(|said| said.values().any(tells));
             for i in judgement.queries.iter().copied().filter(|i| was_known && unanswered.open.contains(i)) {
                 let query = &plan.queries[i];
                 let places = asked.entry(&query.state_name).or_default().entry(bounds(&query.window)).or_default();
@@ -80,27 +88,30 @@ impl Evaluator {
         }
         let mut found: HashMap<usize, Vec<Sample>> = HashMap::new();
         for (name, places) in asked {
-            for stored in self.final_states(agreement, StateKind::Metric, name, places.keys().copied()).await? {
-                let state = stored.state;
-                if state.agreement_version != agreement.hash || state.scope.has_wildcard() {
-                    continue;
+            let mut stored: HashMap<Bounds, Vec<State>> = HashMap::new();
+            for found in self.final_states(agreement, StateKind::Metric, name, places.keys().copied()).await? {
+                if found.state.agreement_version == agreement.hash {
+                    stored.entry(bounds(&found.state.window)).or_default().push(found.state);
                 }
-                for i in places.get(&bounds(&state.window)).into_iter().flatten() {
-                    let query = &plan.queries[*i];
-                    if query.scope.covers(&state.scope) {
-                        let sample = observed::sample(&state, &query.metric);
-                        found.entry(*i).or_default().push(Sample { window: query.window.clone(), ..sample });
+            }
+            for (window, queries) in places {
+                let here = stored.get(&window).map(Vec::as_slice).unwrap_or_default();
+                for i in queries {
+                    if let Some(Ok(samples)) = observed::answer(&plan.queries[i], here.iter()) {
+                        found.insert(i, samples);
                     }
                 }
             }
         }
-        found.retain(|_, samples| samples.iter().any(says_something));
+        found.retain(|i, samples| {
+            let scope = &plan.queries[*i].scope;
+            samples.iter().any(|sample| says_something(sample) || is_member(scope, &sample.scope))
+        });
         if found.is_empty() {
             return Ok((Cow::Borrowed(answers), unanswered));
         }
         let mut answers: Answers = answers.to_vec();
-        for (i, mut samples) in found {
-            samples.sort_by(|a, b| a.scope.cmp(&b.scope));
+        for (i, samples) in found {
             answers[i] = Ok(samples);
             unanswered.open.remove(&i);
             unanswered.remembered.insert(i);
@@ -123,7 +134,8 @@ impl Evaluator {
         }
         let mut verdicts = Verdicts::new();
         for (guarantee, windows) in windows {
-            for found in self.final_states(agreement, StateKind::Guarantee, guarantee, windows.iter().copied()).await? {
+            let windows = windows.iter().copied();
+            for found in self.final_states(agreement, StateKind::Guarantee, guarantee, windows).await? {
                 let mut state = found.state;
                 waiver::apply(&mut state, &[], now);
                 let of_window = verdicts.entry((guarantee.to_owned(), bounds(&state.window))).or_default();
@@ -246,12 +258,13 @@ pub(super) fn told(agreement: &Agreement, run: RunId, kept: &[Kept]) {
 }
 
 /// What of the stored verdicts of a window stands in the place of one that could not be decided: its own, or for a scope
-/// with `*` those of its members. Nothing, where none of them is known, or where a metric that answered says something new.
+/// with `*` those of its members, whatever they are. Nothing, where its own is not known, or where a metric that answered
+/// says something new.
 fn standing(undecided: &State, stored: &BTreeMap<Scope, State>) -> Vec<State> {
     if undecided.scope.has_wildcard() {
         let members = stored.values().filter(|s| !s.scope.has_wildcard() && undecided.scope.covers(&s.scope));
         let members: Vec<State> = members.cloned().collect();
-        if members.iter().any(is_known) {
+        if !members.is_empty() {
             return members;
         }
     }
@@ -264,6 +277,11 @@ fn standing(undecided: &State, stored: &BTreeMap<Scope, State>) -> Vec<State> {
 
 fn is_known(verdict: &State) -> bool {
     !matches!(verdict.verdict, Some(Verdict::Unknown) | None)
+}
+
+/// A member of a scope with `*`: that it is there is known, even where nothing is known of it.
+fn is_member(scope: &Scope, found: &Scope) -> bool {
+    scope.has_wildcard() && !found.has_wildcard()
 }
 
 /// A value, or that there is nobody of whom one could be: an answer, and not that there was none.

@@ -10,6 +10,7 @@ pub mod dry_run;
 pub mod explain;
 mod judge;
 mod kept;
+mod members;
 mod provenance;
 mod settled;
 pub mod simulate;
@@ -32,19 +33,17 @@ pub use collect::{InProcess, Service};
 pub use provenance::PluginVersions;
 pub use waivers::in_force;
 
-use judge::Members;
-
 use crate::agreement::queries::Plan;
 use crate::agreement::{Calendar, elsewhere, queries, slices};
 use crate::model::RunId;
 use crate::model::agreement::Agreement;
 use crate::model::run::{RunError, RunRecord, RunState, TraceStep, Trigger};
-use crate::model::state::{Amounts, Kept, Sample, State, StateKind, Verdict, Window};
+use crate::model::state::{Kept, Sample, State, StateKind, Verdict, Window};
 use crate::model::waiver::{self, Waiver};
 use crate::registry::{Agreements, StateWriter};
 use crate::runtime::Engine;
 use crate::runtime::services::{EvaluateAgreement, EvaluateRequest, Evaluated};
-use crate::store::{AuditEntry, Claim, Commit, Committed, PageRequest, StateQuery, Store, StoreError};
+use crate::store::{AuditEntry, Claim, Commit, Committed, Store, StoreError};
 
 /// Bounds of collecting; defaults are those of `config.default.toml`.
 #[derive(Clone, Debug)]
@@ -127,6 +126,8 @@ pub struct Evaluation {
     pub states: Vec<State>,
     /// Verdicts that stand as they are known, since a source could not be asked again.
     pub kept: Vec<Kept>,
+    /// What sources said that was not asked, for people; no more of it than steps of a trace are kept.
+    pub left_out: Vec<String>,
     /// What the store changed, when it was stored.
     pub committed: Option<Committed>,
 }
@@ -240,8 +241,9 @@ impl Evaluator {
             known_guarantee(agreement, guarantee)?;
         }
         let mut plan = self.plan(&request)?;
-        let mut trace = Trace { started, steps: Vec::new(), max: self.options.trace_steps_max, dropped: 0 };
-        let (mut answers, raw) = self.collect(agreement, &plan, id, asking, &mut trace).await;
+        let max = self.options.trace_steps_max;
+        let mut trace = Trace { started, steps: Vec::new(), left_out: Vec::new(), max, dropped: 0 };
+        let (mut answers, raw) = self.collect(&request, &plan, id, asking, &mut trace).await;
         let asked = Asked { plan: if asking.keep { plan.clone() } else { Plan::default() }, answers: raw };
         if matches!(request.windows, Windows::Exactly { .. }) {
             (plan, answers) = slices::by_period(plan, answers);
@@ -256,9 +258,11 @@ impl Evaluator {
             let Judged { run, states, kept, waivers, at, turn } = judged;
             let Some(turn) = turn else {
                 kept::told(agreement, id, &kept);
-                return Ok((Evaluation { run, states, kept, committed: None }, asked));
+                let left_out = trace.left_out;
+                return Ok((Evaluation { run, states, kept, left_out, committed: None }, asked));
             };
-            let Some(evaluation) = self.commit(&request, run, states, kept, turn).await? else { continue };
+            let Some(mut evaluation) = self.commit(&request, run, states, kept, turn).await? else { continue };
+            evaluation.left_out = std::mem::take(&mut trace.left_out);
             kept::told(agreement, id, &evaluation.kept);
             if let Some(tell) = self.on_stored.get() {
                 tell(id, asking.access_token.as_deref());
@@ -286,10 +290,11 @@ impl Evaluator {
         let waivers = self.waivers(agreement).await?;
         // What was asked while a window was open is provisional, even if the window has closed when the answer comes.
         let (known, unanswered) = self.remembered(agreement, plan, answers, started_at).await?;
+        let known = self.with_earlier_members(agreement, plan, known, &unanswered, started_at).await?;
         let mut states = judge::judge(agreement, plan, &known, id, started_at);
         let kept = Evaluator::kept(agreement, plan, answers, &unanswered, &mut states);
         if request.store {
-            states.extend(self.superseded(agreement, &states, id, started_at).await?);
+            states.extend(self.superseded(agreement, plan, &states, id, started_at).await?);
         }
         let (judged_at, provenance) = (clock.now(), self.provenance(agreement));
         for state in &mut states {
@@ -372,12 +377,13 @@ impl Evaluator {
     /// Asks every query's source, several at once; a failed one gives its reason in its place.
     async fn collect(
         &self,
-        agreement: &Agreement,
+        request: &Request,
         plan: &Plan,
         run: RunId,
         asking: &Asking,
         trace: &mut Trace,
     ) -> (Vec<Result<Vec<Sample>, String>>, Vec<Result<serde_json::Value, String>>) {
+        let (agreement, ranges) = (&request.agreement, matches!(request.windows, Windows::Exactly { .. }));
         let mut answers: Vec<Result<Vec<Sample>, String>> = Vec::with_capacity(plan.queries.len());
         let mut raw = Vec::with_capacity(if asking.keep { plan.queries.len() } else { 0 });
         let mut asked = stream::iter(0..plan.queries.len())
@@ -396,7 +402,12 @@ impl Evaluator {
                 let took_ms = took.as_millis();
                 let note = match &answer {
                     Ok((samples, _)) => {
-                        format!("{} samples in {took_ms} ms for {}", samples.len(), query.window.from_local)
+                        let (count, window) = (samples.len(), &query.window.from_local);
+                        let left_out = elsewhere::left_out(query, samples, ranges).map(|said| {
+                            trace.left_out.push(format!("{} for {window}: {count} samples, {said}", query.metric));
+                            format!(", {said}")
+                        });
+                        format!("{count} samples in {took_ms} ms for {window}{}", left_out.unwrap_or_default())
                     }
                     Err(reason) => format!("no samples after {took_ms} ms for {}: {reason}", query.window.from_local),
                 };
@@ -414,61 +425,6 @@ impl Evaluator {
             }
         }
         (answers, raw)
-    }
-
-    /// Verdicts stored for a scope with `*`, when its members were not known, whose members are judged now: they must
-    /// not stand beside them as if nothing had come.
-    async fn superseded(
-        &self,
-        agreement: &Agreement,
-        states: &[State],
-        run: RunId,
-        asked_at: Timestamp,
-    ) -> Result<Vec<State>, EvaluateError> {
-        let mut found = Vec::new();
-        for Members { guarantee, scope, windows } in judge::members(agreement, states) {
-            let query = StateQuery {
-                agreement: Some(agreement.id.clone()),
-                kind: Some(StateKind::Guarantee),
-                of: Some(guarantee.to_owned()),
-                scope: Some(scope),
-                verdict: None,
-                from: windows.iter().map(|w| w.from).min(),
-                to: windows.iter().map(|w| w.to).max(),
-                provisional: None,
-                as_of: None,
-            };
-            let mut page = PageRequest { limit: 1000, after: None };
-            loop {
-                let stored = self.store.states(&query, &page).await?;
-                let whole = stored.items.into_iter().map(|mut stored| {
-                    waiver::apply(&mut stored.state, &[], asked_at);
-                    stored.state
-                });
-                found.extend(whole.filter(|whole| windows.contains(&whole.window)).filter_map(|whole| {
-                    let provisional = whole.window.to > asked_at;
-                    let outdated = whole.verdict == Some(Verdict::Unknown) || whole.provisional != provisional;
-                    outdated.then(|| State {
-                        verdict: Some(Verdict::NotApplicable),
-                        value: None,
-                        score: None,
-                        penalties: Amounts::new(),
-                        rewards: Amounts::new(),
-                        inputs: None,
-                        reason: "the members of this scope have come and are judged one by one".into(),
-                        provisional,
-                        agreement_version: agreement.hash.clone(),
-                        run,
-                        ..whole
-                    })
-                }));
-                match stored.next {
-                    Some(next) => page.after = Some(next),
-                    None => break,
-                }
-            }
-        }
-        Ok(found)
     }
 
     async fn commit(
@@ -508,7 +464,14 @@ impl Evaluator {
             self.store.put_aside(&request.agreement.id, &aside, commit.recorded_at).await?;
         }
         let states = all.unwrap_or(commit.states);
-        Ok(committed.map(|committed| Evaluation { run: commit.run, states, kept, committed: Some(committed) }))
+        let left_out = Vec::new();
+        Ok(committed.map(|committed| Evaluation {
+            run: commit.run,
+            states,
+            kept,
+            left_out,
+            committed: Some(committed),
+        }))
     }
 
     /// Stores, and counts what was stored; `None` when another process was first.
@@ -574,6 +537,7 @@ struct Judged {
 struct Trace {
     started: Instant,
     steps: Vec<TraceStep>,
+    left_out: Vec<String>,
     max: usize,
     dropped: u64,
 }

@@ -8,7 +8,7 @@ use super::judge;
 use crate::agreement::budgets::compare::changes;
 use crate::agreement::budgets::judge::{Due, due, states};
 use crate::agreement::queries;
-use crate::agreement::simulate::{Simulation, answers, compare, is_outdated};
+use crate::agreement::simulate::{NOT_OF_WINDOW, Simulation, answers, compare, is_outdated, leave_out_incomparable};
 use crate::model::RunId;
 use crate::model::agreement::Agreement;
 use crate::model::budget::{Budget, Outcome};
@@ -54,7 +54,10 @@ pub async fn simulate(
     let whole = from.is_none() && to.is_none();
     let (from, to) = (from.unwrap_or(first), to.unwrap_or(last));
     let (metrics, mut verdicts): (Vec<_>, Vec<_>) = stored.into_iter().partition(|s| s.state.kind == StateKind::Metric);
-    let plan = queries::plan(candidate, None, from, to).map_err(|e| SimulateError::TooManyWindows(e.to_string()))?;
+    let plan =
+        |of: &Agreement| queries::plan(of, None, from, to).map_err(|e| SimulateError::TooManyWindows(e.to_string()));
+    let (planned, mut plan) = (plan(current)?, plan(candidate)?);
+    let left_out = leave_out_incomparable(&mut plan, candidate, (current, &planned), &mut verdicts);
     let answers = answers(current, candidate, &plan, &metrics);
     // Whether a window was still open is no part of the comparison.
     let states = judge::judge(candidate, &plan, &answers, RunId::fresh(), to);
@@ -65,6 +68,10 @@ pub async fn simulate(
     verdicts.iter_mut().for_each(|stored| waiver::apply(&mut stored.state, &now, at));
     judged.iter_mut().for_each(|state| waiver::apply(state, &then, at));
     let mut simulation = compare(current, candidate, (from, to), &verdicts, &judged, &answers);
+    // Who asks about a range is told what of it nobody has judged; what is stored may well be a month and one of its days.
+    if left_out > 0 && !whole {
+        *simulation.not_stored.entry(NOT_OF_WINDOW.into()).or_default() += left_out;
+    }
     let open: HashSet<Place> = metrics.iter().chain(&verdicts).filter(|s| s.state.provisional).map(place).collect();
     let before: Vec<(&str, Outcome)> = verdicts
         .iter()

@@ -60,6 +60,8 @@ pub fn evaluate<'a>(objective: &'a Objective, lookup: &dyn Fn(&str) -> Operand<'
     let mut substituted = String::with_capacity(objective.text.len() + 16);
     write(&objective.expr, &mut substituted, &|name, out| match lookup(name) {
         Operand::Number(n) | Operand::Rounded(n) if n.is_finite() => out.push_str(ryu_js::Buffer::new().format(n)),
+        // What is counted and no ratio is shown as it is.
+        Operand::Counted(score) if score.denominator() == 1 => out.push_str(&score.numerator().to_string()),
         Operand::Counted(score) => out.push_str(ryu_js::Buffer::new().format(score.value())),
         Operand::Bool(b) => out.push_str(if b { "true" } else { "false" }),
         Operand::Text(t) if !t.is_empty() => write_text(t, out),
@@ -224,6 +226,7 @@ impl<'a> Evaluation<'_, 'a> {
     fn value(&mut self, expr: &'a Expr) -> Operated<'a> {
         match expr {
             Expr::Number(n) => Number(*n),
+            Expr::Exact(score) => Number(score.value()),
             Expr::Text(t) => Text(Cow::Borrowed(t)),
             Expr::Bool(b) => Bool(*b),
             Expr::Null => self.unknown("null has no value".into()),
@@ -263,7 +266,7 @@ impl<'a> Evaluation<'_, 'a> {
         r: &Operated<'a>,
     ) -> Option<std::cmp::Ordering> {
         let inexact = |expr: &Expr| match expr {
-            Expr::Binary(..) | Expr::Unary(..) | Expr::Call(..) => true,
+            Expr::Binary(..) | Expr::Unary(..) | Expr::Call(..) | Expr::Exact(_) => true,
             Expr::Metric(name) => matches!((self.lookup)(name), Operand::Counted(_)),
             _ => false,
         };

@@ -127,6 +127,32 @@ impl Fraction {
     }
 }
 
+/// The number that a decimal notation spells, over a power of ten, where making it binary (`value`) changes it and 63 bits
+/// hold it: 9007199254740993 is not 9007199254740992.
+pub fn written(text: &str, value: f64) -> Option<Score> {
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let (part, exponent) = (part.trim_end_matches('0'), exponent.parse::<i32>().ok()?);
+    let digits: i128 = format!("{whole}{part}").parse().ok()?;
+    let shift = exponent.checked_sub(i32::try_from(part.len()).ok()?)?;
+    let power = 10_i128.checked_pow(shift.unsigned_abs())?;
+    let found =
+        if shift < 0 { Fraction { n: digits, d: power } } else { Fraction { n: digits.checked_mul(power)?, d: 1 } };
+    let score = Score::new(i64::try_from(found.n).ok()?, i64::try_from(found.d).ok()?)?;
+    let same = Fraction::decimal(value).is_some_and(|binary| binary.order(found).is_eq());
+    (!same).then_some(score)
+}
+
+/// What [`written`] was made from, or the like.
+pub(super) fn written_text(score: Score) -> String {
+    let (n, d) = (score.numerator().unsigned_abs(), score.denominator().unsigned_abs());
+    let sign = if score.numerator() < 0 { "-" } else { "" };
+    match d.ilog10() as usize {
+        0 => format!("{sign}{n}"),
+        decimals => format!("{sign}{}.{:0decimals$}", n / d, n % d),
+    }
+}
+
 fn gcd(mut a: i128, mut b: i128) -> i128 {
     while b != 0 {
         (a, b) = (b, a % b);
@@ -137,6 +163,7 @@ fn gcd(mut a: i128, mut b: i128) -> i128 {
 fn value<'a>(expr: &Expr, lookup: &dyn Fn(&str) -> Exact<'a>) -> Option<Fraction> {
     match expr {
         Expr::Number(n) => Fraction::decimal(*n),
+        Expr::Exact(score) => Some(Fraction { n: i128::from(score.numerator()), d: i128::from(score.denominator()) }),
         Expr::Text(text) => Fraction::decimal(numeric(text)?),
         Expr::Bool(b) => Some(Fraction { n: i128::from(*b), d: 1 }),
         Expr::Metric(name) => match lookup(name) {
@@ -261,6 +288,23 @@ mod tests {
         }
         assert_eq!(ordered("A / 0", "1", &known), None);
         assert_eq!(ordered("A * B * A * B", "1", &known), None);
+    }
+
+    #[test]
+    fn numbers_that_binary_ones_cannot_hold_are_what_is_written() {
+        let of = |text: &str| written(text, text.parse().unwrap()).map(written_text);
+        for same in ["9007199254740993", "9223372036854775807", "90071992547409.93123", "1.000000000000000001"] {
+            assert_eq!(of(same).as_deref(), Some(same));
+        }
+        assert_eq!(of("9007199254740993.000e0").as_deref(), Some("9007199254740993"));
+        assert_eq!(of("900719925474099.3e1").as_deref(), Some("9007199254740993"));
+        for text in
+            ["0", "0.1", "95", "99.5", "9007199254740992", "1e300", "1e-300", "0.30000000000000004", "1e22", "1e18"]
+        {
+            assert_eq!(of(text), None, "{text}");
+        }
+        // Beyond 63 bits the nearest binary number is what there is.
+        assert_eq!(of("99999999999999999999999"), None);
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 use super::parse::ExprError;
 use crate::model::objective::BinaryOp;
+use crate::model::score::Score;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token {
     Number(f64),
+    /// One that is changed when it is made binary.
+    Exact(Score),
     Text(String),
     Name(String),
     Operator(BinaryOp),
@@ -24,6 +27,7 @@ impl Token {
     pub(super) fn describe(&self) -> String {
         match self {
             Token::Number(n) => format!("the number {}", super::number_text(*n)),
+            Token::Exact(score) => format!("the number {}", super::exact::written_text(*score)),
             Token::Text(t) => format!("the text '{t}'"),
             Token::Name(n) => format!("`{n}`"),
             Token::Operator(op) => format!("`{}`", super::print::symbol(*op)),
@@ -77,6 +81,21 @@ const MISTAKES: &[(&str, &str)] = &[
     (";", "an objective is one expression"),
     ("{", "objectives are expressions, not programs"),
     ("[", "objectives have no lists"),
+    ("^", "powers are not supported; multiply"),
+    ("~", "objectives do not compute with bits"),
+    (":", "an objective is one expression"),
+    ("`", "write texts in ' or \""),
+    ("‘", "write texts in ' or \""),
+    ("’", "write texts in ' or \""),
+    ("“", "write texts in ' or \""),
+    ("”", "write texts in ' or \""),
+    ("−", "write the minus sign of the keyboard, `-`"),
+    ("–", "write the minus sign of the keyboard, `-`"),
+    ("—", "write the minus sign of the keyboard, `-`"),
+    ("·", "write `*`"),
+    ("∧", "write `and`"),
+    ("∨", "write `or`"),
+    ("¬", "write `not`"),
 ];
 
 /// Tokens with the byte offset each starts at, closed by [`Token::End`].
@@ -85,7 +104,8 @@ pub(super) fn tokens(text: &str) -> Result<Vec<(Token, usize)>, ExprError> {
     let mut at = 0;
     while let Some(c) = text[at..].chars().next() {
         let rest = &text[at..];
-        if c.is_whitespace() {
+        // JavaScript takes a byte order mark for a blank, too.
+        if c.is_whitespace() || c == '\u{feff}' {
             at += c.len_utf8();
             continue;
         }
@@ -145,12 +165,13 @@ fn operator(text: &str, at: usize) -> Result<(Token, usize), ExprError> {
         .hint(*hint)),
         (None, None) => {
             let c = rest.chars().next().unwrap_or(' ');
-            Err(ExprError::new(
+            let error = ExprError::new(
                 text,
                 at,
                 format!("the character `{}` has no meaning here", c.escape_debug()),
                 "an operator or a value",
-            ))
+            );
+            Err(if c.is_numeric() { error.hint("write digits from 0 to 9") } else { error.hint("remove it") })
         }
     }
 }
@@ -210,7 +231,9 @@ fn number(text: &str, at: usize) -> Result<(Token, usize), ExprError> {
         ));
     }
     match written.parse::<f64>() {
-        Ok(value) if value.is_finite() => Ok((Token::Number(value), length)),
+        Ok(value) if value.is_finite() => {
+            Ok((super::exact::written(written, value).map_or(Token::Number(value), Token::Exact), length))
+        }
         _ => Err(ExprError::new(text, at, format!("the number {written} is too large"), "a number below 1.8e308")),
     }
 }

@@ -206,6 +206,7 @@ impl Parser<'_> {
     fn primary(&mut self) -> Result<Tree, ExprError> {
         let leaf = match self.peek().clone() {
             Token::Number(n) => Expr::Number(n),
+            Token::Exact(score) => Expr::Exact(score),
             Token::Text(t) => Expr::Text(t),
             Token::Name(name) => {
                 self.take();

@@ -89,6 +89,7 @@ pub(super) fn symbol(op: BinaryOp) -> &'static str {
 pub(super) fn write(expr: &Expr, out: &mut String, metric: &dyn Fn(&str, &mut String)) {
     match expr {
         Expr::Number(n) => out.push_str(ryu_js::Buffer::new().format(*n)),
+        Expr::Exact(score) => out.push_str(&super::exact::written_text(*score)),
         Expr::Text(text) => write_text(text, out),
         Expr::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
         Expr::Null => out.push_str("null"),

@@ -1,5 +1,7 @@
 //! The syntax tree of an objective; `expr` parses and evaluates it.
 
+use super::score::Score;
+
 /// A parsed objective and the text it came from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Objective {
@@ -10,6 +12,8 @@ pub struct Objective {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expr {
     Number(f64),
+    /// A number of more digits than a binary one keeps, such as 9007199254740993: whole, or over a power of ten.
+    Exact(Score),
     Text(String),
     Bool(bool),
     /// `null`: known to be missing.

@@ -58,6 +58,12 @@ impl Scope {
         serde_json::to_string(&self.0).expect("a map of strings is JSON")
     }
 
+    /// As people read it: `team=blue stage=live`; `-` for the scope without dimensions.
+    pub fn text(&self) -> String {
+        let members: Vec<String> = self.0.iter().map(|(key, member)| format!("{key}={member}")).collect();
+        if members.is_empty() { "-".into() } else { members.join(" ") }
+    }
+
     /// True when a member is `*`: to be expanded by the collector.
     pub fn has_wildcard(&self) -> bool {
         self.wildcards().next().is_some()
@@ -315,7 +321,8 @@ impl Correction {
         let because = match () {
             () if before.state.provisional => return None,
             () if before.state.agreement_version != after.state.agreement_version => Because::Agreement,
-            () if waiver(&before) != waiver(&after) => Because::Waiver,
+            // One that is fulfilled has no waiver either.
+            () if waiver(&before) != waiver(&after) && before.state.inputs == after.state.inputs => Because::Waiver,
             () => Because::Evidence,
         };
         Some(Correction { before, after, because })

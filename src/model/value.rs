@@ -319,6 +319,15 @@ pub fn number_to_string(n: f64) -> ArcStr {
     ArcStr::from(ryu_js::Buffer::new().format(n))
 }
 
+/// At most four decimals, cut and marked, never rounded: 99.99999 must not read as 100.
+pub fn short_number(value: f64) -> String {
+    let text = number_to_string(value);
+    match text.find('.') {
+        Some(point) if text.len() > point + 5 && !text.contains('e') => format!("{}…", &text[..point + 5]),
+        _ => text.to_string(),
+    }
+}
+
 /// JavaScript's `Number("…")`: trimmed, empty is 0, hex/octal/binary prefixes, `Infinity`; else NaN.
 pub fn str_to_number(s: &str) -> f64 {
     let s = s.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
@@ -521,6 +530,13 @@ mod tests {
     fn deep_json_is_refused_not_overflowed() {
         let deep = "[".repeat(100_000);
         assert!(Value::from_json(&deep).is_err());
+    }
+
+    #[test]
+    fn numbers_are_cut_and_never_rounded_up() {
+        assert_eq!(short_number(200.0 / 3.0), "66.6666…");
+        assert_eq!(short_number(99.999_999), "99.9999…");
+        assert_eq!((short_number(99.5), short_number(100.0)), ("99.5".into(), "100".into()));
     }
 
     #[test]

@@ -134,6 +134,27 @@ pub struct NewRun {
     pub lease_ms: Option<u64>,
 }
 
+impl NewRun {
+    /// A run of a flow with this message, under a fresh id: of no node, version or tenant, of normal priority, ready at once,
+    /// and without a caller.
+    pub fn new(flow: &str, trigger: Trigger, msg: impl Into<String>) -> NewRun {
+        NewRun {
+            id: RunId::fresh(),
+            flow: flow.to_owned(),
+            node: String::new(),
+            flow_version: String::new(),
+            trigger,
+            msg: msg.into(),
+            reply: false,
+            priority: Priority::Normal,
+            tenant: String::new(),
+            delay_ms: 0,
+            dedup: None,
+            lease_ms: None,
+        }
+    }
+}
+
 /// What became of a [`NewRun`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accepted {

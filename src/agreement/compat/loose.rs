@@ -60,8 +60,10 @@ fn literal(text: &str) -> Option<Loose<'static>> {
     }
     match crate::expr::parse(text).ok()?.expr {
         Expr::Number(n) => Some(Number(n)),
+        Expr::Exact(score) => Some(Number(score.value())),
         Expr::Unary(UnaryOp::Negate, inner) => match *inner {
             Expr::Number(n) => Some(Number(-n)),
+            Expr::Exact(score) => Some(Number(-score.value())),
             _ => None,
         },
         Expr::Bool(b) => Some(Bool(b)),
@@ -80,6 +82,7 @@ fn value<'a>(expr: &'a Expr, lookup: &dyn Fn(&str) -> Loose<'a>) -> Loose<'a> {
     let of = |expr: &'a Expr| value(expr, lookup);
     match expr {
         Expr::Number(n) => Number(*n),
+        Expr::Exact(score) => Number(score.value()),
         Expr::Text(text) => Text(Cow::Borrowed(text)),
         Expr::Bool(b) => Bool(*b),
         Expr::Null => Null,

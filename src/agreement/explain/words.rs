@@ -48,18 +48,34 @@ impl Language {
         }
     }
 
-    pub(in crate::agreement) fn say(self, key: &str, values: &[(&str, &str)]) -> String {
+    /// The text of this key in this language, with values in its places.
+    pub fn say(self, key: &str, values: &[(&str, &str)]) -> String {
         let (_, english, spanish) =
             TEXTS.iter().find(|(k, ..)| *k == key).expect("every text that is asked for is in the table");
-        let mut text = match self {
-            Language::English => *english,
-            Language::Spanish => *spanish,
+        let text = match self {
+            Language::English => english,
+            Language::Spanish => spanish,
+        };
+        let mut said = String::with_capacity(text.len());
+        let mut rest = *text;
+        // In one pass: what stands in braces in a value is no place.
+        while let Some((before, after)) = rest.split_once('{') {
+            let (name, after) = after.split_once('}').expect("every place in the table is closed");
+            said.push_str(before);
+            said.push_str(values.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| *value));
+            rest = after;
         }
-        .to_owned();
-        for (name, value) in values {
-            text = text.replace(&format!("{{{name}}}"), value);
+        said + rest
+    }
+}
+
+impl Language {
+    /// A whole sentence of ours that is kept in English, in this language; any other as it is.
+    pub fn sentence(self, english: &str) -> String {
+        match TEXTS.iter().find(|(_, text, _)| *text == english && self == Language::Spanish) {
+            Some((_, _, spanish)) => (*spanish).to_owned(),
+            None => english.to_owned(),
         }
-        text
     }
 }
 
@@ -194,6 +210,71 @@ const TEXTS: &[(&str, &str, &str)] = &[
         "chain",
         "Verdict: revision {revision}, recorded {at} by run {run}, agreement {version}…",
         "Veredicto: revisión {revision}, registrado {at} por la ejecución {run}, acuerdo {version}…",
+    ),
+    ("none", "none", "ninguno"),
+    ("without-waiver", "{verdict} (without its waiver {unwaived})", "{verdict} (sin su dispensa {unwaived})"),
+    ("flips-one", "1 verdict would be others:", "1 veredicto sería otro:"),
+    ("flips-many", "{count} verdicts would be others:", "{count} veredictos serían otros:"),
+    ("added-one", "1 verdict would be new:", "1 veredicto sería nuevo:"),
+    ("added-many", "{count} verdicts would be new:", "{count} veredictos serían nuevos:"),
+    ("removed-one", "1 verdict would be gone:", "1 veredicto desaparecería:"),
+    ("removed-many", "{count} verdicts would be gone:", "{count} veredictos desaparecerían:"),
+    ("first-flip", "first: {line}", "primero: {line}"),
+    (
+        "smallest-flip",
+        "smallest counter-example, decided by {by}: {line}",
+        "contraejemplo más pequeño, lo decide {by}: {line}",
+    ),
+    ("nothing-known", "nothing known", "nada conocido"),
+    ("and", "{one} and {other}", "{one} y {other}"),
+    ("penalty-sum", "penalty {over}: {before} → {after}", "penalización {over}: {before} → {after}"),
+    (
+        "penalty-unsaid",
+        " (without those that cannot be said: {before}, then {after})",
+        " (sin las que no se pueden decir: {before}, después {after})",
+    ),
+    (
+        "budgets-changed",
+        "{count} states of budgets would be others, new or gone:",
+        "{count} estados de presupuestos serían otros, nuevos o desaparecerían:",
+    ),
+    (
+        "rates-changed",
+        "{count} burn rates would be others, new or gone:",
+        "{count} ritmos de consumo serían otros, nuevos o desaparecerían:",
+    ),
+    ("budget-side", "{verdict} ({value} left)", "{verdict} (quedan {value})"),
+    ("rate-side", "{verdict} ({value} times)", "{verdict} ({value} veces)"),
+    ("not-stored", "not stored, {count} times: {reason}", "no guardado, {count} veces: {reason}"),
+    ("not-stored-window", "it is not stored for this window", "no está guardado para esta ventana"),
+    ("not-stored-scope", "it is not stored for this scope", "no está guardado para este ámbito"),
+    (
+        "not-stored-metric",
+        "it is not stored: the current agreement has no such metric",
+        "no está guardado: el acuerdo actual no tiene esa métrica",
+    ),
+    (
+        "not-stored-measure",
+        "it is not stored: its collector or its measure is another in the current agreement",
+        "no está guardado: su colector o su medida es otra en el acuerdo actual",
+    ),
+    (
+        "not-stored-parameters",
+        "it is not stored: the current agreement never asks for it with these parameters",
+        "no está guardado: el acuerdo actual nunca lo pide con estos parámetros",
+    ),
+    ("simulated-before", "stored: {counts}", "guardados: {counts}"),
+    ("simulated-after", "simulated: {counts}", "simulados: {counts}"),
+    ("verdict-count", "{count} {verdict}", "{verdict}: {count}"),
+    (
+        "simulated",
+        "{same} the same, {others} others, {new} new, {gone} gone",
+        "{same} iguales, {others} distintos, {new} nuevos, {gone} desaparecidos",
+    ),
+    (
+        "simulated-budgets",
+        "budgets and burn rates: {same} the same, {others} others, new or gone",
+        "presupuestos y ritmos de consumo: {same} iguales, {others} distintos, nuevos o desaparecidos",
     ),
 ];
 

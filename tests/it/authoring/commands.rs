@@ -332,6 +332,17 @@ fn a_stricter_agreement_says_what_it_would_flip() {
     let junit = stdout(&run(&["simulate", "stricter.yaml", "--format", "junit"]));
     assert!(junit.contains("<testsuites name=\"hours\" tests=\"4\" failures=\"1\">"), "{junit}");
     assert!(junit.contains("V &lt; 100"), "{junit}");
+    // In Spanish, as `explain` speaks it; what was stored is quoted.
+    let spanish = stdout(&run(&["simulate", "stricter.yaml", "--lang", "es"]));
+    for part in [
+        "1 veredicto sería otro:\n  LOW team=blue 2026-03-01 01:00 → 2026-03-01 02:00 UTC: cumplida → incumplida: V < 100: 100 < 100 is false",
+        "contraejemplo más pequeño, lo decide V: LOW",
+        "simulados: cumplida: 1, incumplida: 3\n3 iguales, 1 distintos, 0 nuevos, 0 desaparecidos\n",
+    ] {
+        assert!(spanish.contains(part), "{part}: {spanish}");
+    }
+    let junit = stdout(&run(&["simulate", "stricter.yaml", "--lang", "es", "--format", "junit"]));
+    assert!(junit.contains("<failure message=\"cumplida → incumplida\">"), "{junit}");
     // Windows that nobody evaluated are not made up.
     let later = run(&["simulate", "stricter.yaml", "--from", "2026-03-01T03:00:00Z", "--to", "2026-03-01T06:00:00Z"]);
     assert!(stdout(&later).contains("not stored, 2 times: it is not stored for this window"), "{}", stdout(&later));

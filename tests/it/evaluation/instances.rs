@@ -9,11 +9,10 @@ use probity::clock::Clock;
 use probity::evaluate::{Evaluator, InProcess, Request, Windows};
 use probity::model::run::Trigger;
 use probity::model::state::Verdict;
-use probity::model::waiver::{Origin, Waiver};
 use probity::store::{AuditEntry, PageRequest, Store, StoreOptions, open};
 use serde_json::{Value, json};
 
-use super::{agreement, at, evaluator, in_process, request, two_teams, verdicts};
+use super::{agreement, at, evaluator, in_process, request, two_teams, verdicts, waiver};
 use crate::store::Fixture;
 
 fn entry(action: &str) -> AuditEntry {
@@ -23,24 +22,6 @@ fn entry(action: &str) -> AuditEntry {
         action: action.into(),
         subject: "sla".into(),
         detail: Value::Null,
-    }
-}
-
-fn waiver(id: &str) -> Waiver {
-    Waiver {
-        id: id.into(),
-        agreement: "sla".into(),
-        guarantee: None,
-        scope: Default::default(),
-        reason: "the pump is being replaced".into(),
-        owner: "ana".into(),
-        from: at("2026-03-01T00:00:00Z"),
-        to: None,
-        expires: at("2026-04-01T00:00:00Z"),
-        ended_at: None,
-        origin: Origin::Stored,
-        created_by: "ana".into(),
-        created_at: None,
     }
 }
 
@@ -71,7 +52,9 @@ async fn of_two_that_review_waivers_at_once_one_does() {
     for round in 0..10 {
         let id = format!("w{}", round / 2);
         if round % 2 == 0 {
-            assert!(stores[0].add_waiver(&waiver(&id), &entry("add-waiver")).await.unwrap());
+            assert!(
+                stores[0].add_waiver(&waiver(&id, "the pump is being replaced"), &entry("add-waiver")).await.unwrap()
+            );
         } else {
             assert!(stores[1].end_waiver("sla", &id, clock.now(), &entry("end-waiver")).await.unwrap());
         }
@@ -101,7 +84,7 @@ async fn a_waiver_that_another_process_ends_meanwhile_waives_nothing() {
     let sla = vec![agreement("sla", in_process(), Value::Null)];
     for round in 0..10 {
         let id = format!("w{round}");
-        assert!(other.add_waiver(&waiver(&id), &entry("add-waiver")).await.unwrap());
+        assert!(other.add_waiver(&waiver(&id, "the pump is being replaced"), &entry("add-waiver")).await.unwrap());
         let ending: InProcess = {
             let (other, id, at) = (other.clone(), id.clone(), clock.now());
             let inner = two_teams(Arc::new(AtomicU64::new(0)));
@@ -150,7 +133,7 @@ async fn a_review_does_not_bring_back_older_evidence() {
         let newest = 70 - round;
         let one = evaluator(&clock, &fixture.store, sla.clone(), answering(newest), "[]");
         let two = evaluator(&clock, &other, sla.clone(), answering(0), "[]");
-        assert!(other.add_waiver(&waiver(&id), &entry("add-waiver")).await.unwrap());
+        assert!(other.add_waiver(&waiver(&id, "the pump is being replaced"), &entry("add-waiver")).await.unwrap());
         let agreement = two.agreement("sla").unwrap();
         let (evaluated, reviewed) =
             tokio::join!(one.run(last_hours(&one, 1)), two.review_waivers(&agreement, by_hand(), "two"));

@@ -9,18 +9,17 @@ use probity::clock::Clock;
 use probity::evaluate::{Evaluation, Evaluator, InProcess, Windows};
 use probity::model::agreement::Agreement;
 use probity::model::state::{StateKind, StoredState, Verdict};
-use probity::model::waiver::{Origin, Waiver};
 use probity::store::{AuditEntry, PageRequest, StateQuery, Store};
 use serde_json::{Value, json};
 
-use super::{agreement, at, evaluator, in_process, request, verdicts};
+use super::{agreement, at, evaluator, in_process, request, verdicts, waiver};
 use crate::harness::server::{Server, Setup};
 use crate::store::Fixture;
 
 /// What the collector answers for each metric now: computations, or why it fails.
-type Answers = Arc<Mutex<HashMap<String, Result<Value, String>>>>;
+pub(super) type Answers = Arc<Mutex<HashMap<String, Result<Value, String>>>>;
 
-fn collector(answers: &Answers) -> InProcess {
+pub(super) fn collector(answers: &Answers) -> InProcess {
     let answers = answers.clone();
     Arc::new(move |query, _| {
         let answer = answers.lock().unwrap().get(&query.metric).cloned().unwrap_or(Err("never asked".into()));
@@ -32,7 +31,7 @@ fn now(answers: &Answers, metric: &str, value: Value) {
     answers.lock().unwrap().insert(metric.into(), Ok(json!([{ "value": value, "evidences": [{ "of": metric }] }])));
 }
 
-fn down(answers: &Answers, metric: &str) {
+pub(super) fn down(answers: &Answers, metric: &str) {
     answers.lock().unwrap().insert(metric.into(), Err("connection refused".into()));
 }
 
@@ -230,21 +229,7 @@ async fn a_waived_verdict_stays_waived() {
     let evaluator = evaluator(&clock, store, vec![old.clone()], collector(&answers), "[]");
     now(&answers, "A", json!(0));
     now(&answers, "B", json!(5));
-    let waiver = Waiver {
-        id: "move".into(),
-        agreement: "sla".into(),
-        guarantee: None,
-        scope: Default::default(),
-        reason: "it moves".into(),
-        owner: "ana".into(),
-        from: at("2026-03-01T00:00:00Z"),
-        to: None,
-        expires: at("2026-04-01T00:00:00Z"),
-        ended_at: None,
-        origin: Origin::Stored,
-        created_by: "ana".into(),
-        created_at: None,
-    };
+    let waiver = waiver("move", "it moves");
     let audit = AuditEntry {
         at: clock.now(),
         actor: "ana".into(),

@@ -5,6 +5,7 @@ mod crash;
 mod instances;
 mod kept;
 mod killed;
+mod members;
 mod recompute;
 pub mod schedule;
 mod ticks;
@@ -24,6 +25,7 @@ use probity::evaluate::{Evaluator, InProcess, Request, Service, Windows};
 use probity::model::agreement::Agreement;
 use probity::model::run::Trigger;
 use probity::model::state::{StateKind, StoredState};
+use probity::model::waiver::{Origin, Waiver};
 use probity::registry::Agreements;
 use probity::store::{PageRequest, StateQuery, Store};
 use serde_json::{Value, json};
@@ -109,6 +111,25 @@ pub fn evaluator_of(
     engine.deploy(app::plan(&engine, &flows));
     let agreements = Agreements::fixed(agreements);
     app::evaluator(&config, &engine, store, agreements, HashMap::from([("test".into(), Service::InProcess(collector))]))
+}
+
+/// A stored waiver of everything in agreement `sla` that ana answers for in March 2026.
+pub fn waiver(id: &str, reason: &str) -> Waiver {
+    Waiver {
+        id: id.into(),
+        agreement: "sla".into(),
+        guarantee: None,
+        scope: Default::default(),
+        reason: reason.into(),
+        owner: "ana".into(),
+        from: at("2026-03-01T00:00:00Z"),
+        to: None,
+        expires: at("2026-04-01T00:00:00Z"),
+        ended_at: None,
+        origin: Origin::Stored,
+        created_by: "ana".into(),
+        created_at: None,
+    }
 }
 
 /// A request of a test for all guarantees, to be stored.

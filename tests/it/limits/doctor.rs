@@ -1,28 +1,15 @@
 //! `probity doctor` names the runs and firings that need somebody.
 
-use probity::model::RunId;
 use probity::model::run::{RunError, Trigger};
-use probity::store::queue::{Held, LeaseWanted, NewRun, Outcome, Priority, Settlement};
+use probity::store::queue::{Held, LeaseWanted, NewRun, Outcome, Settlement};
 use probity::store::{AuditEntry, ClaimKey, Due, Holder, How, StoreOptions, open};
 use serde_json::{Value, json};
 
 use crate::serve::{Folder, probity};
 
 fn new_run(flow: &str) -> NewRun {
-    NewRun {
-        id: RunId::fresh(),
-        flow: flow.into(),
-        node: "n".into(),
-        flow_version: "v".into(),
-        trigger: Trigger::Manual { by: "ana".into() },
-        msg: "{}".into(),
-        reply: false,
-        priority: Priority::Normal,
-        tenant: String::new(),
-        delay_ms: 0,
-        dedup: None,
-        lease_ms: None,
-    }
+    let trigger = Trigger::Manual { by: "ana".into() };
+    NewRun { node: "n".into(), flow_version: "v".into(), ..NewRun::new(flow, trigger, "{}") }
 }
 
 fn findings(folder: &Folder, arguments: &[&str]) -> (Option<i32>, Vec<String>) {

@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use probity::model::RunId;
-use probity::model::state::{State, Verdict};
+use probity::model::provenance::Digest;
+use probity::model::state::{Because, State, Verdict};
 use probity::store::{PageRequest, RunQuery, StateQuery, Store, StoreError, StoreOptions, open};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -152,6 +153,16 @@ async fn waived_and_not_any_more(store: &dyn Store, ask: impl AsyncFn(&str) -> V
     let mut corrections = ask(CORRECTED).await;
     corrections.sort();
     assert_eq!(corrections, ["2 waived violated waiver", "3 violated fulfilled evidence"]);
+    // Waived again, and then kept by other evidence: it is not the waiver that has gone.
+    store.commit(&commit(run, vec![waived])).await.unwrap();
+    let mut late = guarantee(0, run);
+    (late.verdict, late.inputs) = (Some(Verdict::Fulfilled), Some(Digest([8; 32])));
+    store.commit(&commit(run, vec![late])).await.unwrap();
+    let corrections = ask(CORRECTED).await;
+    assert!(corrections.contains(&"5 waived fulfilled evidence".to_owned()), "{corrections:?}");
+    let page = PageRequest { limit: 1, after: None };
+    let found = store.corrections(&StateQuery::default(), &page).await.unwrap();
+    assert_eq!(found.items[0].because, Because::Evidence);
 }
 
 #[tokio::test]

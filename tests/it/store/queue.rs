@@ -22,20 +22,8 @@ use super::samples::{at, audit, commit, guarantee};
 const LONG_MS: u64 = 3_600_000;
 
 fn new_run(flow: &str) -> NewRun {
-    NewRun {
-        id: RunId::fresh(),
-        flow: flow.into(),
-        node: "n1".into(),
-        flow_version: "v1".into(),
-        trigger: Trigger::Manual { by: "ana".into() },
-        msg: r#"{"payload":"é\u0000\"😀"}"#.into(),
-        reply: false,
-        priority: Priority::Normal,
-        tenant: String::new(),
-        delay_ms: 0,
-        dedup: None,
-        lease_ms: None,
-    }
+    let (trigger, msg) = (Trigger::Manual { by: "ana".into() }, r#"{"payload":"é\u0000\"😀"}"#);
+    NewRun { node: "n1".into(), flow_version: "v1".into(), ..NewRun::new(flow, trigger, msg) }
 }
 
 fn keyed(key: &str, request: u8, keep_ms: u64) -> NewRun {

@@ -1,0 +1,222 @@
+//! The members of scopes with `*`: which there are is known from the answers only, and may be another time's answer.
+//!
+//! What is stored of such a scope as a whole, when nobody knew its members, is outdated when they come; a member that was
+//! known while its window was open, and that the answer after its end leaves out, does not vanish. So what is stored of
+//! a window is what was judged of it last, and judging that again comes to the same.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use jiff::Timestamp;
+
+use super::kept::{Bounds, Unanswered, bounds};
+use super::{EvaluateError, Evaluator};
+use crate::agreement::observed;
+use crate::agreement::queries::Plan;
+use crate::agreement::slices::Answers;
+use crate::model::RunId;
+use crate::model::agreement::Agreement;
+use crate::model::state::{Amounts, Sample, SampleValue, Scope, State, StateKind, StoredState, Verdict, Window};
+use crate::model::waiver;
+use crate::store::{PageRequest, StateQuery};
+
+/// Members of a scope with `*` that were judged: in these windows nothing is to be said of the scope as a whole.
+struct Members<'s> {
+    kind: StateKind,
+    /// Guarantee, or what the states of a metric are named.
+    of: &'s str,
+    /// The scope with `*`.
+    scope: &'s Scope,
+    windows: HashSet<&'s Window>,
+}
+
+/// The scopes with `*` of which an evaluation says something, by guarantee and by name of a metric's states.
+fn wholes<'s>(agreement: &'s Agreement, plan: &'s Plan) -> BTreeMap<(StateKind, &'s str), BTreeSet<&'s Scope>> {
+    let guarantees = plan.judgements.iter().map(|judgement| {
+        let guarantee = &agreement.guarantees[judgement.guarantee];
+        ((StateKind::Guarantee, guarantee.id.as_str()), &guarantee.terms[judgement.term].scope)
+    });
+    let metrics = plan.queries.iter().map(|query| ((StateKind::Metric, query.state_name.as_str()), &query.scope));
+    let mut wholes: BTreeMap<_, BTreeSet<&Scope>> = BTreeMap::new();
+    for (of, scope) in guarantees.chain(metrics).filter(|(_, scope)| scope.has_wildcard()) {
+        wholes.entry(of).or_default().insert(scope);
+    }
+    wholes
+}
+
+/// The scopes with `*` whose members are among `states`, without the windows in which they were judged as a whole, too.
+/// Linear in the states.
+fn members<'s>(agreement: &'s Agreement, plan: &'s Plan, states: &'s [State]) -> Vec<Members<'s>> {
+    let wholes = wholes(agreement, plan);
+    let mut said: HashMap<(StateKind, &str), Vec<&State>> = HashMap::new();
+    for state in states {
+        let of = (state.kind, state.of.as_str());
+        if wholes.contains_key(&of) {
+            said.entry(of).or_default().push(state);
+        }
+    }
+    let mut found = Vec::new();
+    for (of, scopes) in wholes {
+        let Some(states) = said.get(&of) else { continue };
+        let patterns: BTreeSet<Vec<&str>> = scopes.iter().map(|scope| scope.wildcards().collect()).collect();
+        let mut windows: BTreeMap<&Scope, HashSet<&Window>> =
+            scopes.into_iter().map(|scope| (scope, HashSet::new())).collect();
+        let (whole, concrete): (Vec<&State>, Vec<&State>) = states.iter().partition(|s| s.scope.has_wildcard());
+        for state in concrete {
+            for pattern in &patterns {
+                let mut scope = state.scope.clone();
+                let named = scope.0.iter_mut().filter(|(key, _)| pattern.contains(&key.as_str()));
+                named.for_each(|(_, member)| *member = "*".into());
+                if let Some(windows) = windows.get_mut(&scope) {
+                    windows.insert(&state.window);
+                }
+            }
+        }
+        for state in whole {
+            if let Some(windows) = windows.get_mut(&state.scope) {
+                windows.remove(&state.window);
+            }
+        }
+        let known = windows.into_iter().filter(|(_, windows)| !windows.is_empty());
+        found.extend(known.map(|(scope, windows)| Members { kind: of.0, of: of.1, scope, windows }));
+    }
+    found
+}
+
+impl Evaluator {
+    /// What is stored of scopes with `*` as a whole, from when their members were not known, whose members are judged now:
+    /// it must not stand beside them as if nothing had come.
+    pub(super) async fn superseded(
+        &self,
+        agreement: &Agreement,
+        plan: &Plan,
+        states: &[State],
+        run: RunId,
+        asked_at: Timestamp,
+    ) -> Result<Vec<State>, EvaluateError> {
+        let mut by_scope: BTreeMap<&Scope, HashMap<(StateKind, &str), HashSet<&Window>>> = BTreeMap::new();
+        for Members { kind, of, scope, windows } in members(agreement, plan, states) {
+            by_scope.entry(scope).or_default().insert((kind, of), windows);
+        }
+        let mut found = Vec::new();
+        for (scope, known) in by_scope {
+            let windows = || known.values().flatten();
+            let query = StateQuery {
+                agreement: Some(agreement.id.clone()),
+                scope: Some(scope.clone()),
+                from: windows().map(|w| w.from).min(),
+                to: windows().map(|w| w.to).max(),
+                ..StateQuery::default()
+            };
+            let mut page = PageRequest { limit: 1000, after: None };
+            loop {
+                let stored = self.store.states(&query, &page).await?;
+                let whole = stored.items.into_iter().map(|stored| stored.state).filter(|whole| {
+                    let windows = known.get(&(whole.kind, whole.of.as_str()));
+                    windows.is_some_and(|windows| windows.contains(&whole.window))
+                });
+                found.extend(whole.filter_map(|whole| outdated(agreement, whole, run, asked_at)));
+                match stored.next {
+                    Some(next) => page.after = Some(next),
+                    None => break,
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The answers about all members in windows that are over, with a sample without value for each member that was known
+    /// while its window was open and is left out now, or of which the source says nothing now. What was judged for good is
+    /// not looked at: see [`Evaluator::remembered`].
+    pub(super) async fn with_earlier_members<'a>(
+        &self,
+        agreement: &Agreement,
+        plan: &Plan,
+        answers: Cow<'a, [Result<Vec<Sample>, String>]>,
+        unanswered: &Unanswered,
+        now: Timestamp,
+    ) -> Result<Cow<'a, [Result<Vec<Sample>, String>]>, EvaluateError> {
+        let judged = unanswered.judged();
+        let mut asked: BTreeMap<&str, HashMap<Bounds, Vec<usize>>> = BTreeMap::new();
+        for (i, (query, answer)) in plan.queries.iter().zip(answers.iter()).enumerate() {
+            let stands = answer.is_err() && judged.contains(&bounds(&query.window));
+            if query.scope.has_wildcard() && query.window.to <= now && !stands {
+                asked.entry(&query.state_name).or_default().entry(bounds(&query.window)).or_default().push(i);
+            }
+        }
+        let mut missed: HashMap<usize, BTreeSet<Scope>> = HashMap::new();
+        let windows = || asked.values().flat_map(HashMap::keys);
+        let at = |microseconds: Option<i64>| microseconds.and_then(|us| Timestamp::from_microsecond(us).ok());
+        let query = StateQuery {
+            agreement: Some(agreement.id.clone()),
+            kind: Some(StateKind::Metric),
+            from: at(windows().map(|w| w.0).min()),
+            to: at(windows().map(|w| w.1).max()),
+            provisional: Some(true),
+            ..StateQuery::default()
+        };
+        let open = if asked.is_empty() { Vec::new() } else { self.store.all_states(&query).await? };
+        for StoredState { state, .. } in open.into_iter().filter(|stored| !stored.state.scope.has_wildcard()) {
+            let places = asked.get(state.of.as_str()).and_then(|places| places.get(&bounds(&state.window)));
+            for i in places.into_iter().flatten() {
+                if plan.queries[*i].scope.covers(&state.scope) {
+                    missed.entry(*i).or_default().insert(state.scope.clone());
+                }
+            }
+        }
+        for (i, members) in &mut missed {
+            for sample in answers[*i].iter().flatten().filter(|sample| plan.queries[*i].is_answered_by(sample)) {
+                members.remove(&sample.scope);
+            }
+        }
+        missed.retain(|_, members| !members.is_empty());
+        if missed.is_empty() {
+            return Ok(answers);
+        }
+        let mut answers: Answers = answers.into_owned();
+        for (i, members) in missed {
+            let query = &plan.queries[i];
+            let reason = match &answers[i] {
+                Ok(_) => "the collector returned no computation for this scope any more".to_owned(),
+                Err(reason) => reason.clone(),
+            };
+            let left_out = members.into_iter().map(|scope| Sample {
+                metric: query.metric.clone(),
+                scope,
+                window: query.window.clone(),
+                value: SampleValue::Missing { missing: reason.clone() },
+                evidence: Vec::new(),
+                coverage: None,
+                score: None,
+                run: None,
+            });
+            let mut samples = answers[i].clone().unwrap_or_default();
+            samples.extend(left_out);
+            answers[i] = Ok(samples);
+        }
+        Ok(Cow::Owned(answers))
+    }
+}
+
+/// What is stored of a scope with `*`, as it is now that its members have come; `None` when that is said already.
+fn outdated(agreement: &Agreement, mut whole: State, run: RunId, asked_at: Timestamp) -> Option<State> {
+    waiver::apply(&mut whole, &[], asked_at);
+    let provisional = whole.window.to > asked_at;
+    let says_something = match whole.kind {
+        StateKind::Guarantee => whole.verdict == Some(Verdict::Unknown),
+        _ => !observed::is_outdated(&whole),
+    };
+    (says_something || whole.provisional != provisional).then(|| State {
+        verdict: whole.verdict.and(Some(Verdict::NotApplicable)),
+        value: None,
+        score: None,
+        penalties: Amounts::new(),
+        rewards: Amounts::new(),
+        inputs: None,
+        reason: observed::MEMBERS_CAME.into(),
+        provisional,
+        agreement_version: agreement.hash.clone(),
+        run,
+        ..whole
+    })
+}
