@@ -4,6 +4,7 @@
 //! expected and a suggestion for misspelt keys.
 
 pub mod channels;
+pub mod contexts;
 pub mod datasources;
 pub mod dispatch;
 pub mod door;
@@ -83,6 +84,7 @@ pub struct Config {
     #[serde(skip)]
     pub editor: serde_json::Map<String, serde_json::Value>,
     pub limits: Limits,
+    pub contexts: contexts::Contexts,
     pub durable: durable::Durable,
     pub dispatch: dispatch::Dispatch,
     pub net: reach::Net,
@@ -158,6 +160,7 @@ pub struct Limits {
     pub tenants: BTreeMap<String, String>,
     pub bulk_runs_max: usize,
     pub waiting_max: usize,
+    pub shared_rates: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -600,6 +603,7 @@ const OPEN: &[&str] = &[
     "auth.status_roles",
     "channels",
     "collectors.services",
+    "contexts.stores",
     "datasources",
     "delivery.controls",
     "limits.tenants",

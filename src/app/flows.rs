@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::deploy::{Flows, Notices, Parts, Place, Revisions};
 use crate::model::flow::{FlowFile, Plan};
 use crate::runtime::Engine;
-use crate::runtime::context::ContextStore;
+use crate::runtime::context::{ContextStore, Home, Stored, StoredLimits};
 use crate::runtime::credential_file::CredentialFile;
 use crate::store::Store;
 
@@ -122,34 +122,62 @@ fn offer_all(
     })
 }
 
-/// The context stores that settings.js names (`contextStorage`), by its modules `memory` and `localfilesystem`; one in
-/// memory without.
-pub fn context(config: &Config) -> ContextStore {
-    let given = config.editor.get("contextStorage").and_then(Json::as_object).filter(|given| !given.is_empty());
-    let Some(given) = given else { return ContextStore::default() };
+/// The context stores that settings.js names (`contextStorage`) and those of the configuration, the default one first; one
+/// in memory without.
+pub fn context_stores(config: &Config) -> Vec<(String, Home)> {
+    let empty = serde_json::Map::new();
+    let given = config.editor.get("contextStorage").and_then(Json::as_object).unwrap_or(&empty);
     // A name may stand for another store's definition.
     let definition = |name: &str| match given.get(name) {
         Some(Json::String(other)) => given.get(other).cloned(),
         definition => definition.cloned(),
     };
-    let default =
-        if given.contains_key("default") { "default" } else { given.keys().next().map_or("", String::as_str) };
-    let others = given.keys().filter(|name| *name != default && given[*name].is_object());
-    let stores = [default].into_iter().map(str::to_owned).chain(others.cloned()).map(|name| {
-        let definition = definition(&name).unwrap_or_default();
-        let module = definition.get("module").and_then(Json::as_str).unwrap_or("memory").to_owned();
-        let folder = definition.get("config").and_then(|config| config.get("dir")?.as_str()).map(PathBuf::from);
-        let folder = folder.unwrap_or_else(|| config.data_dir.clone()).join("context");
-        match module.as_str() {
-            "localfilesystem" => (name, Some(folder)),
-            "memory" => (name, None),
-            other => {
-                tracing::error!("contextStorage.{name}: there is no module \"{other}\"; it is kept in memory instead");
-                (name, None)
-            }
+    let mut stores: Vec<(String, Home)> = Vec::new();
+    if let Some(default) = given.keys().find(|name| *name == "default").or_else(|| given.keys().next()) {
+        let others = given.keys().filter(|name| *name != default && given[*name].is_object());
+        for name in [default].into_iter().chain(others) {
+            let definition = definition(name).unwrap_or_default();
+            let module = definition.get("module").and_then(Json::as_str).unwrap_or("memory");
+            let folder = definition.get("config").and_then(|config| config.get("dir")?.as_str()).map(PathBuf::from);
+            stores.push((name.clone(), home(config, module, folder, &format!("contextStorage.{name}"))));
         }
-    });
-    ContextStore::open(stores.collect())
+    }
+    let own = &config.contexts.stores;
+    if stores.is_empty() {
+        let module = own.get("default").map_or("memory", String::as_str);
+        stores.push(("default".into(), home(config, module, None, "contexts.stores.default")));
+    }
+    for (name, module) in own {
+        if !stores.iter().any(|(known, _)| known == name) {
+            stores.push((name.clone(), home(config, module, None, &format!("contexts.stores.{name}"))));
+        }
+    }
+    stores
+}
+
+/// The configured context stores, opened; those in the database lie in this one.
+pub fn context(config: &Config, store: &Arc<dyn Store>) -> ContextStore {
+    let limits = StoredLimits {
+        value_bytes_max: config.contexts.value_bytes_max,
+        scope_bytes_max: config.contexts.scope_bytes_max,
+        answer_ms_max: config.contexts.answer_ms_max,
+        // The other half of the connections is left to everything else.
+        parallel_max: (config.store.connections_max / 2).max(1) as usize,
+    };
+    ContextStore::open(context_stores(config), Some(Stored::new(store.clone(), limits)))
+}
+
+/// Where a store of a module is; one that is not known is in memory.
+fn home(config: &Config, module: &str, folder: Option<PathBuf>, key: &str) -> Home {
+    match module {
+        "localfilesystem" => Home::Folder(folder.unwrap_or_else(|| config.data_dir.clone()).join("context")),
+        "database" => Home::Database,
+        "memory" => Home::Memory,
+        other => {
+            tracing::error!("{key}: there is no module \"{other}\"; it is kept in memory instead");
+            Home::Memory
+        }
+    }
 }
 
 /// Writes contexts that are kept in files, again and again, until `stop` resolves, and a last time then.

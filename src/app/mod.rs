@@ -23,6 +23,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 pub use content::{Content, load_agreements, load_flows, read_flows, shipped_flows, sources, usable};
+pub use flows::context_stores;
 pub use serve::serve;
 
 use crate::api::registry_v6::RegistryV6;
@@ -105,14 +106,15 @@ pub async fn store_there_is(config: &Config) -> Result<Option<Arc<dyn Store>>> {
 /// An engine with the builtin nodes and those of plugins, and no flows yet.
 pub fn engine(config: &Config, with: Surroundings, plugins: &Plugins) -> Arc<Engine> {
     let mut services = Services::new(with.clock, limits(config), with.net);
+    services.context = flows::context(config, &with.store);
     services.store = Some(with.store);
+    services.shared_rates = config.limits.shared_rates;
     services.observer = with.observer;
     services.http_root = config.http.node_root.clone();
     services.files = Arc::new(Files::new(config.files.dir.clone()).with_bytes_max(config.files.bytes_max));
     services.nodes_allowed = config.nodes.allow.clone();
     // The configuration was refused if one of them could not be read.
     services.datasources = Arc::new(crate::config::datasources::open(&config.datasources).unwrap_or_default());
-    services.context = flows::context(config);
     let (base, flows) = (base_url(config.listen), flows_url(config));
     services.env = Arc::new(move |name| match name {
         "PROBITY_URL" => Some(base.clone()),

@@ -35,7 +35,7 @@ pub(super) struct DoctorArgs {
 struct Finding {
     severity: Severity,
     /// What it is about: `configuration`, `users`, `exposure`, `data`, `flows`, `credentials`, `database`, `runs`,
-    /// `plugins`, `schedules`, `secrets`, `rates`, `cache`, `dispatch`, `notifications`, `mail`.
+    /// `plugins`, `contexts`, `schedules`, `secrets`, `rates`, `cache`, `dispatch`, `notifications`, `mail`.
     about: &'static str,
     message: String,
 }
@@ -230,6 +230,7 @@ fn data(config: &Config, older_s: u64, findings: &mut Vec<Finding>) {
             let errors = flows.diagnostics.iter().filter(|d| d.severity == Severity::Error);
             findings.extend(errors.map(|problem| error("flows", problem.to_string())));
             plugins(config, &flows.loaded, findings);
+            contexts(config, &flows.loaded, findings);
         }
         Err(problem) => findings.push(error("flows", format!("{problem:#}"))),
     }
@@ -269,6 +270,26 @@ fn plugins(config: &Config, flows: &FlowFile, findings: &mut Vec<Finding>) {
         }
         Err(problem) => findings.push(error("plugins", format!("{problem:#}"))),
     }
+}
+
+/// Context stores that nodes name and nobody configured: what should be shared, or kept, is in memory then.
+fn contexts(config: &Config, flows: &FlowFile, findings: &mut Vec<Finding>) {
+    let stores = app::context_stores(config);
+    let mut unknown = BTreeSet::new();
+    for entry in &flows.entries {
+        let text = serde_json::Value::Object(entry.clone()).to_string();
+        let named =
+            text.split("#:(").skip(1).filter_map(|rest| rest.split_once(")::")).map(|(name, _)| name.to_owned());
+        unknown.extend(named.filter(|name| !stores.iter().any(|(store, _)| store == name)));
+    }
+    findings.extend(unknown.into_iter().map(|name| {
+        let default = &stores[0].0;
+        let text = format!(
+            "nodes name the context store \"{name}\", which is not configured, and use \"{default}\"; name it in \
+             contextStorage of settings.js or in contexts.stores"
+        );
+        warning("contexts", text)
+    }));
 }
 
 /// What of the store's contents needs somebody.

@@ -40,6 +40,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     }
     problems.extend(door::problems(config));
     problems.extend(channels::problems(config));
+    problems.extend(contexts::problems(config));
     problems.extend(secrets::problems(config));
     if config.retention.every_ms == 0 {
         problems.push("retention.every_ms: expected at least 1, found 0".into());

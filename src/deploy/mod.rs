@@ -534,12 +534,30 @@ impl Flows {
         self.tell_state("start", deploy, &unknown_types(&prepared.plan));
     }
 
-    /// Forgets the contexts of nodes and tabs that are gone.
+    /// Forgets the contexts of nodes and tabs that are gone; of those in the database only what the newest revision
+    /// does not know, switched off or not.
     fn clean_contexts(&self, plan: &Plan) {
         let tabs = plan.flows.iter().map(|flow| flow.id.clone());
         let nodes = plan.nodes.iter().chain(&plan.configs);
-        let known: HashSet<ArcStr> = tabs.chain(nodes.map(|node| node.id.clone())).collect();
-        self.parts.engine.services.context.keep(&|scope| known.contains(scope));
+        let mut known: HashSet<ArcStr> = tabs.chain(nodes.map(|node| node.id.clone())).collect();
+        let engine = self.parts.engine.clone();
+        engine.services.context.keep(&|scope| known.contains(scope));
+        if !engine.services.context.is_in_database() {
+            return;
+        }
+        let current = self.current();
+        known.extend(current.file.nodes.iter().map(|node| node.id.clone()));
+        // A node of a subflow instance that is switched off: both of its parts are known.
+        let inner = move |id: &str| {
+            id.rsplit_once('-').is_some_and(|(instance, node)| known.contains(instance) && known.contains(node))
+                || known.contains(id)
+        };
+        tokio::spawn(async move {
+            let kept = engine.services.context.keep_stored(&inner, current.number).await;
+            if let Err(error) = kept {
+                tracing::warn!(%error, "contexts of nodes that are gone stay in the database until the next deploy");
+            }
+        });
     }
 
     fn tell_state(&self, state: &str, deploy: bool, unknown: &[ArcStr]) {

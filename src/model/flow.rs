@@ -110,6 +110,12 @@ impl Plan {
         let tenant = flow.and_then(|flow| flow.tenant.as_ref()).map(ArcStr::to_string).unwrap_or_default();
         (id, tenant)
     }
+
+    /// Whose tab a node is on; empty when that names no tenant.
+    pub fn tenant(&self, node: &PlanNode) -> &str {
+        let flow = self.flows.get(node.flow as usize);
+        flow.and_then(|flow| flow.tenant.as_deref()).unwrap_or_default()
+    }
 }
 
 /// A tab of a plan.

@@ -75,6 +75,14 @@ impl Path {
         }
     }
 
+    /// The name of the property that the path starts at, whatever it is written as. `msg` resolves a nested `[msg.x]`.
+    pub fn first(&self, msg: Option<&Object>) -> ArcStr {
+        match resolve(&self.segments[0], msg) {
+            Key::Name(name) => name,
+            Key::Index(n) => ArcStr::from(n.to_string()),
+        }
+    }
+
     /// True when the path is a single key.
     pub fn is_single(&self) -> bool {
         self.segments.len() == 1
@@ -184,11 +192,7 @@ impl Path {
     /// `Undefined` deletes (in an array the later elements move up) and creates nothing. Returns false, with
     /// nothing changed below it, when a scalar is in the way.
     pub fn set(&self, root: &mut Object, value: Value, msg: Option<&Object>) -> bool {
-        let first = resolve(&self.segments[0], msg);
-        let key = match first {
-            Key::Name(k) => k,
-            Key::Index(n) => ArcStr::from(n.to_string()),
-        };
+        let key = self.first(msg);
         if self.segments.len() == 1 {
             if value.is_undefined() {
                 root.remove(&key);

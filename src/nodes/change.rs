@@ -217,24 +217,24 @@ impl Rule {
         match self {
             Rule::Set { target, to, property } => {
                 let value = value_of(to, msg, cx)?;
-                set(target, msg, cx, value, property);
+                set(target, msg, cx, value, property)?;
             }
             Rule::Delete(target) => {
-                target.delete(msg, cx);
+                target.delete(msg, cx)?;
             }
             Rule::Move { from, to, property, to_parent: true } => {
-                let value = from.get(msg, cx);
-                set(to, msg, cx, value, property);
-                from.delete(msg, cx);
+                let value = from.get(msg, cx)?;
+                set(to, msg, cx, value, property)?;
+                from.delete(msg, cx)?;
             }
             Rule::Move { from, to, property, to_parent: false } => {
-                let value = from.get(msg, cx);
-                from.delete(msg, cx);
-                set(to, msg, cx, value, property);
+                let value = from.get(msg, cx)?;
+                from.delete(msg, cx)?;
+                set(to, msg, cx, value, property)?;
             }
             Rule::Change { target, from, to, to_bool } => {
                 let to = value_of(to, msg, cx)?;
-                let current = target.get(msg, cx);
+                let current = target.get(msg, cx)?;
                 let changed = match from {
                     From::Literal { text, kind } => change_literal(&current, text, *kind, &to, *to_bool),
                     From::Regex(regex) => match current.as_str() {
@@ -244,7 +244,7 @@ impl Rule {
                             Err(error) => return Err(NodeError::new(error.to_string())),
                         },
                     },
-                    From::Dynamic(place) => match change_found(&current, &place.get(msg, cx), &to, *to_bool) {
+                    From::Dynamic(place) => match change_found(&current, &place.get(msg, cx)?, &to, *to_bool) {
                         Ok(changed) => changed,
                         // Node-RED reports this and goes on with the message as it is.
                         Err(error) => {
@@ -254,7 +254,7 @@ impl Rule {
                     },
                 };
                 if let Some(changed) = changed {
-                    target.set(msg, cx, changed);
+                    target.set(msg, cx, changed)?;
                 }
             }
         }
@@ -263,13 +263,17 @@ impl Rule {
 }
 
 fn value_of(to: &TypedInput, msg: &Msg, cx: &Cx<'_>) -> Result<Value, NodeError> {
-    to.eval(msg, cx).map_err(|e| NodeError { message: format!("Invalid JSONata expression: {}", e.message), ..e })
+    to.eval(msg, cx).map_err(|e| match to {
+        TypedInput::Jsonata(_) => NodeError { message: format!("Invalid JSONata expression: {}", e.message), ..e },
+        _ => e,
+    })
 }
 
-fn set(target: &TypedTarget, msg: &mut Msg, cx: &mut Cx<'_>, value: Value, property: &str) {
-    if !target.set(msg, cx, value) {
+fn set(target: &TypedTarget, msg: &mut Msg, cx: &mut Cx<'_>, value: Value, property: &str) -> Result<(), NodeError> {
+    if !target.set(msg, cx, value)? {
         cx.warn(format!("Cannot set property of non-object type: {property}"));
     }
+    Ok(())
 }
 
 /// The new value, `None` when the rule does not apply.

@@ -4,6 +4,7 @@
 //! `msg.reset` and `msg.flush` reach every waiting message, as in Node-RED.
 
 mod line;
+mod shared;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,12 +13,13 @@ use std::time::Duration;
 use arcstr::literal;
 use jiff::Timestamp;
 
-use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
+use crate::model::node_spec::{Capability, NodeSpec, Property, PropertyKind};
 use crate::model::value::parse_float;
 use crate::model::{Diagnostic, Msg, Object, Value};
 use crate::runtime::durable::Effect;
 use crate::runtime::{Cx, Node, NodeConfig, NodeType, Status, Step, Then};
 use line::{Joined, Line, Place, Returned, Turn};
+use shared::Shared;
 
 const PAUSES: &[&str] = &["delay", "delayv", "random", "rate", "queue", "timed", "burst"];
 const UNITS: &[&str] = &["milliseconds", "seconds", "minutes", "hours", "days"];
@@ -52,8 +54,13 @@ static SPEC: NodeSpec = NodeSpec {
         ),
         Property::new("allowrate", PropertyKind::Boolean, "msg.rate (milliseconds between messages) sets the rate."),
         Property::new("outputs", PropertyKind::Number, "2: dropped messages go to the second output."),
+        Property::new(
+            "shared",
+            PropertyKind::Boolean,
+            "rate, burst: the limit is that of all replicas together; limits.shared_rates when absent.",
+        ),
     ],
-    capabilities: &[],
+    capabilities: &[Capability::Store],
 };
 
 pub const TYPE: NodeType = NodeType { spec: &SPEC, build };
@@ -88,8 +95,13 @@ struct Delay {
     rate: f64,
     allow_rate: bool,
     second_output: bool,
+    /// There when its limit is that of all replicas.
+    shared: Option<Shared>,
     state: Arc<Mutex<State>>,
 }
+
+/// A delay as a node: what waits holds on to it.
+struct DelayNode(Arc<Delay>);
 
 struct State {
     line: Line,
@@ -101,6 +113,8 @@ struct State {
     ticks_from: f64,
     /// `burst`: when the places of messages sent become free.
     taken_until: VecDeque<f64>,
+    /// Until then all places of a shared limit are known to be taken.
+    full_until: f64,
 }
 
 fn build(config: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
@@ -158,20 +172,27 @@ fn build(config: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
         last: None,
         ticks_from: config.services.clock.now_ms(),
         taken_until: VecDeque::new(),
+        full_until: 0.0,
     };
     let shortest = match pause {
         Pause::Fixed { ms, by_msg: false } => ms,
         Pause::Random { first, last } => first.min(last),
         _ => 0.0,
     };
-    Ok(Arc::new(Delay {
+    let shared = match pause {
+        Pause::Rate { .. } | Pause::Burst { .. } => Shared::of(config),
+        _ => None,
+    };
+    let delay = Delay {
         pause,
         outlasts_runs: shortest >= config.services.limits.durable_run_ms_max as f64,
         rate,
         allow_rate: config.flag("allowrate"),
         second_output: config.number("outputs") == Some(2.0),
+        shared,
         state: Arc::new(Mutex::new(state)),
-    }))
+    };
+    Ok(Arc::new(DelayNode(Arc::new(delay))))
 }
 
 fn unit_ms(unit: &str) -> f64 {
@@ -200,7 +221,7 @@ impl Delay {
     }
 
     /// Waits for its turn in its own run, or leaves the run when that may not last so long.
-    fn stand(&self, msg: Msg, place: Place, due: f64, cx: &mut Cx<'_>) -> Step {
+    fn stand(self: &Arc<Self>, msg: Msg, place: Place, due: f64, cx: &mut Cx<'_>) -> Step {
         let max = cx.services().limits.node_messages_max;
         let now = cx.clock().now_ms();
         let wait = Duration::try_from_secs_f64((due - now).max(0.0) / 1000.0).unwrap_or(Duration::MAX);
@@ -236,21 +257,27 @@ impl Delay {
         }
     }
 
-    fn wait(&self, msg: Msg, id: u64, turn: tokio::sync::watch::Receiver<Turn>, cx: &Cx<'_>) -> Step {
-        let (clock, state, mut turn) = (cx.clock(), self.state.clone(), turn);
-        let second_output = self.second_output;
+    fn wait(self: &Arc<Self>, msg: Msg, id: u64, turn: tokio::sync::watch::Receiver<Turn>, cx: &Cx<'_>) -> Step {
+        let (clock, delay, mut turn) = (cx.clock(), self.clone(), turn);
         let leaving = Leaving { state: self.state.clone(), id };
+        // A shared limit may put its turn off for longer than the run may last.
+        let run_ends = cx.clock().now_ms() + cx.time_left().as_secs_f64() * 1000.0;
         Step::wait(async move {
+            let mut too_late = None;
             loop {
                 // Bound first: the borrow must end before the wait.
                 let told = *turn.borrow_and_update();
                 let Turn::At(due) = told else { break };
+                if delay.shared.is_some() && due >= run_ends {
+                    too_late = Some(due);
+                    break;
+                }
                 let due = Timestamp::from_millisecond(due.ceil() as i64).unwrap_or(Timestamp::MAX);
                 tokio::select! {
                     biased;
                     changed = turn.changed() => if changed.is_err() { break },
                     () = clock.sleep_until(due) => {
-                        let waits = state.lock().unwrap_or_else(|p| p.into_inner()).line.is_leaving(id);
+                        let waits = delay.state().line.is_leaving(id);
                         if !waits || turn.changed().await.is_err() {
                             break;
                         }
@@ -258,17 +285,40 @@ impl Delay {
                 }
             }
             Box::new(move |cx: &mut Cx<'_>| {
-                let due = state.lock().unwrap_or_else(|p| p.into_inner()).line.go(id);
-                match (due, *turn.borrow()) {
-                    (Some(due), _) => due.into_iter().for_each(|msg| cx.emit(0, msg)),
-                    (None, Turn::Now) => cx.emit(0, msg),
-                    (None, Turn::Replaced) if second_output => cx.emit(1, msg),
-                    (None, Turn::Replaced | Turn::Dropped | Turn::Gone | Turn::At(_)) => {}
+                if let Some(due) = too_late
+                    && delay.state().line.leave_run(id)
+                {
+                    come_back(id, until(due, cx), cx);
+                    return Step::Done;
                 }
+                let due = delay.state().line.go(id);
+                let step = match (due, *turn.borrow()) {
+                    (Some(due), _) => delay.send(due, cx),
+                    (None, Turn::Now) => {
+                        cx.emit(0, msg);
+                        Step::Done
+                    }
+                    (None, Turn::Replaced) if delay.second_output => {
+                        cx.emit(1, msg);
+                        Step::Done
+                    }
+                    (None, Turn::Replaced | Turn::Dropped | Turn::Gone | Turn::At(_)) => Step::Done,
+                };
                 drop(leaving);
-                Step::Done
+                step
             }) as Then
         })
+    }
+
+    /// Sends messages whose time has come; by a shared limit when there is a place for them.
+    fn send(self: &Arc<Self>, due: Vec<Msg>, cx: &mut Cx<'_>) -> Step {
+        match &self.shared {
+            Some(shared) => self.pass(shared, due.into(), cx),
+            None => {
+                due.into_iter().for_each(|msg| cx.emit(0, msg));
+                Step::Done
+            }
+        }
     }
 
     fn show_depth(&self, cx: &mut Cx<'_>) {
@@ -283,6 +333,7 @@ impl Delay {
             state.line.clear();
             state.rate = self.rate;
             state.last = None;
+            state.full_until = 0.0;
         }
         cx.status(Status { fill: Some("blue".into()), shape: Some("ring".into()), text: "0".into() });
     }
@@ -296,7 +347,7 @@ impl Delay {
     }
 
     /// `delay`, `delayv`, `random`.
-    fn hold_back(&self, msg: Msg, ms: f64, cx: &mut Cx<'_>) -> Step {
+    fn hold_back(self: &Arc<Self>, msg: Msg, ms: f64, cx: &mut Cx<'_>) -> Step {
         if msg.object().contains_key("reset") {
             self.reset(cx);
             return Step::Done;
@@ -329,12 +380,12 @@ impl Delay {
         given.is_some_and(|rate| std::mem::replace(&mut state.rate, rate) != rate)
     }
 
-    fn rate_limit(&self, mut msg: Msg, cx: &mut Cx<'_>) -> Step {
+    fn rate_limit(self: &Arc<Self>, mut msg: Msg, cx: &mut Cx<'_>) -> Step {
         let now = cx.clock().now_ms();
         let flush = msg.remove("flush");
-        let reset = msg.object().contains_key("reset");
+        let reset = msg.object().contains_key("reset").then(|| msg.clone());
         let mut step = Step::Done;
-        if own_keys(&msg) > 0 && !reset {
+        if own_keys(&msg) > 0 && reset.is_none() {
             let changed = self.take_rate(&msg);
             let due = {
                 let mut state = self.state();
@@ -348,7 +399,7 @@ impl Delay {
                 due
             };
             if due <= now {
-                cx.emit(0, msg);
+                step = self.send(vec![msg], cx);
             } else {
                 let front = msg.get("toFront") == Some(&Value::Bool(true));
                 step = self.stand(msg, if front { Place::Front } else { Place::Back }, due, cx);
@@ -361,26 +412,42 @@ impl Delay {
             state.line.give_dues(|i| now + rate * (i + 1) as f64);
             state.last = state.line.last_due().or(Some(now));
         }
-        if reset {
+        if let Some(msg) = reset {
             self.reset(cx);
+            step = self.free_places(msg, cx);
         }
         step
     }
 
-    fn drop_excess(&self, msg: Msg, cx: &mut Cx<'_>) {
+    fn drop_excess(self: &Arc<Self>, msg: Msg, cx: &mut Cx<'_>) -> Step {
         if msg.object().contains_key("reset") {
-            return self.reset(cx);
+            self.reset(cx);
+            return self.free_places(msg, cx);
         }
         self.take_rate(&msg);
         let now = cx.clock().now_ms();
         let goes = {
             let mut state = self.state();
-            let goes = state.last.is_none_or(|last| now - last > state.rate);
-            if goes {
+            let goes = state.last.is_none_or(|last| now - last > state.rate) && now >= state.full_until;
+            if goes && self.shared.is_none() {
                 state.last = Some(now);
             }
             goes
         };
+        let rate = self.state().rate;
+        if goes && let Some(asked) = self.pass_or_drop(&msg, 1, rate, cx) {
+            return asked;
+        }
+        self.let_go(msg, goes, cx);
+        Step::Done
+    }
+
+    /// Sends a message on, or drops it; a burst says so.
+    fn let_go(&self, msg: Msg, goes: bool, cx: &mut Cx<'_>) {
+        if matches!(self.pause, Pause::Burst { .. }) {
+            let (fill, shape) = if goes { ("green", "ring") } else { ("red", "dot") };
+            cx.status(Status { fill: Some(fill.into()), shape: Some(shape.into()), ..Status::default() });
+        }
         match goes {
             true => cx.emit(0, msg),
             false if self.second_output => cx.emit(1, msg),
@@ -388,14 +455,26 @@ impl Delay {
         }
     }
 
-    fn burst(&self, msg: Msg, count: f64, window_ms: f64, cx: &mut Cx<'_>) {
+    fn burst(self: &Arc<Self>, msg: Msg, count: f64, window_ms: f64, cx: &mut Cx<'_>) -> Step {
         let now = cx.clock().now_ms();
+        if msg.object().contains_key("reset") {
+            {
+                let mut state = self.state();
+                state.taken_until.clear();
+                state.full_until = 0.0;
+            }
+            return self.free_places(msg, cx);
+        }
+        if self.shared.is_some() {
+            let full = now < self.state().full_until;
+            let asked = if full { None } else { self.pass_or_drop(&msg, count.ceil() as u32, window_ms, cx) };
+            return asked.unwrap_or_else(|| {
+                self.let_go(msg, false, cx);
+                Step::Done
+            });
+        }
         let goes = {
             let mut state = self.state();
-            if msg.object().contains_key("reset") {
-                state.taken_until.clear();
-                return;
-            }
             while state.taken_until.front().is_some_and(|until| *until <= now) {
                 state.taken_until.pop_front();
             }
@@ -405,16 +484,11 @@ impl Delay {
             }
             goes
         };
-        let (fill, shape) = if goes { ("green", "ring") } else { ("red", "dot") };
-        cx.status(Status { fill: Some(fill.into()), shape: Some(shape.into()), ..Status::default() });
-        match goes {
-            true => cx.emit(0, msg),
-            false if self.second_output => cx.emit(1, msg),
-            false => {}
-        }
+        self.let_go(msg, goes, cx);
+        Step::Done
     }
 
-    fn queue(&self, mut msg: Msg, all: bool, cx: &mut Cx<'_>) -> Step {
+    fn queue(self: &Arc<Self>, mut msg: Msg, all: bool, cx: &mut Cx<'_>) -> Step {
         let now = cx.clock().now_ms();
         if self.take_rate(&msg) {
             let mut state = self.state();
@@ -461,6 +535,11 @@ impl Drop for Leaving {
     }
 }
 
+/// How long it is until an instant, milliseconds since the epoch.
+fn until(due: f64, cx: &Cx<'_>) -> Duration {
+    Duration::try_from_secs_f64((due - cx.clock().now_ms()).max(0.0) / 1000.0).unwrap_or(Duration::MAX)
+}
+
 /// Asks to be handed the ticket when its time has come.
 fn come_back(id: u64, after: Duration, cx: &mut Cx<'_>) {
     let mut msg = Msg::from_object(Object::new());
@@ -468,23 +547,26 @@ fn come_back(id: u64, after: Duration, cx: &mut Cx<'_>) {
     cx.deliver_later(after, msg);
 }
 
-impl Node for Delay {
+impl Node for DelayNode {
     fn effect(&self) -> Effect {
         // What waits longer than any run may last is committed as a run of its own; its number says which.
-        if self.outlasts_runs { Effect::Repeatable } else { Effect::None }
+        if self.0.outlasts_runs { Effect::Repeatable } else { Effect::None }
     }
 
     fn on_msg(&self, msg: Msg, cx: &mut Cx<'_>) -> Step {
+        let DelayNode(delay) = self;
         if let Some(Returned(id)) = msg.get("_ticket").and_then(|t| t.as_handle::<Returned>()) {
-            let returned = self.state().line.returned(*id, cx.clock().now_ms());
-            match returned {
-                Some(Ok(msg)) => cx.emit(0, msg),
-                Some(Err(ms)) => come_back(*id, Duration::from_secs_f64(ms / 1000.0), cx),
-                None => {}
-            }
-            return Step::Done;
+            let returned = delay.state().line.returned(*id, cx.clock().now_ms());
+            return match returned {
+                Some(Ok(msg)) => delay.send(vec![msg], cx),
+                Some(Err(ms)) => {
+                    come_back(*id, Duration::from_secs_f64(ms / 1000.0), cx);
+                    Step::Done
+                }
+                None => Step::Done,
+            };
         }
-        match &self.pause {
+        match &delay.pause {
             Pause::Fixed { ms, by_msg } => {
                 let given = msg
                     .get("delay")
@@ -492,22 +574,16 @@ impl Node for Delay {
                     .map(|d| parse_float(&d.to_js_string()))
                     .filter(|n| !n.is_nan());
                 let ms = given.map_or(*ms, |n| n.max(0.0));
-                self.hold_back(msg, ms, cx)
+                delay.hold_back(msg, ms, cx)
             }
             Pause::Random { first, last } => {
                 let ms = first + (last - first) * fastrand::f64();
-                self.hold_back(msg, ms, cx)
+                delay.hold_back(msg, ms, cx)
             }
-            Pause::Rate { drop: false } => self.rate_limit(msg, cx),
-            Pause::Rate { drop: true } => {
-                self.drop_excess(msg, cx);
-                Step::Done
-            }
-            Pause::Queue { all } => self.queue(msg, *all, cx),
-            Pause::Burst { count, window_ms } => {
-                self.burst(msg, *count, *window_ms, cx);
-                Step::Done
-            }
+            Pause::Rate { drop: false } => delay.rate_limit(msg, cx),
+            Pause::Rate { drop: true } => delay.drop_excess(msg, cx),
+            Pause::Queue { all } => delay.queue(msg, *all, cx),
+            Pause::Burst { count, window_ms } => delay.burst(msg, *count, *window_ms, cx),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
-use crate::model::{Diagnostic, Msg};
+use crate::model::{Diagnostic, Msg, Object};
 use crate::plugin::function::{Fault, Functions, Handled, Lib, Script, Setup};
 use crate::runtime::catalogue::{Built, Known};
 use crate::runtime::engine::Source;
@@ -140,6 +140,11 @@ fn libs(cfg: &NodeConfig<'_>) -> Result<Vec<Lib>, Vec<Diagnostic>> {
 }
 
 impl Node for Function {
+    /// Its code asks while its run waits for it.
+    fn asks_contexts(&self, _config: &Object) -> bool {
+        false
+    }
+
     fn on_msg(&self, msg: Msg, cx: &mut Cx<'_>) -> Step {
         let script = self.script.clone();
         let handling = script.clone().message(msg.clone(), cx.deployed().clone(), cx.node_index());

@@ -155,6 +155,11 @@ fn zone(config: &NodeConfig<'_>) -> TimeZone {
 }
 
 impl Node for Inject {
+    /// The press of the button may come with other properties.
+    fn asks_contexts(&self, _config: &Object) -> bool {
+        true
+    }
+
     fn on_msg(&self, mut msg: Msg, cx: &mut Cx<'_>) -> Step {
         let mut errors = Vec::new();
         match msg.remove("__user_inject_props__") {

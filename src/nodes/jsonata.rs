@@ -16,12 +16,12 @@ use jsonata_core::evaluator::{Context, Evaluator, EvaluatorError, EvaluatorOptio
 use jsonata_core::value::{JMap, JValue};
 
 use super::moment;
-use crate::model::flow::PlanNode;
+use crate::model::flow::NodeIndex;
 use crate::model::path::Path;
 use crate::model::value::date_to_iso;
 use crate::model::{Msg, Object, Value};
 use crate::runtime::context::Level;
-use crate::runtime::{Cx, NodeError, Place, Services};
+use crate::runtime::{Cx, Deployed, NodeError, Place};
 
 /// An evaluation is ended after this long, milliseconds.
 const EVAL_MS_MAX: u64 = 2_000;
@@ -255,26 +255,29 @@ fn names_msg(text: &str) -> bool {
 
 /// What `$flowContext`, `$globalContext` and `$env` look into.
 struct Surroundings {
-    services: Arc<Services>,
-    node: PlanNode,
+    deployed: Arc<Deployed>,
+    node: NodeIndex,
 }
 
 impl Surroundings {
     fn of(place: Place<'_>) -> Self {
-        Surroundings { services: place.services().clone(), node: place.node().clone() }
+        let (deployed, node) = place.held();
+        Surroundings { deployed, node }
     }
 
     fn context(&self, level: Level, args: &[JValue]) -> Result<JValue, EvaluatorError> {
         let Some(key) = args.first().and_then(JValue::as_str) else { return Ok(JValue::Undefined) };
-        let path = Path::parse(key).map_err(|e| EvaluatorError::EvaluationError(e.to_string()))?;
-        let value = self.services.context.get(&self.node, level, &path, None);
-        to_jsonata(&value, 0).map_err(|e| EvaluatorError::EvaluationError(e.message))
+        let store = args.get(1).and_then(JValue::as_str);
+        let failed = EvaluatorError::EvaluationError;
+        let path = Path::parse(key).map_err(|e| failed(e.to_string()))?.in_store(store);
+        let value = self.deployed.place(self.node).context_get(level, &path, &Msg::new());
+        let value = value.map_err(|e| failed(e.message))?;
+        to_jsonata(&value, 0).map_err(|e| failed(e.message))
     }
 
     fn env(&self, args: &[JValue]) -> Result<JValue, EvaluatorError> {
         let name = args.first().and_then(JValue::as_str).unwrap_or_default();
-        let value = super::typed::env_of(&self.node, &self.services, name);
-        match value {
+        match self.deployed.place(self.node).env(name) {
             Value::Undefined => Ok(JValue::string("")),
             value => to_jsonata(&value, 0).map_err(|e| EvaluatorError::EvaluationError(e.message)),
         }

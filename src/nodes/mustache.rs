@@ -52,7 +52,7 @@ pub struct View<'a> {
     /// What the template is rendered against: the message.
     pub root: Value,
     /// Resolves names the message does not have.
-    pub outside: &'a dyn Fn(&Outside) -> Value,
+    pub outside: &'a dyn Fn(&Outside) -> Result<Value, String>,
     /// Escapes line breaks, tabs and backslashes of texts for use inside JSON strings (outside sections only, as
     /// in the original).
     pub escape_json: bool,
@@ -68,7 +68,7 @@ impl Template {
         Ok(Template { tokens: nest(raw)? })
     }
 
-    /// Renders; fails only when limits are exceeded.
+    /// Renders; fails only when limits are exceeded, or a name outside cannot be looked up.
     pub fn render(&self, view: &View<'_>) -> Result<String, String> {
         let mut renderer = Renderer { view, stack: vec![view.root.clone()], out: String::new(), steps: 0 };
         renderer.render(&self.tokens)?;
@@ -346,7 +346,7 @@ impl Renderer<'_, '_> {
             match token {
                 Token::Text(text) => self.out.push_str(text),
                 Token::Value { name, escape } => {
-                    let value = self.lookup(name);
+                    let value = self.lookup(name)?;
                     match value {
                         Value::Undefined | Value::Null => {}
                         Value::Number(_) => self.out.push_str(&value.to_js_string()),
@@ -364,7 +364,7 @@ impl Renderer<'_, '_> {
     }
 
     fn section(&mut self, name: &Name, inverted: bool, tokens: &[Token]) -> Result<(), String> {
-        let value = self.lookup(name);
+        let value = self.lookup(name)?;
         let empty = value.as_array().is_some_and(|a| a.is_empty());
         match value {
             value if inverted => {
@@ -394,16 +394,16 @@ impl Renderer<'_, '_> {
         result
     }
 
-    fn lookup(&self, name: &Name) -> Value {
+    fn lookup(&self, name: &Name) -> Result<Value, String> {
         if let Some(value) = self.lookup_in_views(name).filter(|v| !v.is_undefined()) {
-            return match value {
+            return Ok(match value {
                 Value::String(text) if self.view.escape_json && self.stack.len() == 1 => escape_control(&text).into(),
                 value => value,
-            };
+            });
         }
         match &name.outside {
             Some(outside) => (self.view.outside)(outside),
-            None => Value::Undefined,
+            None => Ok(Value::Undefined),
         }
     }
 
@@ -495,7 +495,7 @@ mod tests {
 
     fn render(template: &str, view: &str) -> Result<String, String> {
         let root = Value::from_json(view).unwrap();
-        let outside = |o: &Outside| Value::from(format!("{o:?}"));
+        let outside = |o: &Outside| Ok(Value::from(format!("{o:?}")));
         Template::parse(template)?.render(&View { root, outside: &outside, escape_json: false })
     }
 

@@ -11,8 +11,9 @@ use super::typed::msg_path;
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::path::Path;
 use crate::model::value::parse_float;
-use crate::model::{Diagnostic, Msg, Value};
-use crate::runtime::{Cx, Node, NodeConfig, NodeType, Step};
+use crate::model::{Diagnostic, Msg, Object, Value};
+use crate::runtime::context::Level;
+use crate::runtime::{Cx, Node, NodeConfig, NodeError, NodeType, Step};
 
 const FUNCS: &[&str] = &["rbe", "rbei", "deadband", "deadbandEq", "narrowband", "narrowbandEq"];
 
@@ -48,6 +49,12 @@ static SPEC: NodeSpec = NodeSpec {
         ),
         Property::new("property", PropertyKind::MsgPath, "The value; payload when absent."),
         Property::new("topi", PropertyKind::MsgPath, "The topic; topic when absent."),
+        Property::new(
+            "store",
+            PropertyKind::Text,
+            "The context store that keeps the values before, in the node's own context; when absent they are gone with the \
+             process.",
+        ),
     ],
     capabilities: &[],
 };
@@ -82,6 +89,8 @@ struct Rbe {
     filter: Filter,
     /// The value before, by topic.
     before: Mutex<HashMap<ArcStr, Value>>,
+    /// The context store that has them instead.
+    store: Option<ArcStr>,
 }
 
 /// The key of messages that have no topic, or share one value.
@@ -100,6 +109,15 @@ fn build(cfg: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
             cfg.problem("unknown-option", "func", format!("\"{func}\" is no way to filter"))
                 .expected(FUNCS.join(", "))
                 .did_you_mean(&func, FUNCS.iter().copied()),
+        );
+    }
+    let store = Some(cfg.text("store")).filter(|name| !name.is_empty());
+    let stores = cfg.services.context.stores();
+    if let Some(name) = store.as_ref().filter(|name| !stores.iter().any(|known| known == name.as_str())) {
+        problems.push(
+            cfg.problem("unknown-option", "store", format!("there is no context store \"{name}\""))
+                .expected(stores.join(", "))
+                .did_you_mean(name, stores.iter().map(String::as_str)),
         );
     }
     let filter = match func.as_str() {
@@ -128,6 +146,7 @@ fn build(cfg: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
             by_topic: cfg.get("septopics") != &Value::Bool(false),
             filter,
             before: Mutex::default(),
+            store,
         })),
         _ => Err(problems),
     }
@@ -160,50 +179,96 @@ impl Band {
     }
 }
 
+/// Whether a message goes; `None` when its value is no number.
+type Goes = Option<bool>;
+
+impl Rbe {
+    /// Whether a value goes after the one before, and what the next one is compared with if that is another.
+    fn judge(&self, before: Option<&Value>, value: &Value) -> (Goes, Option<Value>) {
+        match &self.filter {
+            Filter::Change { first_goes } => match before {
+                Some(last) if same(last, value) => (Some(false), None),
+                last => (Some(last.is_some() || *first_goes), Some(value.clone())),
+            },
+            Filter::Band(band) => match parse_float(&value.to_js_string()) {
+                n if n.is_nan() => (None, None),
+                n => {
+                    let mut last = before.and_then(Value::as_f64);
+                    let goes = band.takes(n, &mut last);
+                    (Some(goes), Some(last.unwrap_or(n).into()))
+                }
+            },
+        }
+    }
+
+    fn judge_here(&self, key: ArcStr, value: &Value, cx: &mut Cx<'_>) -> Goes {
+        let mut before = self.before.lock().unwrap_or_else(|p| p.into_inner());
+        if !before.contains_key(&key) && before.len() >= cx.services().limits.node_messages_max {
+            before.clear();
+            cx.warn("too many topics (node_messages_max); the values before are forgotten");
+        }
+        let (goes, next) = self.judge(before.get(&key), value);
+        next.map(|next| before.insert(key, next));
+        goes
+    }
+
+    /// As all who share the store.
+    fn judge_stored(&self, store: &str, key: &ArcStr, value: &Value, cx: &Cx<'_>) -> Result<Goes, NodeError> {
+        let mut goes = None;
+        let mut change = |before: Value| {
+            let (judged, next) = self.judge(Some(&before).filter(|before| !before.is_undefined()), value);
+            goes = judged;
+            next
+        };
+        cx.place().context_update(Some(store), key, &mut change)?;
+        Ok(goes)
+    }
+
+    /// Forgets the value before of a topic, or all of them.
+    fn reset(&self, topic: Option<&str>, cx: &Cx<'_>) -> Result<(), NodeError> {
+        let Some(store) = &self.store else {
+            let mut before = self.before.lock().unwrap_or_else(|p| p.into_inner());
+            match topic {
+                Some(topic) => drop(before.remove(topic)),
+                None => before.clear(),
+            }
+            return Ok(());
+        };
+        let keys = match topic {
+            Some(topic) => vec![ArcStr::from(topic)],
+            None => cx.place().context_keys(Level::Node, Some(store))?,
+        };
+        keys.iter().try_for_each(|key| cx.place().context_update(Some(store), key, &mut |_| Some(Value::Undefined)))
+    }
+}
+
 impl Node for Rbe {
+    fn asks_contexts(&self, _config: &Object) -> bool {
+        self.store.is_some()
+    }
+
     fn on_msg(&self, msg: Msg, cx: &mut Cx<'_>) -> Step {
         let topic = msg.get_path(&self.topic);
         let key = if self.by_topic && topic.is_truthy() { topic.to_js_string() } else { NO_TOPIC };
         let value = msg.get_path(&self.property);
-        let goes = {
-            let mut before = self.before.lock().unwrap_or_else(|p| p.into_inner());
-            if msg.object().contains_key("reset") {
-                match topic.as_str() {
-                    Some(topic) if self.by_topic && !topic.is_empty() => drop(before.remove(topic)),
-                    _ => before.clear(),
-                }
+        if msg.object().contains_key("reset") {
+            let topic = topic.as_str().filter(|topic| self.by_topic && !topic.is_empty());
+            if let Err(error) = self.reset(topic, cx) {
+                return Step::fail(msg, error);
             }
-            if value.is_undefined() {
-                return Step::Done;
-            }
-            if !before.contains_key(&key) && before.len() >= cx.services().limits.node_messages_max {
-                before.clear();
-                cx.warn("too many topics (node_messages_max); the values before are forgotten");
-            }
-            match &self.filter {
-                Filter::Change { first_goes } => match before.get(&key) {
-                    Some(last) if same(last, &value) => Some(false),
-                    last => {
-                        let goes = last.is_some() || *first_goes;
-                        before.insert(key, value);
-                        Some(goes)
-                    }
-                },
-                Filter::Band(band) => match parse_float(&value.to_js_string()) {
-                    n if n.is_nan() => None,
-                    n => {
-                        let mut last = before.get(&key).and_then(Value::as_f64);
-                        let goes = band.takes(n, &mut last);
-                        before.insert(key, last.unwrap_or(n).into());
-                        Some(goes)
-                    }
-                },
-            }
+        }
+        if value.is_undefined() {
+            return Step::Done;
+        }
+        let judged = match &self.store {
+            None => Ok(self.judge_here(key, &value, cx)),
+            Some(store) => self.judge_stored(store, &key, &value, cx),
         };
-        match goes {
-            Some(true) => cx.emit(0, msg),
-            Some(false) => {}
-            None => cx.warn("no number found in payload"),
+        match judged {
+            Ok(Some(true)) => cx.emit(0, msg),
+            Ok(Some(false)) => {}
+            Ok(None) => cx.warn("no number found in payload"),
+            Err(error) => return Step::fail(msg, error),
         }
         Step::Done
     }

@@ -11,6 +11,7 @@ use super::sequence_groups::{Groups, Parts};
 use super::typed::TypedInput;
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::{Diagnostic, Msg, Value};
+use crate::runtime::context::UNKNOWN;
 use crate::runtime::{Cx, Node, NodeConfig, NodeError, NodeState, NodeType, Step};
 use rules::{Compare, Operand, Rule, Test};
 
@@ -307,6 +308,9 @@ impl Switch {
 }
 
 fn in_jsonata(error: NodeError) -> NodeError {
+    if error.code.as_deref() == Some(UNKNOWN) {
+        return error;
+    }
     NodeError { message: format!("Invalid JSONata expression: {}", error.message), ..error }
 }
 

@@ -8,7 +8,7 @@ use super::mustache::{Outside, Template, View};
 use super::typed::{TypedTarget, env_text};
 use super::yaml::load as load_yaml;
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
-use crate::model::{Diagnostic, Msg, Value};
+use crate::model::{Diagnostic, Msg, Object, Value};
 use crate::runtime::{Cx, Node, NodeConfig, NodeError, NodeType, Step};
 
 static SPEC: NodeSpec = NodeSpec {
@@ -95,13 +95,20 @@ fn build(cfg: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
 }
 
 impl Node for TemplateNode {
+    /// A template may come with the message.
+    fn asks_contexts(&self, _config: &Object) -> bool {
+        true
+    }
+
     fn on_msg(&self, mut msg: Msg, cx: &mut Cx<'_>) -> Step {
         match self.value(&msg, cx) {
-            Ok(value) => {
-                self.target.set(&mut msg, cx, value);
-                cx.emit(0, msg);
-                Step::Done
-            }
+            Ok(value) => match self.target.set(&mut msg, cx, value) {
+                Ok(_) => {
+                    cx.emit(0, msg);
+                    Step::Done
+                }
+                Err(error) => Step::fail(msg, error),
+            },
             Err(error) => Step::fail(msg, error),
         }
     }
@@ -127,8 +134,8 @@ impl TemplateNode {
 
     fn render(&self, template: &Template, msg: &Msg, cx: &Cx<'_>) -> Result<Value, NodeError> {
         let outside = |name: &Outside| match name {
-            Outside::Context(level, path) => cx.context_get(*level, path, msg),
-            Outside::Env(name) => env_text(cx.node(), cx.services(), name),
+            Outside::Context(level, path) => cx.context_get(*level, path, msg).map_err(|error| error.message),
+            Outside::Env(name) => Ok(env_text(cx.node(), cx.services(), name)),
         };
         let view = View { root: msg.to_value(), outside: &outside, escape_json: self.output == Output::Json };
         parse_output(self.output, template.render(&view)?)

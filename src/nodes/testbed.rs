@@ -150,7 +150,8 @@ impl Bed {
         let node = plan_node("any", "{}");
         let deployed = self.engine.current();
         for level in [crate::runtime::context::Level::Global, crate::runtime::context::Level::Flow] {
-            deployed.services.context.set(&node, level, &path, value.clone(), None);
+            let of = crate::runtime::context::Owner { node: &node, tenant: "" };
+            deployed.services.context.set(of, level, &path, value.clone(), None).unwrap();
         }
     }
 }

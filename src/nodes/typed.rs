@@ -101,7 +101,7 @@ impl TypedInput {
         })
     }
 
-    /// The value for this message. Only JSONata can fail.
+    /// The value for this message. Fails when JSONata does, or when a context in the database cannot be read.
     pub fn eval(&self, msg: &Msg, cx: &Cx<'_>) -> Result<Value, NodeError> {
         self.eval_at(msg, cx.place())
     }
@@ -111,7 +111,7 @@ impl TypedInput {
         Ok(match self {
             TypedInput::Constant(value) => value.clone(),
             TypedInput::Msg(path) => msg.get_path(path),
-            TypedInput::Context(level, path) => place.context_get(*level, path, msg),
+            TypedInput::Context(level, path) => place.context_get(*level, path, msg)?,
             TypedInput::Date(form) => form.eval(place),
             TypedInput::Jsonata(expression) => return expression.eval_with(msg, place, &[]),
         })
@@ -167,22 +167,24 @@ impl TypedTarget {
         }
     }
 
-    pub fn get(&self, msg: &Msg, cx: &Cx<'_>) -> Value {
+    /// What is there. Fails when a context in the database cannot be read.
+    pub fn get(&self, msg: &Msg, cx: &Cx<'_>) -> Result<Value, NodeError> {
         match self {
-            TypedTarget::Msg(path) => msg.get_path(path),
+            TypedTarget::Msg(path) => Ok(msg.get_path(path)),
             TypedTarget::Context(level, path) => cx.context_get(*level, path, msg),
         }
     }
 
-    /// Sets, creating missing parents; `Undefined` deletes. False when a scalar is in the way.
-    pub fn set(&self, msg: &mut Msg, cx: &Cx<'_>, value: Value) -> bool {
+    /// Sets, creating missing parents; `Undefined` deletes. False when a scalar is in the way. Fails when a context in the
+    /// database cannot be set.
+    pub fn set(&self, msg: &mut Msg, cx: &Cx<'_>, value: Value) -> Result<bool, NodeError> {
         match self {
-            TypedTarget::Msg(path) => msg.set_path(path, value),
+            TypedTarget::Msg(path) => Ok(msg.set_path(path, value)),
             TypedTarget::Context(level, path) => cx.context_set(*level, path, value, msg),
         }
     }
 
-    pub fn delete(&self, msg: &mut Msg, cx: &Cx<'_>) -> bool {
+    pub fn delete(&self, msg: &mut Msg, cx: &Cx<'_>) -> Result<bool, NodeError> {
         self.set(msg, cx, Value::Undefined)
     }
 }

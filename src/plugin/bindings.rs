@@ -8,6 +8,8 @@ wasmtime::component::bindgen!({
     imports: {
         "probity:plugin/clock.sleep": async | trappable,
         "probity:plugin/http.send": async | trappable,
+        "probity:plugin/context.get": async | trappable,
+        "probity:plugin/context.set": async | trappable,
         "probity:plugin/files.read": async | trappable,
         default: trappable,
     },

@@ -118,6 +118,7 @@ pub(super) fn build(
     let mut schedules = Vec::new();
     let mut entries = Vec::with_capacity(plan.nodes.len());
     let mut effects = Vec::with_capacity(plan.nodes.len());
+    let mut asks_contexts = Vec::with_capacity(plan.nodes.len());
     let mut sockets = Doors::default();
     let (configs, by_id) = build_configs(&plan, catalogue, services, kept, &mut sockets, &mut diagnostics);
     let reached = reached(&plan);
@@ -160,6 +161,7 @@ pub(super) fn build(
         let source = catalogue.get(&node.node_type).is_some_and(|t| t.spec.inputs == 0 && t.spec.outputs != Some(0));
         entries.push(built.entry().is_some() || source && !reached.contains(&index));
         effects.push(effect(node, &**built));
+        asks_contexts.push(services.context.is_in_database() && built.asks_contexts(&node.config));
         instances.push(instance);
     }
     Deployed {
@@ -174,6 +176,7 @@ pub(super) fn build(
         schedules,
         entries,
         effects,
+        asks_contexts,
         diagnostics,
         services: services.clone(),
         active: active.clone(),

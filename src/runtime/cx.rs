@@ -8,73 +8,16 @@ use arcstr::ArcStr;
 use jiff::Timestamp;
 
 use super::context::Level;
-use super::engine::{Deployed, Opening, Source, Start};
+use super::engine::{Deployed, Opening, Start};
 use super::run::{Delivery, RunCore};
-use super::{Event, Limits, NodeError, NodeState, Reply, ReplyHandle, Services, Status};
+use super::{Event, Limits, NodeError, NodeState, Place, Reply, ReplyHandle, Services, Status};
 use crate::clock::Clock;
 use crate::model::call::CallRecord;
-use crate::model::flow::{NodeIndex, Plan, PlanNode};
+use crate::model::flow::{NodeIndex, PlanNode};
 use crate::model::path::Path;
 use crate::model::run::{Attached, RunError, Trigger};
 use crate::model::trace_context::TraceParent;
 use crate::model::{Msg, Object, RunId, Value};
-
-/// Where a node stands: what it may read without handling a message.
-#[derive(Clone, Copy)]
-pub struct Place<'a> {
-    deployed: &'a Arc<Deployed>,
-    node: NodeIndex,
-}
-
-impl<'a> Place<'a> {
-    pub fn node(self) -> &'a PlanNode {
-        &self.deployed.plan.nodes[self.node as usize]
-    }
-
-    pub fn plan(self) -> &'a Plan {
-        &self.deployed.plan
-    }
-
-    pub fn services(self) -> &'a Arc<Services> {
-        &self.deployed.services
-    }
-
-    pub fn now(self) -> Timestamp {
-        self.deployed.services.clock.now()
-    }
-
-    /// An environment variable as this node sees it: its groups, subflow, tab, then the process.
-    pub fn env(self, name: &str) -> Value {
-        match self.node().env.get(name) {
-            Some(value) => value.clone(),
-            None => (self.deployed.services.env)(name).map(Value::from).unwrap_or_default(),
-        }
-    }
-
-    pub fn context_get(self, level: Level, path: &Path, msg: &Msg) -> Value {
-        self.deployed.services.context.get(self.node(), level, path, Some(msg.object()))
-    }
-
-    /// The names kept in a context; those of the default store unless one is named.
-    pub fn context_keys(self, level: Level, store: Option<&str>) -> Vec<ArcStr> {
-        self.deployed.services.context.keys(self.node(), level, store)
-    }
-
-    pub fn context_set(self, level: Level, path: &Path, value: Value, msg: &Msg) -> bool {
-        self.deployed.services.context.set(self.node(), level, path, value, Some(msg.object()))
-    }
-}
-
-impl Deployed {
-    /// What lets a node of this plan act by itself.
-    pub fn source(self: &Arc<Self>, node: NodeIndex) -> Source {
-        Source { instance: self.instances[node as usize].clone(), services: self.services.clone() }
-    }
-
-    pub fn place(self: &Arc<Self>, node: NodeIndex) -> Place<'_> {
-        Place { deployed: self, node }
-    }
-}
 
 /// The hands of a node: emit, reply, report, keep state, read time.
 pub struct Cx<'a> {
@@ -423,11 +366,19 @@ impl Cx<'_> {
         self.place().env(name)
     }
 
-    pub fn context_get(&self, level: Level, path: &Path, msg: &Msg) -> Value {
+    /// As [`Place::context_get`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn context_get(&self, level: Level, path: &Path, msg: &Msg) -> Result<Value, NodeError> {
         self.place().context_get(level, path, msg)
     }
 
-    pub fn context_set(&self, level: Level, path: &Path, value: Value, msg: &Msg) -> bool {
+    /// As [`Place::context_set`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn context_set(&self, level: Level, path: &Path, value: Value, msg: &Msg) -> Result<bool, NodeError> {
         self.place().context_set(level, path, value, msg)
     }
 }

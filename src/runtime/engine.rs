@@ -62,6 +62,8 @@ pub struct Deployed {
     pub(super) entries: Vec<bool>,
     /// What each node does outside its flow.
     pub(super) effects: Vec<Effect>,
+    /// Which nodes may ask the database for contexts while they are called.
+    pub(super) asks_contexts: Vec<bool>,
     /// What is wrong with single nodes; they fail the messages they get.
     pub diagnostics: Vec<Diagnostic>,
     pub services: Arc<Services>,

@@ -14,6 +14,7 @@ pub mod exchange;
 pub mod history;
 mod instance;
 pub mod node;
+mod node_place;
 pub mod places;
 pub mod routes;
 pub mod run;
@@ -23,11 +24,12 @@ pub mod sockets;
 
 pub use catalogue::{Catalogue, NodeConfig, NodeType};
 pub use current::current_run;
-pub use cx::{Cx, Place};
+pub use cx::Cx;
 pub use durable::Effect;
 pub use engine::{Deployed, Engine, Source};
 pub use exchange::{Reply, ReplyHandle, ReplyTo, Request};
 pub use node::{Entry, Failure, Node, NodeError, Status, Step, Then, Wait};
+pub use node_place::Place;
 pub use services::{Event, Feed, Limits, Services};
 pub use snapshot::NodeState;
 

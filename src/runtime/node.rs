@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::durable::Effect;
 use super::{Cx, engine::Source};
-use crate::model::Msg;
 use crate::model::agreement::CatchUp;
+use crate::model::{Msg, Object};
 
 /// A node of a deployed flow. One instance serves all runs; state of an activation belongs to the run
 /// ([`Cx::run_state`]), state across activations to the node itself, behind a lock.
@@ -61,6 +61,12 @@ pub trait Node: Send + Sync {
     /// Texts that must not be shown of messages, besides the credentials in its configuration.
     fn secrets(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Whether it may read or write contexts while it is called, given its properties. With one in the database such a node
+    /// is called once there is room to wait for that. Errs on the side of yes: by default what names one in any way.
+    fn asks_contexts(&self, config: &Object) -> bool {
+        super::context::is_named_in(config)
     }
 
     /// How the world reaches this node, when it is an entry.

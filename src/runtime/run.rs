@@ -384,7 +384,7 @@ async fn work(deployed: &Arc<Deployed>, core: &mut RunCore) -> Option<Stop> {
             if let Some(recorder) = &mut core.recorder {
                 recorder.given(&msg);
             }
-            let step = call(deployed, core, node, hops, |node, cx| node.on_msg(msg, cx));
+            let step = called(deployed, core, node, hops, |node, cx| node.on_msg(msg, cx)).await;
             settle(deployed, core, &mut waits, (node, hops), step, spare).await;
             if let Some(stop) = core.take_stop() {
                 return Some(stop);
@@ -418,7 +418,7 @@ async fn work(deployed: &Arc<Deployed>, core: &mut RunCore) -> Option<Stop> {
             {
                 return Some(stop);
             }
-            let step = call(deployed, core, node, 0, |node, cx| node.on_run_end(cx));
+            let step = called(deployed, core, node, 0, |node, cx| node.on_run_end(cx)).await;
             settle(deployed, core, &mut waits, (node, 0), step, None).await;
             continue;
         }
@@ -466,7 +466,7 @@ async fn resume(
     core.completing = completing;
     core.turn_to(way);
     let step = match then {
-        Ok(then) => call(deployed, core, node, hops, |_, cx| then(cx)),
+        Ok(then) => called(deployed, core, node, hops, |_, cx| then(cx)).await,
         Err(panic) => Step::fail(Msg::new(), panic),
     };
     settle(deployed, core, waits, (node, hops), step, None).await;
@@ -506,7 +506,7 @@ async fn settle(
                 step = match first_poll(&mut waiting).await {
                     Poll::Ready((_, completing, Ok(then))) => {
                         core.completing = completing;
-                        call(deployed, core, node, hops, |_, cx| then(cx))
+                        called(deployed, core, node, hops, |_, cx| then(cx)).await
                     }
                     Poll::Ready((_, _, Err(panic))) => Step::fail(Msg::new(), panic),
                     Poll::Pending if waits.len() >= deployed.services.limits.waits_max => {
@@ -546,6 +546,33 @@ async fn first_poll(waiting: &mut Waiting) -> Poll<Ready> {
         }
     })
     .await
+}
+
+/// As long as a node's future waits for something that is soon there, its run goes on with nothing else: no message passes
+/// the one it works on.
+pub async fn holding_up<T>(answer: impl Future<Output = T>) -> T {
+    let mut answer = std::pin::pin!(answer);
+    std::future::poll_fn(|task| {
+        let polled = answer.as_mut().poll(task);
+        gives_way(polled.is_pending());
+        polled
+    })
+    .await
+}
+
+/// Calls a node, once there is room for it where it may ask the database for contexts.
+async fn called(
+    deployed: &Arc<Deployed>,
+    core: &mut RunCore,
+    index: NodeIndex,
+    hops: u32,
+    f: impl FnOnce(&dyn Node, &mut Cx<'_>) -> Step,
+) -> Step {
+    let _room = match deployed.asks_contexts[index as usize] {
+        true => deployed.services.context.room().await,
+        false => None,
+    };
+    call(deployed, core, index, hops, f)
 }
 
 /// Calls a node; a panic is an error of this message.

@@ -184,6 +184,8 @@ pub struct Services {
     /// Set once by the application after the engine exists, where durable runs are accepted.
     pub accept: OnceLock<Arc<dyn AcceptRuns>>,
     pub context: ContextStore,
+    /// Whether rates of nodes that do not say so themselves hold for all replicas together.
+    pub shared_rates: bool,
     pub history: History,
     /// Who waits to be let in.
     pub places: Arc<Places>,
@@ -219,6 +221,7 @@ impl Services {
             evaluate: OnceLock::new(),
             accept: OnceLock::new(),
             context: ContextStore::default(),
+            shared_rates: false,
             observer: None,
             feed: OnceLock::new(),
             env: Arc::new(|_| None),

@@ -3,6 +3,7 @@
 //! It compares states themselves, not their hashes, and so checks the databases in the conformance suite.
 
 mod claims;
+mod contexts;
 mod flow_revisions;
 mod notifications;
 mod queue;
@@ -72,6 +73,7 @@ struct Contents {
     deliveries_made: i64,
     queue: queue::Runs,
     notifications: notifications::Waiting,
+    contexts: contexts::Kept,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,6 +5,7 @@
 mod address;
 mod batch;
 pub mod claims;
+pub mod contexts;
 mod cursor;
 mod delivery;
 mod document;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use address::{change_password, open, open_memory};
 pub use claims::{Claim, Claimed, Claims, Due, Holder, How, Tick};
+pub use contexts::{ContextScope, Contexts};
 pub use delivery::{Delivery, Settled};
 pub use document::{DocumentKind, GoodDocument, PutDocument, StoredDocument};
 pub use flow_revisions::{FlowHead, FlowRevision, FlowRevisionAbout, FlowRevisions, NewFlowRevision};
@@ -210,7 +212,7 @@ pub struct ClaimKey {
 }
 
 #[async_trait]
-pub trait Store: queue::Queue + Claims + FlowRevisions + Notifications {
+pub trait Store: queue::Queue + Claims + FlowRevisions + Notifications + Contexts {
     /// What it is, for `/health/ready` and logs, without secrets: `sqlite data/probity.db`.
     fn describe(&self) -> String;
 

@@ -63,7 +63,7 @@ fn report(ask: &Ask) -> Json {
                 "apiMaxLength": format!("{}b", ask.api.options.body_bytes_max),
                 "disableEditor": false,
                 "contextStorage": context.stores().iter()
-                    .map(|store| (store.clone(), json!({ "module": if context.is_kept(store) { "localfilesystem" } else { "memory" } }))).collect::<serde_json::Map<_, _>>(),
+                    .map(|store| (store.clone(), json!({ "module": context.home(store).module() }))).collect::<serde_json::Map<_, _>>(),
                 "debugMaxLength": setting("debugMaxLength"),
                 "editorTheme": setting("editorTheme"),
                 "flowFile": ask.admin.flows.current().file.file,

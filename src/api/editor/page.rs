@@ -75,7 +75,7 @@ fn rendered() -> Option<String> {
     context["page"]["scripts"] = json!([format!("red/probity.js?v={version}")]);
     context["cacheBuster"] = json!(version);
     let root = Value::from_json(&context.to_string()).ok()?;
-    template.render(&View { root, outside: &|_| Value::Undefined, escape_json: false }).ok()
+    template.render(&View { root, outside: &|_| Ok(Value::Undefined), escape_json: false }).ok()
 }
 
 #[cfg(test)]

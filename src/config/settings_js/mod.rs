@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use toml::Table;
 
 use crate::api::password;
+use crate::config::contexts::MODULES;
 use parse::{Is, Value, parse};
 
 /// What a settings.js says.
@@ -454,9 +455,12 @@ impl Reading<'_> {
         if name == "contextStorage" {
             for (store, settings) in members(value) {
                 let module = settings.get("module").and_then(text);
-                if module.as_deref().is_some_and(|module| !["memory", "localfilesystem"].contains(&module)) {
-                    let at = format!("contextStorage.{store}");
-                    self.note(settings.line, &format!("{at}: only \"memory\" and \"localfilesystem\" are known"));
+                if let Some(module) = module.filter(|module| !MODULES.contains(&module.as_str())) {
+                    let text = format!(
+                        "contextStorage.{store}: there is no module \"{module}\" here, and it is kept in memory; for one \
+                         that replicas share and restarts leave alone write \"database\", which is Probity's own"
+                    );
+                    self.note(settings.line, &text);
                 }
             }
         }

@@ -106,6 +106,24 @@ impl Line {
         self.tickets.len()
     }
 
+    pub(super) fn first_due(&self) -> Option<f64> {
+        self.tickets.front().map(|t| t.due)
+    }
+
+    /// Puts everybody off by so many milliseconds.
+    pub(super) fn put_off(&mut self, by: f64) {
+        for ticket in &mut self.tickets {
+            ticket.due += by;
+            ticket.tell(Turn::At(ticket.due));
+        }
+    }
+
+    /// Its run waits for it no longer; false when it is not in the line any more.
+    pub(super) fn leave_run(&mut self, id: u64) -> bool {
+        let ticket = self.tickets.iter_mut().find(|t| t.id == id);
+        ticket.map(|ticket| ticket.waiting = None).is_some()
+    }
+
     pub(super) fn last_due(&self) -> Option<f64> {
         self.tickets.back().map(|t| t.due)
     }

@@ -248,3 +248,128 @@ fn all_problems_are_told() {
     let zero = Rig::new(vec![node("d", "delay", r#"{"pauseType":"rate","rate":"0"}"#, &[])]).problems();
     assert_eq!(zero[0].code, "invalid-rate");
 }
+
+/// Replicas of a flow on one store: engines of their own, whose clocks and the store's are moved together.
+struct Replicas {
+    clock: crate::clock::Clock,
+    rigs: Vec<Rig>,
+}
+
+impl Replicas {
+    fn new(config: &str) -> Replicas {
+        let clock = crate::clock::Clock::manual("2026-01-01T00:00:00Z".parse().unwrap());
+        let store = crate::store::open_memory(&crate::store::StoreOptions::default(), clock.clone());
+        let rig = || {
+            let prepare = |services: &mut crate::runtime::Services| {
+                services.clock = clock.clone();
+                services.store = Some(store.clone());
+                services.shared_rates = true;
+            };
+            let rig = Rig::with(vec![node("d", "delay", config, &[])], crate::runtime::Limits::default(), prepare);
+            assert_eq!(rig.problems(), []);
+            rig
+        };
+        Replicas { rigs: vec![rig(), rig()], clock }
+    }
+
+    /// What left either replica in each second.
+    async fn seconds(&self, n: usize) -> Vec<String> {
+        let mut out = Vec::new();
+        for second in 0..=n {
+            if second > 0 {
+                // In steps: what is put off is asked for again a moment later.
+                for _ in 0..10 {
+                    self.settle().await;
+                    self.clock.advance(Duration::from_millis(100));
+                }
+            }
+            self.settle().await;
+            let left: Vec<String> = self.rigs.iter().flat_map(Rig::take_payloads).collect();
+            out.push(left.join(" "));
+        }
+        out
+    }
+
+    async fn settle(&self) {
+        for rig in &self.rigs {
+            rig.settle().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_shared_rate_is_that_of_all_replicas() {
+    let replicas = Replicas::new(r#"{"pauseType":"rate","rate":"1","rateUnits":"second"}"#);
+    for payload in 1..=4 {
+        for (i, rig) in replicas.rigs.iter().enumerate() {
+            send(rig, &format!(r#"{{"payload":{payload}{i}}}"#));
+        }
+        replicas.settle().await;
+    }
+    let out = replicas.seconds(12).await;
+    assert!(out.iter().all(|second| !second.contains(' ')), "more than one in a second: {out:?}");
+    let gone: Vec<&str> = out.iter().map(String::as_str).filter(|second| !second.is_empty()).collect();
+    for end in ["0", "1"] {
+        let of_one: Vec<&str> = gone.iter().copied().filter(|payload| payload.ends_with(end)).collect();
+        assert_eq!(of_one, [1, 2, 3, 4].map(|n| format!("{n}{end}")), "in their order: {out:?}");
+    }
+    assert!(replicas.rigs.iter().all(|rig| rig.engine.open_runs() == 0));
+}
+
+#[tokio::test]
+async fn what_is_too_fast_for_all_replicas_is_dropped() {
+    for config in [
+        r#"{"pauseType":"rate","rate":"1","rateUnits":"second","drop":true,"outputs":2}"#,
+        r#"{"pauseType":"burst","rate":"1","rateUnits":"second","outputs":2}"#,
+    ] {
+        let replicas = Replicas::new(config);
+        for rig in &replicas.rigs {
+            send(rig, r#"{"payload":1}"#);
+            replicas.settle().await;
+        }
+        let ports = |rig: &Rig| rig.out().iter().map(|(_, port, _)| *port).collect::<Vec<_>>();
+        assert_eq!([ports(&replicas.rigs[0]), ports(&replicas.rigs[1])], [[0], [1]], "{config}");
+        replicas.seconds(2).await;
+        send(&replicas.rigs[1], r#"{"payload":2}"#);
+        replicas.settle().await;
+        assert_eq!(ports(&replicas.rigs[1]), [0], "{config}: there is a place again");
+    }
+}
+
+#[tokio::test]
+async fn a_reset_frees_the_places_of_all() {
+    let replicas = Replicas::new(r#"{"pauseType":"rate","rate":"1","rateUnits":"hour","drop":true,"outputs":2}"#);
+    send(&replicas.rigs[0], r#"{"payload":1}"#);
+    replicas.settle().await;
+    send(&replicas.rigs[0], r#"{"reset":true}"#);
+    replicas.settle().await;
+    send(&replicas.rigs[1], r#"{"payload":2}"#);
+    replicas.settle().await;
+    assert_eq!(replicas.seconds(0).await, ["1 2"]);
+}
+
+/// What its run may not wait for leaves it and goes in one of its own.
+#[tokio::test]
+async fn a_place_that_others_take_may_be_free_after_the_run() {
+    let replicas = Replicas::new(r#"{"pauseType":"rate","rate":"1","rateUnits":"hour"}"#);
+    for rig in &replicas.rigs {
+        send(rig, r#"{"payload":1}"#);
+        replicas.settle().await;
+    }
+    assert_eq!(replicas.seconds(0).await, ["1"]);
+    assert!(replicas.rigs.iter().all(|rig| rig.engine.open_runs() == 0));
+    replicas.clock.advance(Duration::from_secs(3_601));
+    replicas.settle().await;
+    assert_eq!(replicas.seconds(0).await, ["1"]);
+}
+
+#[tokio::test]
+async fn a_node_says_whether_its_limit_is_shared() {
+    let config = r#"{"pauseType":"rate","rate":"1","rateUnits":"hour","drop":true,"shared":false}"#;
+    let replicas = Replicas::new(config);
+    for rig in &replicas.rigs {
+        send(rig, r#"{"payload":1}"#);
+        replicas.settle().await;
+    }
+    assert_eq!(replicas.seconds(0).await, ["1 1"]);
+}

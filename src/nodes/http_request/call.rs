@@ -133,7 +133,7 @@ fn url(node: &HttpRequest, msg: &Msg, cx: &mut Cx<'_>) -> Result<Url, NodeError>
     }
     let text = match &node.template {
         Some(template) => {
-            let view = View { root: msg.to_value(), outside: &|_| Value::Undefined, escape_json: false };
+            let view = View { root: msg.to_value(), outside: &|_| Ok(Value::Undefined), escape_json: false };
             template.render(&view).map_err(NodeError::new)?
         }
         None if node.url.is_empty() => given.to_string(),

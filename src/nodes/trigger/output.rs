@@ -95,7 +95,7 @@ impl Output {
 
 /// As mustache.js alone renders: only the message is known to it.
 fn render(template: &Template, msg: &Msg) -> Result<Value, NodeError> {
-    let outside = |_: &Outside| Value::Undefined;
+    let outside = |_: &Outside| Ok(Value::Undefined);
     let view = View { root: msg.to_value(), outside: &outside, escape_json: false };
     Ok(template.render(&view)?.into())
 }

@@ -7,6 +7,7 @@ use crate::plugin::bindings::probity::plugin::types::{Failure, Value as Crossing
 use crate::plugin::bindings::probity::plugin::{clock, context, random, typed_input};
 use crate::plugin::wire;
 use crate::runtime::context::Level;
+use crate::runtime::run::holding_up;
 
 use super::{Host, failure, function};
 
@@ -60,7 +61,7 @@ impl typed_input::Host for Host {
 }
 
 impl context::Host for Host {
-    fn get(&mut self, level: context::Level, path: String) -> wasmtime::Result<Result<Option<String>, Failure>> {
+    async fn get(&mut self, level: context::Level, path: String) -> wasmtime::Result<Result<Option<String>, Failure>> {
         self.call()?;
         if let Err(refused) = self.granted("context") {
             return Ok(Err(refused));
@@ -70,11 +71,16 @@ impl context::Host for Host {
             Ok(path) => path,
             Err(wrong) => return Ok(Err(wrong)),
         };
-        let value = call.place().context_get(level_of(level), &path, &call.msg);
-        Ok(Ok((!value.is_undefined()).then(|| value.to_json())))
+        // Held for as long as the database takes.
+        let ((deployed, node), msg) = (call.place().held(), call.msg.clone());
+        let read = deployed.place(node).context_read(level_of(level), &path, &msg);
+        Ok(match holding_up(read).await {
+            Ok(value) => Ok((!value.is_undefined()).then(|| value.to_json())),
+            Err(error) => Err(Failure { message: error.message, code: error.code }),
+        })
     }
 
-    fn set(
+    async fn set(
         &mut self,
         level: context::Level,
         path: String,
@@ -86,8 +92,7 @@ impl context::Host for Host {
         }
         let call = self.call()?;
         let of_function = call.function.is_some();
-        let set = || {
-            let path = context_path(&path)?;
+        let given = || {
             let value = match value {
                 None => Value::Undefined,
                 Some(json) if of_function => {
@@ -95,12 +100,19 @@ impl context::Host for Host {
                 }
                 Some(json) => Value::from_json(&json).map_err(|e| failure(format!("no JSON: {e}"), "EINVAL"))?,
             };
-            if call.place().context_set(level_of(level), &path, value, &call.msg) {
-                return Ok(());
-            }
-            Err(failure("a value that is no object is in the way of this context path", "EINVAL"))
+            Ok((context_path(&path)?, value))
         };
-        Ok(set())
+        let (path, value) = match given() {
+            Ok(given) => given,
+            Err(wrong) => return Ok(Err(wrong)),
+        };
+        let ((deployed, node), msg) = (call.place().held(), call.msg.clone());
+        let write = deployed.place(node).context_write(level_of(level), &path, value, &msg);
+        Ok(match holding_up(write).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(failure("a value that is no object is in the way of this context path", "EINVAL")),
+            Err(error) => Err(Failure { message: error.message, code: error.code }),
+        })
     }
 }
 

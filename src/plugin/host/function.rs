@@ -285,9 +285,13 @@ impl Host {
                     "1" => Level::Flow,
                     _ => Level::Global,
                 };
-                let keys = self.call()?.place().context_keys(level, store);
-                let keys = Value::array(keys.into_iter().map(Value::from).collect());
-                Ok(Ok(Crossing::Json(keys.to_json())))
+                Ok(match self.call()?.place().context_keys(level, store) {
+                    Ok(keys) => {
+                        let keys = Value::array(keys.into_iter().map(Value::from).collect());
+                        Ok(Crossing::Json(keys.to_json()))
+                    }
+                    Err(error) => Err(Failure { message: error.message, code: error.code }),
+                })
             }
             "env" => {
                 let name: String = serde_json::from_str(given).unwrap_or_default();

@@ -330,19 +330,33 @@ impl typed_input::Host for Taped<'_> {
 }
 
 impl context::Host for Taped<'_> {
-    fn get(&mut self, level: context::Level, path: String) -> wasmtime::Result<Result<Option<String>, Failure>> {
-        let given = json!({ "level": word(level), "path": path });
-        self.at_once("context.get", given, |host| context::Host::get(host, level, path))
+    async fn get(&mut self, level: context::Level, path: String) -> wasmtime::Result<Result<Option<String>, Failure>> {
+        let of = "context.get";
+        match self.ask(of, json!({ "level": word(level), "path": path })) {
+            Asked::Answered(answer) => answer,
+            Asked::Ask(given) => {
+                let answer = context::Host::get(self.0, level, path).await;
+                self.keep(of, given, &answer);
+                answer
+            }
+        }
     }
 
-    fn set(
+    async fn set(
         &mut self,
         level: context::Level,
         path: String,
         value: Option<String>,
     ) -> wasmtime::Result<Result<(), Failure>> {
-        let given = json!({ "level": word(level), "path": path, "value": value });
-        self.at_once("context.set", given, |host| context::Host::set(host, level, path, value))
+        let of = "context.set";
+        match self.ask(of, json!({ "level": word(level), "path": path, "value": value })) {
+            Asked::Answered(answer) => answer,
+            Asked::Ask(given) => {
+                let answer = context::Host::set(self.0, level, path, value).await;
+                self.keep(of, given, &answer);
+                answer
+            }
+        }
     }
 }
 

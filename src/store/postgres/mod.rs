@@ -3,6 +3,7 @@
 mod address;
 mod aside;
 mod claims;
+mod contexts;
 mod copy;
 mod delivery;
 mod documents;
@@ -400,6 +401,7 @@ impl Store for PostgresStore {
     async fn upkeep(&self, now: Timestamp, keep: &Retention) -> Result<Expired, StoreError> {
         // However long it takes: counting and moving the rows of a large partition is work.
         queue::expire_keys(&self.pool).await?;
+        contexts::forget_free_limits(&self.pool).await?;
         upkeep::upkeep(&self.pool, &self.partitions, now, keep).await
     }
 

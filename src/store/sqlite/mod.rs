@@ -2,6 +2,7 @@
 
 mod aside;
 mod claims;
+mod contexts;
 mod delivery;
 mod documents;
 mod flow_revisions;
@@ -300,6 +301,7 @@ impl Store for SqliteStore {
 
     async fn upkeep(&self, now: Timestamp, keep: &Retention) -> Result<Expired, StoreError> {
         queue::expire_keys(self).await.map_err(during("forget keys of requests"))?;
+        contexts::forget_free_limits(self).await.map_err(during("forget rate limits"))?;
         upkeep::upkeep(self, now, keep).await.map_err(during("remove what has expired"))
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use probity::runtime::context::Home;
 use serde_json::{Value as Json, json};
 
 use super::{Rig, Wanted, recording};
@@ -109,7 +110,8 @@ async fn the_recorded_calls_are_answered_alike() {
     let calls = calls.as_array().unwrap();
     let flows = serde_json::from_str::<Json>(calls[0]["resBody"].as_str().unwrap()).unwrap()["flows"].clone();
     let mut wanted = Wanted::of(flows.clone());
-    wanted.stores = vec![("default".into(), None), ("file".into(), Some(wanted.folder.path().join("context")))];
+    let file = Home::Folder(wanted.folder.path().join("context"));
+    wanted.stores = vec![("default".into(), Home::Memory), ("file".into(), file)];
     let stores = json!({ "default": { "module": "memory" }, "file": { "module": "localfilesystem" } });
     let theme = json!({ "projects": { "enabled": false }, "tours": true, "palette": { "catalogues": [] },
                         "codeEditor": { "lib": "monaco", "options": {} } });

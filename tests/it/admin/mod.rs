@@ -23,7 +23,7 @@ use probity::model::node_spec::NodeSpec;
 use probity::model::{Diagnostic, Object, Path, Value};
 use probity::plugin::function::Functions;
 use probity::plugin::{Options, Plugins};
-use probity::runtime::context::{ContextStore, Level};
+use probity::runtime::context::{ContextStore, Home, Level};
 use probity::runtime::{Catalogue, Cx, Engine, Limits, Node, NodeConfig, NodeType, Services, Status, Step};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
@@ -59,9 +59,9 @@ impl Node for Recorded {
         }
         let x: Object = [("x", Value::from(1))].into_iter().collect();
         let list = Value::array(vec![1.into(), 2.into(), 3.into()]);
-        cx.context_set(Level::Flow, &Path::key("k"), x.into(), &msg);
-        cx.context_set(Level::Global, &Path::key("gk"), list, &msg);
-        cx.context_set(Level::Node, &Path::key("nk"), "v".into(), &msg);
+        cx.context_set(Level::Flow, &Path::key("k"), x.into(), &msg).unwrap();
+        cx.context_set(Level::Global, &Path::key("gk"), list, &msg).unwrap();
+        cx.context_set(Level::Node, &Path::key("nk"), "v".into(), &msg).unwrap();
         cx.status(Status { fill: Some("green".into()), shape: Some("dot".into()), text: "ok".into() });
         msg.set("buf", Value::Bytes(Arc::new(b"hi".to_vec())));
         cx.emit(0, msg);
@@ -82,8 +82,8 @@ pub struct Wanted {
     /// Used again by a second server: what was saved is there.
     pub folder: Arc<TempDir>,
     pub node_root: String,
-    /// Context stores and their folders.
-    pub stores: Vec<(String, Option<PathBuf>)>,
+    /// Context stores and where they are.
+    pub stores: Vec<(String, Home)>,
     /// What a settings.js says about the editor.
     pub editor: Json,
     /// Real function nodes instead of the double.
@@ -99,7 +99,7 @@ impl Wanted {
             clock: Clock::System,
             folder: Arc::new(tempfile::tempdir().unwrap()),
             node_root: "/".into(),
-            stores: vec![("default".into(), None)],
+            stores: vec![("default".into(), Home::Memory)],
             editor: json!({}),
             functions: None,
         }
@@ -155,7 +155,7 @@ impl Rig {
     pub async fn over(wanted: Wanted, file: PathBuf) -> Rig {
         let mut services = Services::new(wanted.clock.clone(), Limits::default(), Default::default());
         services.http_root = wanted.node_root.clone();
-        services.context = ContextStore::open(wanted.stores);
+        services.context = ContextStore::open(wanted.stores, None);
         let engine = Engine::new(Arc::new(services), catalogue(wanted.functions.as_ref()));
         let comms = Comms::new(wanted.clock.clone(), wanted.debug_length_max);
         assert!(engine.services.feed.set(comms.clone()).is_ok());

@@ -1,6 +1,6 @@
 //! A store that answers nothing: each route says so, and nothing of it leaks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,11 +10,12 @@ use probity::model::RunId;
 use probity::model::run::RunRecord;
 use probity::model::state::{Correction, Scope, State, StateKind, StoredState};
 use probity::model::waiver::Waiver;
+use probity::store::contexts::{ChangeValue, ContextChanged, RateLimit, RatePlace};
 use probity::store::{
-    AuditEntry, Claim, ClaimKey, Claimed, Claims, Commit, Committed, DocumentKind, Due, FlowHead, FlowRevision,
-    FlowRevisionAbout, FlowRevisions, GoodDocument, Holder, NewFlowRevision, Notification, Notifications, Page,
-    PageRequest, PutDocument, RunQuery, SchemaDistance, Session, StateQuery, Store, StoreError, StoredDocument, Tick,
-    Told, queue,
+    AuditEntry, Claim, ClaimKey, Claimed, Claims, Commit, Committed, ContextScope, Contexts, DocumentKind, Due,
+    FlowHead, FlowRevision, FlowRevisionAbout, FlowRevisions, GoodDocument, Holder, NewFlowRevision, Notification,
+    Notifications, Page, PageRequest, PutDocument, RunQuery, SchemaDistance, Session, StateQuery, Store, StoreError,
+    StoredDocument, Tick, Told, queue,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -165,6 +166,40 @@ impl FlowRevisions for Broken {
         broken()
     }
     async fn flow_revisions(&self, _: &PageRequest) -> Result<Page<FlowRevisionAbout>, StoreError> {
+        broken()
+    }
+}
+
+#[async_trait]
+impl Contexts for Broken {
+    async fn context_value(&self, _: &ContextScope, _: &str) -> Result<Option<String>, StoreError> {
+        broken()
+    }
+    async fn context_values(&self, _: &ContextScope) -> Result<Vec<(String, String)>, StoreError> {
+        broken()
+    }
+    async fn context_keys(&self, _: &ContextScope) -> Result<Vec<String>, StoreError> {
+        broken()
+    }
+    async fn change_context(
+        &self,
+        _: &ContextScope,
+        _: &str,
+        _: u64,
+        _: &mut ChangeValue<'_>,
+    ) -> Result<ContextChanged, StoreError> {
+        broken()
+    }
+    async fn context_scopes(&self) -> Result<BTreeSet<ContextScope>, StoreError> {
+        broken()
+    }
+    async fn forget_contexts(&self, _: &[ContextScope], _: i64) -> Result<bool, StoreError> {
+        broken()
+    }
+    async fn take_rate_place(&self, _: &RateLimit) -> Result<RatePlace, StoreError> {
+        broken()
+    }
+    async fn free_rate_places(&self, _: &str) -> Result<(), StoreError> {
         broken()
     }
 }

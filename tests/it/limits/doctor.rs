@@ -128,3 +128,22 @@ fn guests_that_flows_need_and_nobody_built_are_named_with_what_builds_them() {
     assert!(has(&found, &["only the one that comes with Probity", "elsewhere/javascript"]), "{found:#?}");
     assert_eq!(doctor(&json!([{ "id": "t", "type": "tab", "label": "t" }]), &[]), [] as [String; 0]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_context_store_that_nobody_configured_is_named() {
+    let folder = Folder::new();
+    std::fs::create_dir_all(folder.0.join("data")).unwrap();
+    let rule =
+        |store: &str| json!({"t": "set", "p": "payload", "pt": "msg", "to": format!("#:({store})::a"), "tot": "flow"});
+    let flows = json!([
+        {"id": "tab", "type": "tab", "label": "tab"},
+        {"id": "n", "type": "change", "z": "tab", "rules": [rule("shared"), rule("memory"), rule("memory")], "wires": [[]]},
+    ]);
+    std::fs::write(folder.0.join("data/flows.json"), flows.to_string()).unwrap();
+    let settings = "module.exports = { contextStorage: { shared: { module: 'database' } } }";
+    std::fs::write(folder.0.join("data/settings.js"), settings).unwrap();
+    let (_, found) = findings(&folder, &[]);
+    let found: Vec<&String> = found.iter().filter(|finding| finding.contains(" contexts: ")).collect();
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].contains("\"memory\", which is not configured, and use \"shared\""), "{found:#?}");
+}

@@ -11,7 +11,7 @@ use probity::model::run::Trigger;
 use probity::model::{Msg, Path, Value};
 use probity::net::Net;
 use probity::runtime::catalogue::Known;
-use probity::runtime::context::Level;
+use probity::runtime::context::{Level, Owner};
 use probity::runtime::{Catalogue, Cx, Deployed, Node, NodeType, Step};
 use serde_json::{Map, Value as Json, json};
 
@@ -139,9 +139,10 @@ impl Bench {
     async fn replay(&self, deployed: &Arc<Deployed>, case: &Case, i: usize) -> Outcome {
         let place = deployed.plan.nodes.iter().find(|n| n.id == format!("n{i}")).unwrap();
         let context = &deployed.services.context;
+        let owner = Owner { node: place, tenant: "" };
         for (level, name) in [(Level::Flow, "flowContext"), (Level::Global, "globalContext")] {
             for (path, item) in case.json[name].as_object().into_iter().flatten() {
-                assert!(context.set(place, level, &Path::parse(path).unwrap(), value(item), None));
+                assert!(context.set(owner, level, &Path::parse(path).unwrap(), value(item), None).unwrap());
             }
         }
         for (name, content) in case.json["files"].as_object().into_iter().flatten() {
@@ -275,7 +276,8 @@ async fn replay(node_type: &str, compat: bool, problems: &mut Vec<String>) -> Op
         }
         let place = deployed.plan.nodes.iter().find(|n| n.id == format!("n{i}")).unwrap();
         for (name, recorded) in case.json["globalAfter"].as_object().into_iter().flatten() {
-            let found = deployed.services.context.get(place, Level::Global, &Path::parse(name).unwrap(), None);
+            let owner = Owner { node: place, tenant: "" };
+            let found = deployed.services.context.get(owner, Level::Global, &Path::parse(name).unwrap(), None).unwrap();
             if !same(recorded, &found.to_serde()) {
                 problems.push(format!("{title}\n  global {name} is {found:?} instead of {recorded}"));
             }

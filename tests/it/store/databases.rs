@@ -210,6 +210,8 @@ async fn grafanas_role_reads_the_views_and_nothing_else() {
         "SELECT * FROM probity.provenance",
         "SELECT * FROM probity.migration",
         "SELECT * FROM probity.delivery",
+        "SELECT * FROM probity.context_value",
+        "SELECT * FROM probity.rate_limit",
         "SELECT * FROM probity.state_20260101",
         "UPDATE probity.verdicts SET verdict = 'fulfilled'",
         "DELETE FROM probity.samples",

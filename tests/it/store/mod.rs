@@ -4,6 +4,7 @@ mod databases;
 #[macro_use]
 mod promises;
 pub mod claims;
+mod contexts;
 mod documents;
 mod flow_revisions;
 mod keeping;
