@@ -10,7 +10,7 @@ use arcstr::ArcStr;
 use super::Value;
 
 /// Up to this many entries a scan beats hashing.
-const SCAN_MAX: usize = 16;
+const SCAN_MAX: usize = 32;
 
 /// Ordered map from property name to [`Value`].
 #[derive(Clone, Default)]
