@@ -56,7 +56,7 @@ impl Reading<'_> {
         let scope = self.query.scope.clone();
         let (scope, value) = self.attributable(scope, value);
         Sample {
-            score: whole(Some(given), &value),
+            score: beyond_binary(Some(given), &value),
             ..self.sample(scope, self.query.window.clone(), value, evidence, None)
         }
     }
@@ -86,7 +86,7 @@ impl Reading<'_> {
             value = missing(format!("none of the {} expected was seen", coverage.map_or(0, |c| c.expected)));
         }
         let (scope, value) = self.attributable(scope, value);
-        let score = score.or_else(|| whole(map.get("value"), &value));
+        let score = score.or_else(|| beyond_binary(map.get("value"), &value));
         Sample { score, ..self.sample(scope, window, value, evidence, coverage) }
     }
 
@@ -269,12 +269,13 @@ fn score(score: Option<&Value>, given: Option<&Value>, value: &mut SampleValue) 
     Some(found)
 }
 
-/// A whole number beyond what a binary one holds, exactly: 9007199254740993 is not 9007199254740992.
-fn whole(given: Option<&Value>, value: &SampleValue) -> Option<Score> {
+/// A number beyond what a binary one holds, exactly: 9007199254740993 is not 9007199254740992, and as a text
+/// 99.9999999999999999 is not 100.
+fn beyond_binary(given: Option<&Value>, value: &SampleValue) -> Option<Score> {
     let SampleValue::Number(nearest) = value else { return None };
     let exact = match given? {
         Value::Number(number) => number.as_i64()?,
-        Value::String(text) => text.trim().parse().ok()?,
+        Value::String(text) => return expr::written(text.trim(), *nearest),
         _ => return None,
     };
     (*nearest as i128 != i128::from(exact)).then(|| Score::new(exact, 1)).flatten()

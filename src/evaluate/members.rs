@@ -30,6 +30,9 @@ struct Members<'s> {
     windows: HashSet<&'s Window>,
 }
 
+/// Windows in which members were judged, by guarantee and by name of a metric's states.
+type Known<'s> = HashMap<(StateKind, &'s str), HashSet<&'s Window>>;
+
 /// The scopes with `*` of which an evaluation says something, by guarantee and by name of a metric's states.
 fn wholes<'s>(agreement: &'s Agreement, plan: &'s Plan) -> BTreeMap<(StateKind, &'s str), BTreeSet<&'s Scope>> {
     let guarantees = plan.judgements.iter().map(|judgement| {
@@ -94,7 +97,7 @@ impl Evaluator {
         run: RunId,
         asked_at: Timestamp,
     ) -> Result<Vec<State>, EvaluateError> {
-        let mut by_scope: BTreeMap<&Scope, HashMap<(StateKind, &str), HashSet<&Window>>> = BTreeMap::new();
+        let mut by_scope: BTreeMap<&Scope, Known<'_>> = BTreeMap::new();
         for Members { kind, of, scope, windows } in members(agreement, plan, states) {
             by_scope.entry(scope).or_default().insert((kind, of), windows);
         }

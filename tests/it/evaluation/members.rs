@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use probity::agreement::explain::VerdictId;
+use probity::api::LoadedAgreements;
 use probity::clock::Clock;
 use probity::evaluate::explain::explain;
 use probity::evaluate::simulate::simulate;
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::kept::{Answers, collector, down};
 use super::{agreement, at, evaluator, in_process, request};
+use crate::harness::server::{Server, Setup};
 use crate::store::Fixture;
 
 fn say(answers: &Answers, metric: &str, computations: Value) {
@@ -307,5 +309,39 @@ async fn members_of_whom_nothing_is_known_stay_when_nobody_answers_again() {
             assert_eq!(again.kept.len(), 1, "it is said that it stands");
         }
         assert_eq!(said(store).await, BTreeMap::from([(place("00", "a"), (Verdict::Unknown, false))]));
+    }
+}
+
+/// In words, too, as an explanation is.
+#[tokio::test]
+async fn the_api_says_a_simulation_in_the_language_asked_for() {
+    let fixture = Fixture::sqlite().await;
+    let answers = Answers::default();
+    let clock = Clock::manual(at("2026-03-02T00:00:00Z"));
+    let sla = teams("*", "1.0.0");
+    let evaluator = evaluator(&clock, &fixture.store, vec![sla.clone()], collector(&answers), "[]");
+    say(&answers, "A", json!([{ "scope": { "team": "a" }, "value": 5 }]));
+    hour(&evaluator, &sla, 0).await;
+    let mut stricter = sla.document.clone();
+    stricter["terms"]["guarantees"][0]["of"][0]["objective"] = "A >= 9".into();
+    let agreements = LoadedAgreements { agreements: vec![sla], ..Default::default() };
+    let setup =
+        Setup { store: Some(fixture.store.clone()), agreements, evaluator: Some(evaluator), ..Setup::default() };
+    let server = Server::start(setup).await;
+    let ask = async |query: &str, accepted: &str| {
+        let call = server.client.post(server.url(&format!("/probity/v1/simulate{query}")));
+        let call = call.header("accept-language", accepted).body(stricter.to_string());
+        let answer = call.send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        serde_json::from_str::<Value>(&answer.text().await.unwrap()).unwrap()
+    };
+    for (query, accepted, language, first) in [
+        ("", "de", "en", "1 verdict would be others:"),
+        ("", "es-MX", "es", "1 veredicto sería otro:"),
+        ("?lang=en", "es", "en", "1 verdict would be others:"),
+    ] {
+        let answer = ask(query, accepted).await;
+        assert_eq!((&answer["language"], &answer["text"][0]), (&json!(language), &json!(first)));
+        assert_eq!(answer["flips"][0]["after"], "violated");
     }
 }
