@@ -28,6 +28,7 @@ mod io;
 mod jsonata;
 mod jsonpath;
 mod limits;
+mod moment;
 mod mustache;
 mod nodes;
 mod notifications;
