@@ -296,7 +296,10 @@ impl Moment {
         if !self.is_valid() {
             return;
         }
-        let (months, days) = (round_away(span.months), round_away(span.days));
+        // What is no number changes nothing.
+        let number = |n: f64| if n.is_nan() { 0.0 } else { n };
+        let (months, days) = (round_away(number(span.months)), round_away(number(span.days)));
+        let milliseconds = number(span.milliseconds);
         if months != 0.0 {
             self.set_month_field(self.wall().month as f64 + months * sign);
         }
@@ -304,8 +307,8 @@ impl Moment {
             let day = self.wall().day as f64 + days * sign;
             self.set_wall(|parts| parts[2] = day);
         }
-        if span.milliseconds != 0.0 {
-            self.date = calendar::clip(self.date + span.milliseconds * sign);
+        if milliseconds != 0.0 {
+            self.date = calendar::clip(self.date + milliseconds * sign);
         }
         self.update_offset(days != 0.0 || months != 0.0);
     }
