@@ -303,8 +303,10 @@ impl Net {
             headers.insert(COOKIE, header);
         }
         let hop = client.request(request.method.clone(), request.url.clone()).headers(headers);
-        let has_body = !request.body.is_empty() || request.sends_empty_body;
-        let hop = if has_body { hop.body(request.body.clone()) } else { hop };
+        if request.sends_empty_body && request.body.is_empty() {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        let hop = if request.body.is_empty() { hop } else { hop.body(request.body.clone()) };
         let limit = self.options.connect_ms_max;
         hop.send().await.map_err(|e| NetError::of(&e, &request.url, limit))
     }

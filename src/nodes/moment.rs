@@ -159,7 +159,8 @@ impl Moment {
         match (self.is_valid(), self.utc) {
             (false, _) => f64::NAN,
             (true, true) => self.offset.unwrap_or(0.0),
-            (true, false) => (calendar::offset_ms(&self.local, self.date) / calendar::MINUTE_MS).round(),
+            // Offsets of old have seconds.
+            (true, false) => (calendar::offset_ms(&self.local, self.date) / calendar::MINUTE_MS).trunc(),
         }
     }
 }

@@ -15,7 +15,7 @@ use probity::runtime::{Engine, Limits, Services};
 use crate::harness::table::{self, Row};
 
 /// Cases that pass today; a change that makes fewer pass is a regression.
-const PASSED_MIN: usize = 14_000;
+const PASSED_MIN: usize = 14_133;
 
 /// Debug builds use much more stack than what is shipped.
 const STACK_BYTES: usize = 64 << 20;

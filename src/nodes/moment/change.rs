@@ -275,7 +275,7 @@ impl Moment {
     pub(super) fn move_to_parsed(&mut self) {
         match (self.parsed_offset, self.input.clone()) {
             (Some(offset), _) => self.move_to_offset(&Arg::Number(offset), false, true),
-            (None, Some(text)) => match read::offset(&text) {
+            (None, Some(text)) => match read::whole_offset(&text) {
                 Some(offset) => self.move_to_offset(&Arg::Number(offset), false, false),
                 None => self.move_to_offset(&Arg::Number(0.0), true, false),
             },

@@ -203,7 +203,11 @@ pub fn pieces(pattern: &str) -> Vec<Piece<'_>> {
     let mut rest = pattern;
     while let Some(c) = rest.chars().next() {
         let escaped = usize::from(c == '\\' && rest.len() > 1);
-        let taken = if let Some(len) = quoted(rest) {
+        let taken = if rest.starts_with("w|") || rest.starts_with("W|") {
+            // Moment's expression takes the two together, and finds no such token.
+            pieces.push(Piece::Literal(&rest[..2]));
+            2
+        } else if let Some(len) = quoted(rest) {
             pieces.push(Piece::Literal(&rest[1..len - 1]));
             len
         } else if let Some(len) = token(&rest[escaped..]) {

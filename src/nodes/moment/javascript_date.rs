@@ -84,8 +84,8 @@ impl Reader {
                     rest = rest.strip_prefix('-').unwrap_or(rest);
                 } else if let Some(minutes) = zone(&word).filter(|_| has_number) {
                     self.offset = Some(minutes);
-                } else if has_number && !(word == "t" && self.time.is_empty()) {
-                    // Words are only passed over before the first number.
+                } else if has_number || rest.starts_with(|c: char| c.is_ascii_digit()) {
+                    // Words are only passed over before the first number, and apart from it.
                     return None;
                 }
             } else if matches!(c, '+' | '-') && (self.offset == Some(0.0) || !self.time.is_empty()) {
@@ -123,17 +123,16 @@ impl Reader {
     }
 
     fn instant(mut self, local: &TimeZone) -> Option<f64> {
-        let given = self.days.len();
-        if given == 0 {
+        if self.days.is_empty() {
             return None;
         }
+        // What is missing is 1, the year too: 2001.
         self.days.resize(3, 1.0);
         let is_day = |n: f64| (1.0..=31.0).contains(&n);
         let [a, b, c] = [self.days[0], self.days[1], self.days[2]];
         let (year, month, day) = match self.month {
             None if !is_day(a) => (a, b - 1.0, c),
             None => (c, a - 1.0, b),
-            Some(month) if given == 1 => (0.0, month, a),
             Some(month) if !is_day(a) => (a, month, b),
             Some(month) => (b, month, a),
         };

@@ -17,6 +17,8 @@ pub struct Parts {
     offset: Option<f64>,
     instant: Option<f64>,
     meridiem: Option<String>,
+    /// Years count back from the year 1.
+    before_christ: bool,
     big_hour: bool,
     /// Nothing of the format was found.
     empty: bool,
@@ -121,6 +123,7 @@ impl Parts {
                 None => self.wrong_name = true,
             },
             "a" | "A" => self.meridiem = Some(input.to_ascii_lowercase()),
+            "N" | "NN" | "NNN" | "NNNN" | "NNNNN" => self.before_christ = input.starts_with(['b', 'B']),
             "H" | "HH" => self.fields[3] = Some(number),
             "h" | "hh" => {
                 self.fields[3] = Some(number);
@@ -152,6 +155,9 @@ impl Parts {
     pub fn moment(mut self, around: &Around, strict: bool) -> Moment {
         let mut moment = Moment::at(around, f64::NAN);
         let any_field = self.fields.iter().any(Option::is_some);
+        if let Some(year) = self.fields[0].as_mut().filter(|_| self.before_christ) {
+            *year = 1.0 - *year;
+        }
         if let (Some(meridiem), Some(hour)) = (&self.meridiem, &mut self.fields[3]) {
             match meridiem.starts_with('p') {
                 true if *hour < 12.0 => *hour += 12.0,
@@ -332,6 +338,7 @@ fn find(text: &str, token: &str, strict: bool) -> Option<(usize, usize)> {
         "SS" => exact(1, 3, 2),
         "SSS" => exact(1, 3, 3),
         "MMM" | "MMMM" | "dd" | "ddd" | "dddd" => search(text, word),
+        "N" | "NN" | "NNN" | "NNNN" | "NNNNN" => era(text, token, strict).map(|len| (0, len)),
         "a" | "A" => search(text, meridiem),
         "Z" | "ZZ" => search(text, offset_len),
         "Do" => search(text, |rest| {
@@ -375,6 +382,14 @@ fn word(text: &str) -> Option<usize> {
     (letters > 0).then_some(digits + letters)
 }
 
+/// The name of an era at the beginning; strictly the long one for `NNNN`, else the short one.
+fn era(text: &str, token: &str, strict: bool) -> Option<usize> {
+    let names = ["anno domini", "before christ", "ad", "bc"];
+    let fits = |name: &&str| !strict || (token == "NNNN") == (name.len() > 2);
+    let begins = |name: &&str| text.get(..name.len()).is_some_and(|head| head.eq_ignore_ascii_case(name));
+    names.iter().find(|name| fits(name) && begins(name)).map(|name| name.len())
+}
+
 fn meridiem(text: &str) -> Option<usize> {
     let rest = text.strip_prefix(['a', 'p', 'A', 'P'])?;
     let rest = rest.strip_prefix('.').unwrap_or(rest);
@@ -396,9 +411,18 @@ fn offset_len(text: &str) -> Option<usize> {
 
 /// Minutes of the last offset in a text, `None` without one.
 pub fn offset(text: &str) -> Option<f64> {
+    last_offset(text, offset_len)
+}
+
+/// As [`offset`], of those with hours and minutes.
+pub fn whole_offset(text: &str) -> Option<f64> {
+    last_offset(text, |rest| offset_len(rest).filter(|len| *len != 3))
+}
+
+fn last_offset(text: &str, matches: impl Fn(&str) -> Option<usize>) -> Option<f64> {
     let mut rest = text;
     let mut last = None;
-    while let Some((at, len)) = search(rest, offset_len) {
+    while let Some((at, len)) = search(rest, &matches) {
         last = Some(&rest[at..at + len]);
         rest = &rest[at + len..];
     }
