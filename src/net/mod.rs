@@ -302,10 +302,10 @@ impl Net {
         if let Some(header) = cookies.header(&request.url) {
             headers.insert(COOKIE, header);
         }
-        let hop = client.request(request.method.clone(), request.url.clone()).headers(headers);
         if request.sends_empty_body && request.body.is_empty() {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
+        let hop = client.request(request.method.clone(), request.url.clone()).headers(headers);
         let hop = if request.body.is_empty() { hop } else { hop.body(request.body.clone()) };
         let limit = self.options.connect_ms_max;
         hop.send().await.map_err(|e| NetError::of(&e, &request.url, limit))
