@@ -8,19 +8,18 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
-use futures_util::stream;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
 
 use super::error::ApiError;
 use super::serve::Incoming;
-use super::{Api, ApiOptions};
+use super::{Api, ApiOptions, uploads};
 use crate::model::{Object, Value};
 use crate::runtime::exchange::parse_query;
 use crate::runtime::routes::Route;
 
 /// Fields of a form, as many as `body-parser` takes.
-const FORM_FIELDS_MAX: usize = 1_000;
+pub(super) const FORM_FIELDS_MAX: usize = 1_000;
 
 /// Why a body was not taken.
 #[derive(Debug)]
@@ -268,8 +267,12 @@ pub(super) async fn parse(
     if announced && media.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         return form(&bytes).map(Parsed::from);
     }
-    if route.upload && media.eq_ignore_ascii_case("multipart/form-data") {
-        return upload(bytes, content_type, options).await;
+    if route.upload && route.method == "post" {
+        // What takes uploads takes JSON and forms, and nothing else.
+        return match media.eq_ignore_ascii_case("multipart/form-data") {
+            true => uploads::read(bytes, content_type, options).await,
+            false => Ok(Value::from(Object::new()).into()),
+        };
     }
     Ok(raw(bytes, media).into())
 }
@@ -304,50 +307,6 @@ fn raw(bytes: Bytes, media: &str) -> Value {
         _ => false,
     };
     if is_text { Value::from(String::from_utf8_lossy(&bytes).as_ref()) } else { Value::Bytes(bytes.to_vec().into()) }
-}
-
-/// `multipart/form-data`: fields to the body, files to `files`, as `multer`'s memory storage gives them.
-async fn upload(bytes: Bytes, content_type: &str, options: &ApiOptions) -> Result<Parsed, Refused> {
-    let malformed = |error: multer::Error| Refused::Malformed { what: "multipart/form-data", error: error.to_string() };
-    let boundary = multer::parse_boundary(content_type).map_err(malformed)?;
-    let whole = multer::SizeLimit::new().whole_stream(options.body_bytes_max as u64);
-    let constraints = multer::Constraints::new().size_limit(whole);
-    let stream = stream::iter([Ok::<_, std::convert::Infallible>(bytes)]);
-    let mut parts = multer::Multipart::with_constraints(stream, boundary, constraints);
-    let mut fields = Object::new();
-    let mut files = Vec::new();
-    while let Some(part) = parts.next_field().await.map_err(malformed)? {
-        let name = part.name().unwrap_or_default().to_string();
-        let Some(file_name) = part.file_name().map(str::to_string) else {
-            let text = part.text().await.map_err(malformed)?;
-            add_field(&mut fields, name, text.into());
-            continue;
-        };
-        let media = part.content_type().map_or("application/octet-stream".to_string(), |m| m.to_string());
-        let encoding = part.headers().get("content-transfer-encoding").and_then(|v| v.to_str().ok());
-        let encoding = encoding.unwrap_or("7bit").to_string();
-        let data = part.bytes().await.map_err(malformed)?;
-        let mut file = Object::with_capacity(6);
-        file.insert("fieldname", name);
-        file.insert("originalname", file_name);
-        file.insert("encoding", encoding);
-        file.insert("mimetype", media);
-        file.insert("size", data.len());
-        file.insert("buffer", Value::Bytes(data.to_vec().into()));
-        files.push(Value::from(file));
-    }
-    Ok(Parsed { body: fields.into(), files: files.into() })
-}
-
-/// A repeated field becomes an array.
-fn add_field(fields: &mut Object, name: String, value: Value) {
-    match fields.get_mut(&name) {
-        None => {
-            fields.insert(name, value);
-        }
-        Some(Value::Array(items)) => std::sync::Arc::make_mut(items).push(value),
-        Some(first) => *first = Value::array(vec![std::mem::take(first), value]),
-    }
 }
 
 #[cfg(test)]

@@ -54,6 +54,7 @@ mod start_run;
 mod states;
 mod status_token;
 mod trace;
+mod uploads;
 mod verdicts;
 mod waivers;
 

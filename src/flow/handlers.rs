@@ -138,7 +138,9 @@ fn connect_completes(expansion: &mut Expansion<'_>) {
             without_own_targets(expansion, &mut listener);
             let Listens::Nodes(ids) = listener.listens else { continue };
             for id in ids {
-                if let Some(heard) = expansion.scopes[scope].members.get(id.as_str()) {
+                let Some(heard) = expansion.scopes[scope].members.get(id.as_str()) else { continue };
+                // What a subflow's nodes finish is theirs; its instance never finishes, as in Node-RED.
+                if !expansion.origins[*heard as usize].def.node_type.starts_with("subflow:") {
                     expansion.nodes[*heard as usize].complete.push(at);
                 }
             }

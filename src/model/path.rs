@@ -202,7 +202,7 @@ impl Path {
             return true;
         }
         if value.is_undefined() && !root.contains_key(&key) {
-            return true;
+            return false;
         }
         let is_nowhere = |segment: &Segment| match (segment, msg) {
             (Segment::Nested(path), Some(msg)) => path.get(msg, Some(msg)).is_undefined(),
@@ -241,7 +241,7 @@ fn set_in(slot: &mut Value, segments: &[Segment], value: Value, msg: Option<&Obj
     let key = resolve(segment, msg);
     if slot.is_undefined() {
         if value.is_undefined() {
-            return true;
+            return false;
         }
         *slot = match key {
             Key::Index(_) => Value::array(Vec::new()),
@@ -271,7 +271,7 @@ fn set_in(slot: &mut Value, segments: &[Segment], value: Value, msg: Option<&Obj
                 return true;
             }
             if value.is_undefined() && !object.contains_key(&name) {
-                return true;
+                return false;
             }
             set_in(object.entry_mut(&name), rest, value, msg)
         }

@@ -5,6 +5,7 @@
 //! system's are read when the first `https` URL is called.
 
 mod agent;
+mod cookies;
 mod digest;
 mod error;
 mod listen;
@@ -21,15 +22,15 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, LOCATION, SET_COOKIE, TRANSFER_ENCODING,
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, HOST, LOCATION, SET_COOKIE, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderValue, Method};
 use reqwest::Client;
-use reqwest::cookie::{CookieStore, Jar};
 use url::Url;
 
 use crate::model::Diagnostic;
 pub use agent::{Agent, Proxy};
+use cookies::Cookies;
 pub use digest::Credentials;
 pub use error::NetError;
 use error::authority;
@@ -108,6 +109,10 @@ pub struct NetRequest {
     pub timeout: Option<Duration>,
     /// Redirects to follow; [`NetOptions::redirects_max`] when `None`; with 0 the redirect is the answer.
     pub redirects_max: Option<u32>,
+    /// Redirects other than 303 are followed with the same method and body, as Node-RED does; else as browsers do.
+    pub keeps_method: bool,
+    /// A body without a byte is announced (`content-length: 0`).
+    pub sends_empty_body: bool,
     /// Largest body to accept; [`NetOptions::response_bytes_max`] when `None`.
     pub response_bytes_max: Option<usize>,
     /// Answers a digest challenge of the origin of `url`; other origins, reached by redirects, learn nothing.
@@ -126,6 +131,8 @@ impl NetRequest {
             cookies: Vec::new(),
             timeout: None,
             redirects_max: None,
+            keeps_method: false,
+            sends_empty_body: false,
             response_bytes_max: None,
             digest: None,
             agent: None,
@@ -239,9 +246,9 @@ impl Net {
     async fn exchange(&self, mut request: NetRequest) -> Result<NetResponse, NetError> {
         let mut place = self.places.take(&request.url).await?;
         let follow = request.redirects_max.unwrap_or(self.options.redirects_max);
-        let jar = Jar::default();
+        let mut cookies = Cookies::default();
         for cookie in &request.cookies {
-            jar.add_cookie_str(cookie, &request.url);
+            cookies.set(cookie, &request.url, None);
         }
         for name in [CONTENT_LENGTH, TRANSFER_ENCODING] {
             request.headers.remove(name);
@@ -251,8 +258,10 @@ impl Net {
         loop {
             // Errors at both ends: a URL with a password must not be sent on, nor shown.
             let _ = request.url.set_username("").and_then(|()| request.url.set_password(None));
-            let answer = self.send(&request, &jar).await?;
-            jar.set_cookies(&mut answer.headers().get_all(SET_COOKIE).iter(), &request.url);
+            let answer = self.send(&request, &cookies).await?;
+            for line in answer.headers().get_all(SET_COOKIE) {
+                cookies.set(&text(Some(line)), &request.url, answer.headers().get(DATE));
+            }
             if answer.status() == http::StatusCode::UNAUTHORIZED && login.answers(&mut request, answer.headers()) {
                 continue;
             }
@@ -286,12 +295,15 @@ impl Net {
     }
 
     /// One hop.
-    async fn send(&self, request: &NetRequest, jar: &Jar) -> Result<reqwest::Response, NetError> {
+    async fn send(&self, request: &NetRequest, cookies: &Cookies) -> Result<reqwest::Response, NetError> {
         self.rules.check(&request.url).await?;
         let client = self.client_for(request).await?;
         let mut headers = request.headers.clone();
-        if let Some(cookies) = jar.cookies(&request.url) {
-            headers.insert(COOKIE, cookies);
+        if let Some(header) = cookies.header(&request.url) {
+            headers.insert(COOKIE, header);
+        }
+        if request.sends_empty_body && request.body.is_empty() {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         let hop = client.request(request.method.clone(), request.url.clone()).headers(headers);
         let hop = if request.body.is_empty() { hop } else { hop.body(request.body.clone()) };
@@ -456,12 +468,14 @@ fn target(answer: &reqwest::Response, url: &Url) -> Option<Url> {
         .filter(|to| matches!(to.scheme(), "http" | "https"))
 }
 
-/// Turns the request to its next hop: all but 307 and 308 become GET without a body (HEAD stays HEAD), and what was
-/// meant for one host is not told to another.
+/// Turns the request to its next hop: all but 307 and 308, or only 303 where the method is to be kept, become GET
+/// without a body (HEAD stays HEAD), and what was meant for one host is not told to another.
 fn redirect(request: &mut NetRequest, status: u16, to: Url) {
-    if !matches!(status, 307 | 308) && request.method != Method::HEAD {
+    let as_get = if request.keeps_method { status == 303 } else { !matches!(status, 307 | 308) };
+    if as_get && request.method != Method::HEAD {
         request.method = Method::GET;
         request.body = Bytes::new();
+        request.sends_empty_body = false;
         request.headers.remove(CONTENT_TYPE);
     }
     if to.origin() != request.url.origin() {

@@ -91,6 +91,12 @@ fn build(cfg: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
     let number = |name: &str, default: f64| cfg.number(name).filter(|n| *n > 0.0).unwrap_or(default);
     let mode = match cfg.text("mode").as_str() {
         "" | "count" => {
+            // A text that is no positive number is a mistake, nothing at all is the default.
+            let given = cfg.get("count");
+            if given.is_truthy() && given.to_number() <= 0.0 {
+                let what = format!("a sequence of {} messages is none", given.to_js_string());
+                return Err(vec![cfg.problem("invalid-count", "count", what).expected("1 or more")]);
+            }
             let (count, overlap) = (number("count", 1.0) as usize, number("overlap", 0.0) as usize);
             if count <= overlap {
                 let what = format!("a sequence of {count} message(s) cannot repeat {overlap}");

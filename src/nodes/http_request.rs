@@ -277,11 +277,14 @@ impl HttpRequest {
             let unsettled = !error.was_not_sent();
             return Step::fail(msg, NodeError::with_code(error.to_string(), error.code).unsettled(unsettled));
         }
-        let told =
-            if timed_out { format!("no response from server: {error}") } else { format!("RequestError: {error}") };
+        let name = match error.code {
+            "ETIMEDOUT" => "TimeoutError",
+            "ERR_TOO_MANY_REDIRECTS" => "MaxRedirectsError",
+            _ => "RequestError",
+        };
+        let told = if timed_out { format!("no response from server: {error}") } else { format!("{name}: {error}") };
         let text = if timed_out { "no response from server".into() } else { error.code.into() };
         cx.status(Status { fill: Some("red".into()), shape: Some("ring".into()), text });
-        let name = if timed_out { "TimeoutError" } else { "RequestError" };
         let failed = msg.clone();
         cx.error(failed, NodeError::with_code(told, error.code));
         if !errors_to_catch_only {

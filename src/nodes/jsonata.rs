@@ -3,6 +3,8 @@
 //! `jsonata-core` works on values of its own, so messages are converted at the border. Only the message
 //! properties an expression can read are converted (see [`Reads`]); what is merely counted is not copied.
 
+mod moments;
+
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
@@ -15,7 +17,7 @@ use jsonata_core::ast::{AstNode, PathStep, Stage};
 use jsonata_core::evaluator::{Context, Evaluator, EvaluatorError, EvaluatorOptions};
 use jsonata_core::value::{JMap, JValue};
 
-use super::moment;
+use self::moments::Moments;
 use crate::model::flow::NodeIndex;
 use crate::model::path::Path;
 use crate::model::value::date_to_iso;
@@ -79,12 +81,15 @@ fn options() -> EvaluatorOptions {
 impl Jsonata {
     /// Compiles; the error is the parser's message.
     pub fn compile(text: &str) -> Result<Jsonata, String> {
-        let ast = jsonata_core::parser::parse(text).map_err(|e| e.to_string())?;
+        let mut ast = jsonata_core::parser::parse(text).map_err(|e| e.to_string())?;
         let mut reads = Reads::default();
         reads.visit(&ast, true);
         let legacy = names_msg(text);
         // `$eval` may call anything.
         let calls = |name: &str| text.contains(name) || text.contains("$eval");
+        if text.contains("$moment") {
+            moments::rewrite(&mut ast);
+        }
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Ok(Jsonata {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -123,16 +128,17 @@ impl Jsonata {
     fn run(&self, input: JValue, place: Place<'_>, variables: &[(&str, Value)]) -> Result<Value, NodeError> {
         if variables.is_empty() && self.calls.none() {
             let result = self.program().evaluate_with_options(&input, options()).map_err(node_error)?;
-            return from_jsonata(&result, 0);
+            return from_jsonata(&result, 0, None);
         }
         let mut context = Context::new();
         for (name, value) in variables {
             context.bind((*name).to_string(), to_jsonata(value, 0)?);
         }
         let mut evaluator = Evaluator::with_options(context, options());
-        self.register(&mut evaluator, place)?;
+        let moments = self.calls.moment.then(|| Moments::of(place));
+        self.register(&mut evaluator, place, moments.as_ref())?;
         let result = evaluator.evaluate(&self.ast, &input).map_err(node_error)?;
-        from_jsonata(&result, 0)
+        from_jsonata(&result, 0, moments.as_ref())
     }
 
     /// This thread's program of the expression.
@@ -174,7 +180,12 @@ impl Jsonata {
         Ok(JValue::object(map))
     }
 
-    fn register(&self, evaluator: &mut Evaluator, place: Place<'_>) -> Result<(), NodeError> {
+    fn register(
+        &self,
+        evaluator: &mut Evaluator,
+        place: Place<'_>,
+        moments: Option<&Moments>,
+    ) -> Result<(), NodeError> {
         if self.calls.context || self.calls.env {
             let around = Rc::new(Surroundings::of(place));
             for (name, level) in [("flowContext", Level::Flow), ("globalContext", Level::Global)] {
@@ -187,11 +198,15 @@ impl Jsonata {
         }
         let now = place.now().as_millisecond();
         if self.calls.clone {
-            let copy = |args: &[JValue]| Ok(args.first().cloned().unwrap_or(JValue::Undefined));
+            let moments = moments.cloned();
+            let copy = move |args: &[JValue]| {
+                let value = args.first().cloned().unwrap_or(JValue::Undefined);
+                Ok(moments.as_ref().map_or(value.clone(), |moments| moments.copied(value)))
+            };
             evaluator.register_fn("clone", copy).map_err(node_error)?;
         }
-        if self.calls.moment {
-            evaluator.register_fn("moment", move |args: &[JValue]| moment_call(args, now)).map_err(node_error)?;
+        if let Some(moments) = moments {
+            moments.register(evaluator).map_err(node_error)?;
         }
         if self.calls.time {
             evaluator
@@ -215,24 +230,6 @@ fn now_call(args: &[JValue], now: i64) -> Result<JValue, EvaluatorError> {
     let text = format!("$fromMillis({now}, $picture, $zone)");
     let ast = jsonata_core::parser::parse(&text).map_err(|e| EvaluatorError::EvaluationError(e.to_string()))?;
     Evaluator::with_context(context).evaluate(&ast, &JValue::Null)
-}
-
-/// `$moment(time?)`: the instant (milliseconds or ISO 8601 text, now when absent) as ISO text. Moment's formats and
-/// methods are not offered, and what would need them is an error: a wrong date is worse than none.
-fn moment_call(args: &[JValue], now: i64) -> Result<JValue, EvaluatorError> {
-    let refused = |what: &str| Err(EvaluatorError::EvaluationError(format!("$moment: {what}")));
-    if args.get(1).is_some_and(|format| !format.is_undefined()) {
-        return refused("a format to read a date by is not offered; give milliseconds or ISO 8601 text");
-    }
-    let ms = match args.first() {
-        None | Some(JValue::Undefined) => Some(now as f64),
-        Some(JValue::Number(n)) => Some(*n),
-        Some(other) => other.as_str().and_then(moment::parse_iso),
-    };
-    match ms {
-        Some(ms) => Ok(JValue::string(date_to_iso(ms))),
-        None => refused("no date; expected milliseconds or ISO 8601 text such as 2026-03-01T00:00:00Z"),
-    }
 }
 
 fn node_error(error: EvaluatorError) -> NodeError {
@@ -471,7 +468,8 @@ fn outline(value: &Value) -> Result<JValue, NodeError> {
     Ok(JValue::array(items?))
 }
 
-fn from_jsonata(value: &JValue, depth: usize) -> Result<Value, NodeError> {
+/// `moments`: those of the evaluation, which leave it as ISO 8601 text.
+fn from_jsonata(value: &JValue, depth: usize, moments: Option<&Moments>) -> Result<Value, NodeError> {
     if depth > VALUE_DEPTH_MAX {
         return Err(too_deep());
     }
@@ -481,13 +479,16 @@ fn from_jsonata(value: &JValue, depth: usize) -> Result<Value, NodeError> {
         JValue::Number(n) => Value::Number(*n),
         JValue::String(s) => Value::from(&**s),
         JValue::Array(items) => {
-            let items: Result<Vec<_>, _> = items.iter().map(|v| from_jsonata(v, depth + 1)).collect();
+            let items: Result<Vec<_>, _> = items.iter().map(|v| from_jsonata(v, depth + 1, moments)).collect();
             Value::array(items?)
         }
         JValue::Object(map) => {
+            if let Some(left) = moments.and_then(|moments| moments.left_behind(value)) {
+                return Ok(left);
+            }
             let mut object = Object::with_capacity(map.len());
             for (key, value) in map.iter() {
-                object.insert(key.as_str(), from_jsonata(value, depth + 1)?);
+                object.insert(key.as_str(), from_jsonata(value, depth + 1, moments)?);
             }
             buffer_of(&object).unwrap_or_else(|| object.into())
         }
@@ -552,15 +553,6 @@ mod tests {
             assert_eq!(eval(text).to_json(), expected, "{text}");
         }
         assert_eq!(eval("nothing.here"), Value::Undefined);
-    }
-
-    #[test]
-    fn a_format_moment_would_read_by_is_refused_not_ignored() {
-        assert_eq!(eval("$moment('2026-03-01')").to_json(), "\"2026-03-01T00:00:00.000Z\"");
-        for text in ["$moment('01-02-2026', 'DD-MM-YYYY')", "$moment('yesterday')"] {
-            let error = bed(text, "jsonata").error(MSG);
-            assert!(error.contains("$moment"), "{text}: {error}");
-        }
     }
 
     #[test]

@@ -350,6 +350,7 @@ impl Renderer<'_, '_> {
                     match value {
                         Value::Undefined | Value::Null => {}
                         Value::Number(_) => self.out.push_str(&value.to_js_string()),
+                        Value::Date(ms) => self.out.push_str(&super::moment::date_text(ms)),
                         value if *escape => push_escaped(&mut self.out, &value.to_js_string()),
                         value => self.out.push_str(&value.to_js_string()),
                     }

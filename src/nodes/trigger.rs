@@ -166,7 +166,8 @@ impl Trigger {
 
     fn delay(&self, msg: &Msg) -> f64 {
         let given = msg.get("delay").filter(|_| self.by_msg).map(|d| parse_float(&d.to_js_string()));
-        given.filter(|ms| !ms.is_nan()).map_or(self.duration, |ms| ms.max(0.0))
+        // A timer of less than a millisecond fires after one; nothing but 0 waits for ever.
+        given.filter(|ms| !ms.is_nan()).map_or(self.duration, |ms| if ms < 0.0 { 1.0 } else { ms })
     }
 
     fn starts(&self, key: ArcStr, mut msg: Msg, ms: f64, cx: &mut Cx<'_>) -> Result<Step, NodeError> {

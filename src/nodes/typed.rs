@@ -9,7 +9,7 @@ use arcstr::ArcStr;
 use jiff::tz::TimeZone;
 
 use super::jsonata::Jsonata;
-use super::moment;
+use super::moment::{Around, Moment};
 use crate::model::flow::PlanNode;
 use crate::model::path::Path;
 use crate::model::value::date_to_iso;
@@ -136,7 +136,8 @@ impl DateForm {
             DateForm::Format(pattern) => {
                 let zone = place.env("TZ");
                 let zone = zone.as_str().and_then(|name| TimeZone::get(name).ok()).unwrap_or(TimeZone::UTC);
-                moment::format(&place.now().to_zoned(zone), pattern).into()
+                let around = Around { now: place.now().as_millisecond() as f64, local: zone };
+                Moment::at(&around, around.now).format(pattern).into()
             }
         }
     }

@@ -106,7 +106,9 @@ impl Request {
         object.insert("params", self.params.iter().map(|(k, v)| (k.clone(), v.clone())).collect::<Object>());
         object.insert("query", self.query());
         object.insert("cookies", parse_cookies(cookies));
-        object.insert("body", self.body.clone());
+        // Where none is read it is empty, as in Express.
+        let body = if self.body.is_undefined() { Object::new().into() } else { self.body.clone() };
+        object.insert("body", body);
         if !self.files.is_undefined() {
             object.insert("files", self.files.clone());
         }

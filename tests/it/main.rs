@@ -29,6 +29,7 @@ mod io;
 mod jsonata;
 mod jsonpath;
 mod limits;
+mod moment;
 mod mustache;
 mod nodes;
 mod notifications;

@@ -49,6 +49,7 @@ function plain(engine, value, key) {
       .replaceAll(`127.0.0.1:${engine.port}`, '<host>')
       .replaceAll(engine.folder, '<folder>')
       .replace(/\b[0-9a-f]{64}\b/g, '<revision>')
+      .replace(/\b[0-9a-f]{28}\b/g, '<id>')
       .replace(/\b[0-9a-f]{16}\b/g, '<id>')
       .replace(/\b20[23]\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, '<instant>')
       .replace(/\b1[789]\d{11}\b/g, '<ms>');
@@ -61,6 +62,15 @@ function plain(engine, value, key) {
     return Object.fromEntries(kept.map(([name, one]) => [plain(engine, name), name === '_msgid' ? '<id>' : plain(engine, one, name)]));
   }
   return value;
+}
+
+/** Without the words of errors and warnings: that one is told, and by whom, is compared. */
+function wordless(value) {
+  if (Array.isArray(value)) return value.map(wordless);
+  if (!value || typeof value !== 'object') return value;
+  if (value.level !== undefined) return { id: value.id, level: value.level };
+  const kept = Object.entries(value).map(([name, one]) => [name, name === 'error' && one?.source ? { source: one.source } : wordless(one)]);
+  return Object.fromEntries(kept);
 }
 
 function json(text) {
@@ -179,7 +189,7 @@ async function end(engine) {
   await until(engine, () => engine.heard.filter(isEnd).length > before);
 }
 
-/** Does the steps of a case; gives what came of each. */
+/** Does the steps of a case; gives what came of each. With `words: false` messages of errors and warnings are not compared. */
 export async function perform(engine, one) {
   const taken = {};
   const came = [];
@@ -188,7 +198,8 @@ export async function perform(engine, one) {
   for (const raw of steps) {
     const now = filled(raw, taken);
     try {
-      const [answer, compared] = await step(engine, now, taken);
+      const [answer, worded] = await step(engine, now, taken);
+      const compared = one.words === false ? wordless(worded) : worded;
       if (now.take) {
         const body = json(answer.body.toString('utf8'));
         for (const [name, path] of Object.entries(now.take)) taken[name] = path.split('.').reduce((at, key) => at?.[key], body);

@@ -10,6 +10,9 @@ use super::Payload;
 use crate::model::{Msg, Object, Value};
 use crate::runtime::NodeError;
 
+/// What a file is of which nothing is known.
+const OCTETS: &str = "application/octet-stream";
+
 /// The body of a call; says its content type when that follows from the payload.
 pub(super) fn of(
     payload_of_get: Payload,
@@ -22,7 +25,10 @@ pub(super) fn of(
         if method == Method::HEAD || payload_of_get != Payload::Body {
             return Ok(Bytes::new());
         }
-        return Ok(plain(payload).unwrap_or_else(|| payload.to_json().into()));
+        return Ok(match payload {
+            Value::Bool(_) => Bytes::new(),
+            payload => plain(payload).unwrap_or_else(|| payload.to_json().into()),
+        });
     }
     let content_type = headers.get(CONTENT_TYPE).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
     if content_type.as_deref() == Some("multipart/form-data")
@@ -79,23 +85,33 @@ pub(super) fn query(payload: &Value) -> Option<String> {
     Some(pairs.join("&"))
 }
 
-/// A form with files: a value is text, bytes, `{value, options: {filename, contentType}}`, or JSON.
+/// A form with files: a value is text, bytes, `{value, options}`, or JSON. The options are a file's name, or
+/// `{filename, filepath, contentType}`; a type that is not given follows from the name.
 fn multipart(fields: &Object) -> (String, Bytes) {
     let boundary = format!("----probity{}", crate::model::id::hex16());
     let mut body = Vec::new();
     for (name, value) in fields.iter().filter(|(_, v)| !v.is_nullish()) {
-        let options = value.get("options");
-        let content = match value {
-            Value::Object(o) if o.contains_key("value") => o.get("value").cloned().unwrap_or_default(),
-            other => other.clone(),
+        let (content, options) = match value {
+            Value::Object(o) if o.contains_key("value") => (value.get("value"), value.get("options")),
+            other => (other.clone(), Value::Undefined),
         };
+        let given =
+            |key: &str| Some(options.get(key)).filter(Value::is_truthy).map(|text| text.to_js_string().to_string());
+        let path = given("filepath").map(|path| path.replace('\\', "/"));
+        let file_name = match &options {
+            Value::String(name) => Some(name.to_string()),
+            _ => path.or_else(|| given("filename").map(|name| base_name(&name).to_string())),
+        };
+        let kind = given("contentType").map(|kind| kind.replace(['\r', '\n'], ""));
+        let kind = kind.or_else(|| file_name.as_deref().and_then(type_of_name).map(str::to_string));
+        let kind =
+            kind.or_else(|| (file_name.is_some() || matches!(content, Value::Bytes(_))).then(|| OCTETS.to_string()));
         let content = plain(&content).unwrap_or_else(|| content.to_json().into());
         body.extend(format!("--{boundary}\r\ncontent-disposition: form-data; name=\"{}\"", quoted(name)).bytes());
-        if let Some(filename) = Some(options.get("filename")).filter(|f| f.is_truthy()) {
-            body.extend(format!("; filename=\"{}\"", quoted(&filename.to_js_string())).bytes());
+        if let Some(file_name) = file_name {
+            body.extend(format!("; filename=\"{}\"", quoted(&file_name)).bytes());
         }
-        if let Some(kind) = Some(options.get("contentType")).filter(|k| k.is_truthy()) {
-            let kind = kind.to_js_string().replace(['\r', '\n'], "");
+        if let Some(kind) = kind {
             body.extend(format!("\r\ncontent-type: {kind}").bytes());
         }
         body.extend(b"\r\n\r\n");
@@ -104,6 +120,57 @@ fn multipart(fields: &Object) -> (String, Bytes) {
     }
     body.extend(format!("--{boundary}--\r\n").bytes());
     (format!("multipart/form-data; boundary={boundary}"), body.into())
+}
+
+fn base_name(path: &str) -> &str {
+    path.rsplit(['/', '\\']).next().unwrap_or_default()
+}
+
+/// The media type of what people send with such a name.
+fn type_of_name(name: &str) -> Option<&'static str> {
+    let (_, ending) = name.rsplit_once('.')?;
+    Some(match ending.to_ascii_lowercase().as_str() {
+        "txt" | "text" | "conf" | "log" | "ini" | "list" => "text/plain",
+        "html" | "htm" => "text/html",
+        "css" => "text/css",
+        "csv" => "text/csv",
+        "md" | "markdown" => "text/markdown",
+        "ics" => "text/calendar",
+        "yaml" | "yml" => "text/yaml",
+        "js" | "mjs" => "application/javascript",
+        "xml" => "application/xml",
+        "json" | "map" => "application/json",
+        "pdf" => "application/pdf",
+        "zip" => "application/zip",
+        "gz" => "application/gzip",
+        "tar" => "application/x-tar",
+        "7z" => "application/x-7z-compressed",
+        "rtf" => "application/rtf",
+        "doc" => "application/msword",
+        "docx" => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        "xls" => "application/vnd.ms-excel",
+        "xlsx" => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        "ppt" => "application/vnd.ms-powerpoint",
+        "pptx" => "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+        "odt" => "application/vnd.oasis.opendocument.text",
+        "ods" => "application/vnd.oasis.opendocument.spreadsheet",
+        "wasm" => "application/wasm",
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "svg" => "image/svg+xml",
+        "webp" => "image/webp",
+        "bmp" => "image/bmp",
+        "ico" => "image/vnd.microsoft.icon",
+        "tif" | "tiff" => "image/tiff",
+        "mp3" => "audio/mpeg",
+        "wav" => "audio/wave",
+        "ogg" => "audio/ogg",
+        "mp4" => "video/mp4",
+        "webm" => "video/webm",
+        "mpeg" | "mpg" => "video/mpeg",
+        _ => return None,
+    })
 }
 
 /// As browsers escape names in forms.

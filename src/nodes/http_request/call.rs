@@ -73,6 +73,10 @@ pub(super) fn prepare(node: &HttpRequest, msg: &mut Msg, cx: &mut Cx<'_>) -> Res
     request.body = body;
     request.cookies = cookies;
     request.digest = digest.then_some(Credentials { user, password });
+    request.keeps_method = true;
+    // A server may want to be told that nothing comes.
+    request.sends_empty_body =
+        ![Method::GET, Method::HEAD].contains(&request.method) && msg.get("payload").is_some_and(|p| !p.is_undefined());
     request.timeout = timeout(msg, cx);
     if msg.get("followRedirects").is_some_and(|f| !f.is_truthy()) {
         request.redirects_max = Some(0);

@@ -165,6 +165,9 @@ impl Groups {
     }
 
     pub(super) fn custom(&mut self, custom: &Custom, mut msg: Msg, max: usize) -> Vec<Outcome> {
+        if let Some(path) = custom.property.as_ref().filter(|path| msg.read_path(path).is_err()) {
+            return vec![Outcome::Warn(format!("Message property {} not found", path.text()))];
+        }
         if !custom.useparts
             && let Some(parts) = msg.remove("parts")
             && let Some(outer) = parts.as_object().and_then(|p| p.get("parts"))
