@@ -120,7 +120,7 @@ impl Moment {
         start.to_edge(Some(Unit::Day), false);
         let days = self.diff(&start, Some(Unit::Day), true);
         match days {
-            _ if days.is_nan() || days < -6.0 || days >= 7.0 => "sameElse",
+            _ if !(-6.0..7.0).contains(&days) => "sameElse",
             _ if days < -1.0 => "lastWeek",
             _ if days < 0.0 => "lastDay",
             _ if days < 1.0 => "sameDay",
