@@ -104,10 +104,16 @@ const PRESSED: &str = ".red-ui-flow-node-button-button";
 
 async fn deploy(browser: &Browser) {
     browser.until("RED.nodes.dirty()").await;
-    browser.press(&drawn("red-ui-header-button-deploy")).await;
-    // When the code editor has had the time to find fault with a function, the user is asked.
+    let button = drawn("red-ui-header-button-deploy");
+    browser.press(&button).await;
+    // When the code editor has had the time to find fault with a function, the user is asked. A press that a busy browser
+    // lost is repeated; the editor takes none while it deploys.
     let confirm = drawn("red-ui-deploy-dialog-confirm-deploy-deploy");
-    browser.until(&format!("!RED.nodes.dirty() || {confirm}?.offsetParent")).await;
+    let again = format!(
+        "Date.now() - (window.pressed ??= Date.now()) > 8000 && (window.pressed = Date.now(), {button}.click(), false)"
+    );
+    browser.run("window.pressed = undefined").await;
+    browser.until(&format!("!RED.nodes.dirty() || {confirm}?.offsetParent || ({again})")).await;
     if browser.run("return RED.nodes.dirty()").await == json!(true) {
         browser.press(&confirm).await;
     }
