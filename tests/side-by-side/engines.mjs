@@ -114,9 +114,9 @@ async function listen(engine) {
 }
 
 /** Waits until what was heard fits; false when it never does. */
-export function until(engine, fits, patience = PATIENCE / 4) {
+export function until(engine, fits) {
   return new Promise((done) => {
-    const late = setTimeout(() => done(false), patience);
+    const late = setTimeout(() => done(false), PATIENCE / 4);
     const look = () => {
       if (!fits()) return false;
       clearTimeout(late);

@@ -74,7 +74,7 @@ await Promise.all(settings.map(async (name) => {
         const title = part.name + ': ' + one.name;
         if (options.only && !title.includes(options.only)) continue;
         row.cases++;
-        const [theirs, ours] = await Promise.all(pair.map((engine) => perform(engine, one, known.has(title))));
+        const [theirs, ours] = await Promise.all(pair.map((engine) => perform(engine, one)));
         if (options.show) console.log(title + '\n  Node-RED ' + JSON.stringify(theirs) + '\n  Probity  ' + JSON.stringify(ours));
         const lines = differing(theirs, ours);
         const reason = known.get(title);

@@ -160,7 +160,7 @@ async function step(engine, step, taken) {
   }
   if (step.debug !== undefined) {
     const messages = () => engine.heard.filter(isDebug);
-    const came = await until(engine, () => messages().length >= step.debug, engine.hurried ? 2_000 : undefined);
+    const came = await until(engine, () => messages().length >= step.debug);
     // A case that waits for more than Node-RED sends is wrong, and slow.
     if (!came && engine.kind === 'node-red') throw new Error(`only ${messages().length} of ${step.debug} messages came`);
     await end(engine);
@@ -189,10 +189,8 @@ async function end(engine) {
   await until(engine, () => engine.heard.filter(isEnd).length > before);
 }
 
-/** Does the steps of a case; gives what came of each. With `words: false` messages of errors and warnings are not compared. Of a
- * case that is known to differ Probity is not waited for long: what it does not send would be waited for in full. */
-export async function perform(engine, one, differs) {
-  engine.hurried = differs && engine.kind === 'probity';
+/** Does the steps of a case; gives what came of each. With `words: false` messages of errors and warnings are not compared. */
+export async function perform(engine, one) {
   const taken = {};
   const came = [];
   engine.heard = [];
