@@ -361,13 +361,18 @@ async fn a_run_is_saved_as_a_test_and_replayed_from_a_step() {
     let step = format!("document.querySelector('li[data-run=\"{run}\"] .probity-step[data-node=\"twice\"]')");
     browser.press(&step).await;
     let button = format!("{step}.nextElementSibling.querySelector('.probity-replay')");
+    browser.until(&format!("{button}.offsetParent")).await;
+    // What is unfolded stays so while other runs come.
+    browser.press(&part("start", PRESSED)).await;
+    let listed = "[...document.querySelectorAll('.probity-runs li[data-run]')].map(li => li.dataset.run)";
+    browser.until(&format!("{listed}.length == 2")).await;
+    let between = browser.run(&format!("return {listed}[0]")).await;
+    assert_ne!(between, json!(run), "the newest run stands first");
+    assert_eq!(browser.run(&format!("return !!{button}.offsetParent")).await, json!(true));
     // The panel is not as high as a run is long.
     browser.until(&format!("({button}.scrollIntoView({{ block: 'center' }}), true)")).await;
     browser.press(&button).await;
-    let another = format!(
-        "[...document.querySelectorAll('.probity-runs li[data-run]')].map(li => li.dataset.run).find(id => id != '{run}')"
-    );
-    let replayed = browser.until(&another).await;
+    let replayed = browser.until(&format!("{listed}.find(id => id != '{run}' && id != {between})")).await;
     let replayed = replayed.as_str().unwrap();
     let nodes = format!(
         "[...document.querySelectorAll('li[data-run=\"{replayed}\"] .probity-step')].map(step => step.dataset.node).join()"
@@ -376,7 +381,7 @@ async fn a_run_is_saved_as_a_test_and_replayed_from_a_step() {
     browser.picture("editor-replay").await;
     let lines =
         "[...document.querySelectorAll('.red-ui-debug-msg-payload')].filter(l => l.textContent.includes('hellohello'))";
-    browser.until(&format!("{lines}.length == 2")).await;
+    browser.until(&format!("{lines}.length == 3")).await;
     browser.end().await;
     site.stop();
 }

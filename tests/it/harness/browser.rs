@@ -108,8 +108,10 @@ impl Browser {
         let holds = !matches!(value, Value::Null | Value::Bool(false)) && value != json!(0) && value != json!("");
         if !holds {
             self.picture("waited-in-vain").await;
+            let page = self.run("return document.body.innerText").await;
+            let page: String = page.as_str().unwrap_or_default().chars().take(3000).collect();
+            panic!("never true: {expression}\nthe page says:\n{page}");
         }
-        assert!(holds, "never true: {expression}");
         value
     }
 

@@ -117,7 +117,9 @@
   // ---- Runs -----------------------------------------------------------------------------------------------------
 
   const panel = (function () {
-    let content, list, status, opened = null, timer = null, last = '';
+    let content, list, status, opened = null, timer = null;
+    // How often the list was asked for, and which of the answers is shown.
+    let looks = 0, seen = 0;
     let everywhere = false;
 
     function make() {
@@ -130,7 +132,6 @@
       const all = $('<label style="display:inline-flex;gap:4px;margin:0 8px 0 0"><input type="checkbox" style="margin:0"> all flows</label>').appendTo(toolbar);
       all.find('input').on('change', function () {
         everywhere = this.checked;
-        last = '';
         look();
       });
       const trace = $('<button type="button" class="red-ui-sidebar-header-button"><i class="fa fa-eye"></i> trace next</button>').appendTo(toolbar);
@@ -149,8 +150,7 @@
       });
       RED.actions.add('probity:show-runs', () => RED.sidebar.show('probity-runs'));
       RED.events.on('workspace:change', () => {
-        last = '';
-        opened = null;
+        expand(null);
         look();
       });
       watch();
@@ -174,16 +174,16 @@
       }
       const of = subject();
       const query = 'runs?limit=' + RUNS_MAX + (of ? '&subject=' + encodeURIComponent(of) : '');
+      const number = (looks += 1);
       ask('GET', query)
         .done((page) => {
-          const now = JSON.stringify(page.items.map((run) => [run.id, run.state, run.hops]));
-          if (now !== last && of === subject()) {
-            last = now;
+          // Answers may overtake each other: an older list is of no use.
+          if (number > seen && of === subject()) {
+            seen = number;
             draw(page.items);
           }
         })
         .fail((answer) => {
-          last = '';
           list.empty().append($('<li class="probity-wrong"></li>').text('The runs cannot be shown: ' + why(answer)));
         });
     }
@@ -220,48 +220,80 @@
       return run.ended_at ? (new Date(run.ended_at) - new Date(run.started_at)) + ' ms' : 'running';
     }
 
+    // Only what is new or has changed is drawn: what the user has unfolded stays so, and nothing moves under the mouse.
     function draw(runs) {
-      const top = content.scrollTop();
-      list.empty();
-      $('<h4></h4>').text('Last runs').appendTo(list);
+      const before = new Map();
+      list.children('li[data-run]').each(function () {
+        before.set(this.dataset.run, $(this));
+      });
+      list.children().not('[data-run]').remove();
+      $('<h4></h4>').text('Last runs').prependTo(list);
       if (runs.length === 0) {
         $('<li class="probity-none">Nothing has run here yet.</li>').appendTo(list);
       }
+      let above = list.children('h4');
       for (const run of runs) {
-        const at = new Date(run.started_at).toLocaleTimeString();
-        const item = $('<li></li>').attr('data-run', run.id).appendTo(list);
-        const button = row(run.state, at + '  ' + started(run), lasted(run)).appendTo(item);
-        button.attr('aria-expanded', String(opened === run.id));
-        button.on('click', () => {
-          opened = opened === run.id ? null : run.id;
-          list.find('.probity-open').remove();
-          list.find('.probity-row[aria-expanded]').attr('aria-expanded', 'false');
-          if (opened) {
-            button.attr('aria-expanded', 'true');
+        const item = before.get(run.id) || $('<li></li>').attr('data-run', run.id);
+        before.delete(run.id);
+        if (!above.next().is(item)) {
+          item.insertAfter(above);
+        }
+        above = item;
+        const now = JSON.stringify([run.state, run.hops, run.ended_at]);
+        if (item.data('drawn') !== now) {
+          item.data('drawn', now);
+          head(item, run);
+          if (opened === run.id) {
             open(item, run.id);
           }
-        });
-        if (opened === run.id) {
-          open(item, run.id);
         }
       }
-      content.scrollTop(top);
+      before.forEach((item) => item.remove());
+    }
+
+    function head(item, run) {
+      const at = new Date(run.started_at).toLocaleTimeString();
+      item.children('.probity-row').remove();
+      row(run.state, at + '  ' + started(run), lasted(run))
+        .attr('aria-expanded', String(opened === run.id))
+        .on('click', () => expand(opened === run.id ? null : run.id))
+        .prependTo(item);
+    }
+
+    // Opens a run, or with `null` none: one is open at a time. One that is not listed yet opens when it is.
+    function expand(id) {
+      opened = id;
+      list.find('.probity-open').remove();
+      list.children('li[data-run]').each(function () {
+        const item = $(this), opens = this.dataset.run === id;
+        item.children('.probity-row').attr('aria-expanded', String(opens));
+        if (opens) {
+          open(item, id);
+        }
+      });
     }
 
     function open(item, id) {
       ask('GET', 'runs/' + id)
         .done((run) => {
           if (opened === id) {
+            const unfolded = item.find('.probity-messages').get().filter((messages) => messages.style.display !== 'none').map((messages) => messages.dataset.at);
             item.find('.probity-open').remove();
-            steps(run).appendTo(item);
+            steps(run, unfolded).appendTo(item);
           }
         })
         .fail((answer) => {
-          item.append($('<div class="probity-open probity-wrong"></div>').text(why(answer)));
+          if (opened === id) {
+            item.find('.probity-open').remove();
+            item.append($('<div class="probity-open probity-wrong"></div>').text(why(answer)));
+            // The next look asks again.
+            item.removeData('drawn');
+          }
         });
     }
 
-    function steps(run) {
+    // A run's steps; those whose places are `unfolded` with their messages.
+    function steps(run, unfolded) {
       const box = $('<div class="probity-open"></div>');
       if (run.error) {
         $('<div class="probity-wrong"></div>').text(run.error.message).appendTo(box);
@@ -275,20 +307,26 @@
       } else {
         does.text('Its messages were not kept; “trace next” keeps those of the next runs.').addClass('probity-none');
       }
-      run.trace.forEach((step) => {
+      run.trace.forEach((step, at) => {
         const name = step.name || step.node_type;
         const failed = step.note === 'failed';
         const time = step.took_us === undefined ? '+' + milliseconds(step.at_us) : '+' + milliseconds(step.at_us) + ', took ' + milliseconds(step.took_us);
         const line = row(failed ? 'failed' : 'done', name, time).addClass('probity-step').appendTo(box);
         line.attr('data-node', step.node);
-        const messages = $('<div class="probity-messages"></div>').hide().appendTo(box);
-        line.on('click', () => {
-          RED.view.reveal(known(step.node));
+        const messages = $('<div class="probity-messages"></div>').attr('data-at', at).hide().appendTo(box);
+        const unfold = () => {
           if (messages.is(':empty')) {
             fill(messages, run, step);
           }
           messages.toggle();
+        };
+        line.on('click', () => {
+          RED.view.reveal(known(step.node));
+          unfold();
         });
+        if (unfolded.includes(String(at))) {
+          unfold();
+        }
       });
       if (run.trace_dropped > 0) {
         $('<div class="probity-none"></div>').text(run.trace_dropped + ' more steps were not kept.').appendTo(box);
@@ -342,8 +380,7 @@
           } else {
             RED.notify('Replayed as run ' + answer.run, 'success');
           }
-          opened = answer.run;
-          last = '';
+          expand(answer.run);
           look();
         })
         .fail((answer) => RED.notify('It was not replayed: ' + why(answer), 'error'));
