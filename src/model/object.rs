@@ -1,7 +1,8 @@
 //! An object whose keys keep the order they were written in, as JavaScript's do.
 //!
 //! Messages are small objects that are built and changed far more often than they are searched, so entries
-//! live in one vector and are found by scanning; an index appears once an object outgrows [`SCAN_MAX`].
+//! live in one vector and are found by scanning; an index appears once an object outgrows [`SCAN_MAX`]. A scan looks at a
+//! byte of each key, [`mark`], eight at a time: reading the keys themselves would fetch each from where it lies.
 
 use std::collections::HashMap;
 
@@ -12,10 +13,23 @@ use super::Value;
 /// Up to this many entries a scan beats hashing.
 const SCAN_MAX: usize = 32;
 
+/// Eight marks in a word: the lowest bit of each, and the highest.
+const LOW: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = LOW << 7;
+
+/// What tells most keys of an object apart.
+fn mark(key: &str) -> u64 {
+    let bytes = key.as_bytes();
+    let (first, last) = (bytes.first().copied().unwrap_or(0), bytes.last().copied().unwrap_or(0));
+    u64::from(first.wrapping_mul(31) ^ last.wrapping_mul(7) ^ bytes.len() as u8)
+}
+
 /// Ordered map from property name to [`Value`].
 #[derive(Clone, Default)]
 pub struct Object {
     entries: Vec<(ArcStr, Value)>,
+    /// The marks of the first entries, in their order.
+    marks: [u64; SCAN_MAX / 8],
     #[expect(clippy::box_collection, reason = "a message is small: the index must not make every object larger")]
     index: Option<Box<HashMap<ArcStr, u32>>>,
 }
@@ -26,7 +40,7 @@ impl Object {
     }
 
     pub fn with_capacity(n: usize) -> Self {
-        Object { entries: Vec::with_capacity(n), index: None }
+        Object { entries: Vec::with_capacity(n), ..Object::default() }
     }
 
     pub fn len(&self) -> usize {
@@ -39,8 +53,32 @@ impl Object {
 
     fn position(&self, key: &str) -> Option<usize> {
         match &self.index {
-            None => self.entries.iter().position(|(k, _)| k.as_str() == key),
+            None => self.scan(key),
             Some(index) => index.get(key).map(|i| *i as usize),
+        }
+    }
+
+    fn scan(&self, key: &str) -> Option<usize> {
+        let wanted = mark(key) * LOW;
+        for (word, marks) in self.marks.iter().enumerate().take(self.entries.len().div_ceil(8)) {
+            let differs = marks ^ wanted;
+            // The highest bit of each byte that is 0; of some above it, too, which the key itself then tells.
+            let mut alike = differs.wrapping_sub(LOW) & !differs & HIGH;
+            while alike != 0 {
+                let i = word * 8 + alike.trailing_zeros() as usize / 8;
+                if self.entries.get(i).is_some_and(|(k, _)| k.as_str() == key) {
+                    return Some(i);
+                }
+                alike &= alike - 1;
+            }
+        }
+        None
+    }
+
+    fn set_mark(&mut self, i: usize) {
+        if let Some(marks) = self.marks.get_mut(i / 8) {
+            let at = i % 8 * 8;
+            *marks = *marks & !(0xff << at) | mark(&self.entries[i].0) << at;
         }
     }
 
@@ -72,6 +110,7 @@ impl Object {
             index.insert(key.clone(), self.entries.len() as u32);
         }
         self.entries.push((key, value));
+        self.set_mark(self.entries.len() - 1);
         if self.index.is_none() && self.entries.len() > SCAN_MAX {
             self.reindex();
         }
@@ -86,6 +125,7 @@ impl Object {
     pub fn remove(&mut self, key: &str) -> Option<Value> {
         let i = self.position(key)?;
         let (_, value) = self.entries.remove(i);
+        (i..self.entries.len().min(SCAN_MAX)).for_each(|i| self.set_mark(i));
         if self.index.is_some() {
             self.reindex();
         }
@@ -165,5 +205,36 @@ mod tests {
         assert_eq!(object.get("k39"), Some(&Value::from(39.0)));
         assert_eq!(object.keys().nth(4).unwrap(), "k4");
         assert_eq!(object.keys().nth(5).unwrap(), "k6");
+    }
+
+    /// Against a plain list, whatever comes and goes: keys that share a mark, empty ones, more than are scanned.
+    #[test]
+    fn finds_what_a_plain_list_has() {
+        let keys = ["", "a", "aa", "aba", "aca", "ada", "k", "payload", "_msgid", "é", "ü", "parts", "patrs"];
+        let keys: Vec<String> =
+            keys.into_iter().map(String::from).chain((0..50).map(|i| format!("x{}y", i * 7 % 50))).collect();
+        let (mut object, mut list) = (Object::new(), Vec::<(String, f64)>::new());
+        let mut random = 12345_u64;
+        for step in 0..20_000 {
+            random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let key = &keys[(random >> 33) as usize % keys.len()];
+            let place = list.iter().position(|(k, _)| k == key);
+            if (random >> 20) % 5 < if step / 1000 % 2 == 0 { 3 } else { 1 } {
+                let value = f64::from(step);
+                object.insert(key.as_str(), value);
+                match place {
+                    Some(at) => list[at].1 = value,
+                    None => list.push((key.clone(), value)),
+                }
+            } else {
+                assert_eq!(object.remove(key), place.map(|at| Value::from(list.remove(at).1)));
+            }
+            let both = object.iter().map(|(k, v)| (k.to_string(), v.clone()));
+            assert!(both.eq(list.iter().map(|(k, v)| (k.clone(), Value::from(*v)))), "{step}");
+            for key in &keys {
+                let expected = list.iter().find(|(k, _)| k == key).map(|(_, v)| Value::from(*v));
+                assert_eq!(object.get(key), expected.as_ref(), "{step} {key}");
+            }
+        }
     }
 }

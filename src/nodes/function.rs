@@ -35,7 +35,12 @@ static SPEC: NodeSpec = NodeSpec {
 /// The type, for a catalogue: there is one where the JavaScript component is.
 pub fn known(functions: &Arc<Functions>) -> Known {
     let functions = functions.clone();
-    Known { spec: &SPEC, build: Arc::new(move |cfg: &NodeConfig<'_>| build(&functions, cfg)), plugin: None }
+    let ours = functions.clone();
+    // Compiling takes most of a start with many functions, and all cores can do it.
+    let prepare = move |nodes: &[NodeConfig<'_>]| {
+        functions.check(nodes.iter().filter_map(|cfg| setup(cfg).ok()).collect(), super::link::call)
+    };
+    Known { prepare: Some(Arc::new(prepare)), ..Known::new(&SPEC, move |cfg| build(&ours, cfg)) }
 }
 
 struct Function {
@@ -45,8 +50,14 @@ struct Function {
 }
 
 fn build(functions: &Functions, cfg: &NodeConfig<'_>) -> Built {
-    let libs = libs(cfg)?;
-    let setup = Setup {
+    let script = functions
+        .script(setup(cfg)?, super::link::call)
+        .map_err(|faults| faults.into_iter().map(|fault| problem(cfg, fault)).collect::<Vec<_>>())?;
+    Ok(Arc::new(Function { script, source: Mutex::new(None) }))
+}
+
+fn setup(cfg: &NodeConfig<'_>) -> Result<Setup, Vec<Diagnostic>> {
+    Ok(Setup {
         id: cfg.node.id.clone(),
         name: cfg.node.name.clone(),
         path: path(cfg),
@@ -54,13 +65,9 @@ fn build(functions: &Functions, cfg: &NodeConfig<'_>) -> Built {
         func: cfg.text("func").to_string(),
         initialize: cfg.text("initialize").to_string(),
         finalize: cfg.text("finalize").to_string(),
-        libs,
-        limit: 0,
-    };
-    let script = functions
-        .script(setup, cfg.number("timeout").unwrap_or(0.0), super::link::call)
-        .map_err(|faults| faults.into_iter().map(|fault| problem(cfg, fault)).collect::<Vec<_>>())?;
-    Ok(Arc::new(Function { script, source: Mutex::new(None) }))
+        libs: libs(cfg)?,
+        limit: cfg.number("timeout").filter(|s| *s > 0.0).map_or(0, |s| ((s * 1_000.0) as u64).max(1)),
+    })
 }
 
 /// Where the node stands, as Node-RED's `node.path`: tab, instances of subflows, node.

@@ -320,7 +320,7 @@ impl Plugins {
                 let (shared, of_slot) = (shared.clone(), slot.clone());
                 let node_type = of.description.node_type.clone();
                 let build = move |cfg: &NodeConfig<'_>| node::build(&shared, &of_slot, &node_type, cfg);
-                let known = Known { spec: of.spec, build: Arc::new(build), plugin: Some(slot.name.clone()) };
+                let known = Known { plugin: Some(slot.name.clone()), ..Known::new(of.spec, build) };
                 if let Err(known) = catalogue.add(known) {
                     let (name, node_type) = (&slot.name, known.spec.node_type);
                     let message = format!("node type {node_type} of plugin {name} is a builtin one, which is used");

@@ -122,6 +122,12 @@ pub(super) fn build(
     let mut sockets = Doors::default();
     let (configs, by_id) = build_configs(&plan, catalogue, services, kept, &mut sockets, &mut diagnostics);
     let reached = reached(&plan);
+    for known in catalogue.iter() {
+        let Some(prepare) = &known.prepare else { continue };
+        let new = plan.nodes.iter().filter(|n| n.node_type == known.spec.node_type && !kept.nodes.contains_key(&n.id));
+        let new: Vec<_> = new.map(|node| NodeConfig { node, plan: &plan, services, configs: &by_id }).collect();
+        prepare(&new);
+    }
     for (index, node) in plan.nodes.iter().enumerate() {
         let index = index as NodeIndex;
         let make = || {

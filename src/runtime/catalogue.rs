@@ -25,18 +25,30 @@ pub struct NodeType {
 /// Makes a node from its configuration.
 pub type Build = Arc<dyn Fn(&NodeConfig<'_>) -> Built + Send + Sync>;
 
+/// Is shown all nodes of its type that a plan is about to have built: what takes long can be done for all of them at once.
+/// What it finds wrong is left to [`Build`] to tell.
+pub type Prepare = Arc<dyn Fn(&[NodeConfig<'_>]) + Send + Sync>;
+
 /// A node type of a catalogue: builtin, or from a plugin.
 #[derive(Clone)]
 pub struct Known {
     pub spec: &'static NodeSpec,
     pub build: Build,
+    pub prepare: Option<Prepare>,
     /// The plugin it comes from; `None` for builtin ones.
     pub plugin: Option<ArcStr>,
 }
 
+impl Known {
+    /// A builtin type with nothing to prepare.
+    pub fn new(spec: &'static NodeSpec, build: impl Fn(&NodeConfig<'_>) -> Built + Send + Sync + 'static) -> Known {
+        Known { spec, build: Arc::new(build), prepare: None, plugin: None }
+    }
+}
+
 impl From<NodeType> for Known {
     fn from(builtin: NodeType) -> Self {
-        Known { spec: builtin.spec, build: Arc::new(builtin.build), plugin: None }
+        Known::new(builtin.spec, builtin.build)
     }
 }
 

@@ -90,7 +90,7 @@ pub(super) fn known(rules: &[Rule], given: Given) -> Known {
         let rules = rules.iter().filter(own).map(|rule| (rule.clone(), 0)).collect();
         Ok(Arc::new(Mock { rules: Mutex::new(rules), given: given.clone() }))
     };
-    Known { spec: &SPEC, build: Arc::new(build), plugin: None }
+    Known::new(&SPEC, build)
 }
 
 struct Mock {

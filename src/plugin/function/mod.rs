@@ -5,16 +5,20 @@
 //! promises) reaches the message's run as long as that is open, and a run of its own after that.
 
 mod calling;
+mod checking;
 mod keeping;
 mod script;
 mod task;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arcstr::ArcStr;
 use bytes::Bytes;
 use serde::Serialize;
+
+use checking::{Checked, Key, check};
 
 pub use calling::{Back, Handled, LinkCall, More};
 pub(super) use script::Idle;
@@ -72,6 +76,7 @@ pub struct Functions {
     limits: Limits,
     read: ReadComponent,
     code: Mutex<Option<Arc<Code>>>,
+    checked: Checked,
 }
 
 /// A node's code and what it knows of its node.
@@ -86,7 +91,7 @@ pub struct Setup {
     pub initialize: String,
     pub finalize: String,
     pub libs: Vec<Lib>,
-    /// Computing time of one call, milliseconds; filled in from the limits.
+    /// Computing time of one call, milliseconds, within the limits; 0: what they say where a node says nothing.
     pub limit: u64,
 }
 
@@ -113,7 +118,7 @@ pub struct Fault {
 
 impl Functions {
     pub(super) fn new(lab: Arc<Lab>, net: Arc<Net>, limits: Limits, read: ReadComponent) -> Functions {
-        Functions { lab, net, limits, read, code: Mutex::new(None) }
+        Functions { lab, net, limits, read, code: Mutex::new(None), checked: Checked::default() }
     }
 
     /// Reads and compiles the component, if that was not done; the first time after a build it takes seconds.
@@ -134,14 +139,44 @@ impl Functions {
     }
 
     /// Makes a node's script and checks its code. Compiles nothing but JavaScript once [`prepare`](Self::prepare) was
-    /// called. `timeout_s` is the node's own, 0 for none.
-    pub fn script(&self, mut setup: Setup, timeout_s: f64, link_call: LinkCall) -> Result<Arc<Script>, Vec<Fault>> {
+    /// called.
+    pub fn script(&self, setup: Setup, link_call: LinkCall) -> Result<Arc<Script>, Vec<Fault>> {
+        let (script, key) = self.unchecked(setup, link_call)?;
+        if !self.checked.has(&key) {
+            check(std::slice::from_ref(&script)).into_iter().collect::<Result<(), _>>().map_err(|fault| vec![fault])?;
+            self.checked.add(key);
+        }
+        Ok(script)
+    }
+
+    /// Checks the code of many nodes at once, so that [`script`](Self::script) has nothing left to do for those whose code
+    /// is good; the others it checks again, and tells.
+    pub fn check(&self, setups: Vec<Setup>, link_call: LinkCall) {
+        let (mut scripts, mut keys) = (Vec::new(), Vec::new());
+        let mut seen = HashSet::new();
+        for setup in setups {
+            if let Ok((script, key)) = self.unchecked(setup, link_call)
+                && !self.checked.has(&key)
+                && seen.insert(key)
+            {
+                scripts.push(script);
+                keys.push(key);
+            }
+        }
+        for (key, found) in keys.into_iter().zip(check(&scripts)) {
+            if found.is_ok() {
+                self.checked.add(key);
+            }
+        }
+    }
+
+    fn unchecked(&self, mut setup: Setup, link_call: LinkCall) -> Result<(Arc<Script>, Key), Vec<Fault>> {
         let broken = |problems: Vec<Diagnostic>| {
             let messages: Vec<String> = problems.iter().map(ToString::to_string).collect();
             vec![Fault { property: "func", message: messages.join("; "), at: None, hint: None }]
         };
         self.read_libs(&mut setup)?;
-        let asked = if timeout_s > 0.0 { (timeout_s * 1_000.0) as u64 } else { self.limits.compute_ms_default };
+        let asked = if setup.limit > 0 { setup.limit } else { self.limits.compute_ms_default };
         setup.limit = asked.clamp(1, self.limits.compute_ms_max.max(1));
         let code = self.code().map_err(broken)?;
         let shared = self.lab.shared().map_err(|p| broken(vec![p]))?.clone();
@@ -150,8 +185,7 @@ impl Functions {
         let ordered = keeping::keeps(&setup.func, &setup.initialize, &setup.finalize);
         let starts = !setup.initialize.trim().is_empty();
         let script = Script::new(shared, code, Arc::new(facts), Arc::new(node), link_call, (ordered, starts));
-        script.check().map_err(|fault| vec![fault])?;
-        Ok(script)
+        Ok((script, Checked::key(&setup)))
     }
 
     fn facts(&self, setup: &Setup, all: &super::limits::Limits, surroundings: super::host::Surroundings) -> Facts {

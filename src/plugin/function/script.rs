@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use super::calling::{LinkCall, Part};
-use super::{Fault, lock};
+use super::lock;
 use crate::clock::Clock;
 use crate::model::Msg;
 use crate::model::call::Export;
@@ -34,7 +34,7 @@ pub(super) struct At<'a> {
 
 /// A function node's code, ready to be called.
 pub struct Script {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     code: Arc<Code>,
     facts: Arc<Facts>,
     node: Arc<NodeFacts>,
@@ -141,48 +141,7 @@ impl Script {
         self.messages.fetch_add(1, Ordering::Relaxed) % 0xffff_fff0 + 1
     }
 
-    /// Compiles the code, on a thread of its own: nothing else is called.
-    pub(super) fn check(self: &Arc<Self>) -> Result<(), Fault> {
-        let script = self.clone();
-        let checked = std::thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(|e| e.to_string());
-            runtime.map(|runtime| runtime.block_on(script.compile()))
-        });
-        match checked.join() {
-            Ok(Ok(found)) => found,
-            _ => Err(Fault {
-                property: "func",
-                message: "the code could not be checked: the system gave no thread".into(),
-                at: None,
-                hint: None,
-            }),
-        }
-    }
-
-    async fn compile(&self) -> Result<(), Fault> {
-        let fault = |message: String, code: Option<String>| {
-            let mut place = code.as_deref().unwrap_or_default().split(':');
-            let property = match place.next() {
-                Some("setup") => "initialize",
-                Some("cleanup") => "finalize",
-                _ => "func",
-            };
-            let mut number = || place.next()?.parse().ok();
-            let at = number().zip(number());
-            Fault { property, message, at, hint: None }
-        };
-        let mut instance = self.make(&Clock::System).await.map_err(|e| fault(e.message, None))?;
-        let input = Message { run: "0".into(), caller: false, properties: Vec::new() };
-        match instance.load(&input).await {
-            // Not kept: many nodes of a flow file are never asked.
-            Ok(()) => Ok(()),
-            Err(instance::Fault::Failed(failure)) => Err(fault(failure.message, failure.code)),
-            Err(instance::Fault::Stopped { kind, message }) => Err(fault(self.stopped(kind, &message).message, None)),
-        }
-    }
-
-    async fn make(&self, clock: &Clock) -> Result<Instance, NodeError> {
+    pub(super) async fn make(&self, clock: &Clock) -> Result<Instance, NodeError> {
         let place = tokio::select! {
             biased;
             place = self.shared.place() => place,
@@ -256,7 +215,7 @@ impl Script {
     }
 
     /// Why the sandbox ended a call, for whoever reads the flow's errors.
-    fn stopped(&self, kind: Kind, message: &str) -> NodeError {
+    pub(super) fn stopped(&self, kind: Kind, message: &str) -> NodeError {
         let limits = &self.facts.limits;
         let text = match kind {
             Kind::Time => format!(
