@@ -16,7 +16,7 @@ use probity::model::{Msg, Object};
 use probity::plugin::function::{Functions, Limits as FunctionLimits};
 use probity::plugin::limits::Limits as PluginLimits;
 use probity::plugin::{Options, Plugins};
-use probity::runtime::engine::{Opening, Start};
+use probity::runtime::opening::{Opening, Start};
 use probity::runtime::run::EndedRun;
 use probity::runtime::{Engine, Limits, Services};
 use serde_json::json;

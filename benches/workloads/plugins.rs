@@ -19,7 +19,7 @@ use probity::plugin::granted::Granted;
 use probity::plugin::limits::Limits;
 use probity::plugin::manifest::{Instances, Manifest};
 use probity::plugin::{Options, Package, Plugins};
-use probity::runtime::engine::{Opening, Start};
+use probity::runtime::opening::{Opening, Start};
 use probity::runtime::{Catalogue, Cx, Deployed, Engine, Node, NodeType, Services, Step};
 use serde_json::{Value as Json, json};
 

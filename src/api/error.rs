@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use crate::model::RunId;
-use crate::runtime::engine::Busy;
+use crate::runtime::places::Busy;
 use crate::store::StoreError;
 
 /// An answer that is not what was asked for. `{"error": code, "message": …, "hint": …, "id": …}`.

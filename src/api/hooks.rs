@@ -16,7 +16,7 @@ use super::{Api, durable, editor, express, guard, pages, sockets};
 use crate::model::flow::{NodeIndex, Stopped};
 use crate::model::run::Trigger;
 use crate::model::{Msg, Object, RunId, Value};
-use crate::runtime::engine::Start;
+use crate::runtime::opening::Start;
 use crate::runtime::routes::{Match, Routes};
 use crate::runtime::{Deployed, Reply, Request as FlowRequest};
 

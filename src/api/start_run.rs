@@ -20,7 +20,7 @@ use crate::flow;
 use crate::model::flow::NodeIndex;
 use crate::model::run::Trigger;
 use crate::model::{Msg, RunId, Value};
-use crate::runtime::engine::{Opening, Start};
+use crate::runtime::opening::{Opening, Start};
 use crate::store::AuditEntry;
 
 pub(super) const ENDPOINTS: &[Endpoint] = &[

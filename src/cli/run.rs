@@ -14,7 +14,7 @@ use crate::app::{self, Surroundings, read_flows};
 use crate::clock::Clock;
 use crate::model::run::{RunState, Trigger};
 use crate::model::{Severity, Value};
-use crate::runtime::engine::{Opening, Start};
+use crate::runtime::opening::{Opening, Start};
 use crate::runtime::{Deployed, Event, Request};
 
 #[derive(Args)]

@@ -13,8 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Counts, Dispatcher, Options, Polling};
 use crate::clock::Clock;
 use crate::model::{Msg, RunId};
-use crate::runtime::engine::Start;
 use crate::runtime::exchange::ReplyTo;
+use crate::runtime::opening::Start;
 use crate::store::queue::{Accepted, FIRST_EPOCH, Held, NewRun, Ready};
 use crate::store::{ClaimKey, Store, StoreError};
 

@@ -14,7 +14,7 @@ use crate::model::flow::{Plan, PlanFlow, PlanNode};
 use crate::model::node_spec::NodeSpec;
 use crate::model::run::{RunState, Trigger};
 use crate::model::{Diagnostic, Msg, RunId, Value};
-use crate::runtime::engine::Start;
+use crate::runtime::opening::Start;
 use crate::runtime::snapshot::write_start;
 use crate::runtime::{Catalogue, Cx, Effect, Engine, Event, Limits, Node, NodeConfig, NodeType, Services, Step, Then};
 use crate::store::queue::{Accepted, Decision, NewRun, QueueState, QueuedRun, Resume};

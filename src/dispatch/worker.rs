@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::failpoint::{self, FailPoint};
 use crate::model::run::RunError;
 use crate::runtime::durable::{Beginning, Control, Decision, Doubt, DurableEnd, DurableOpening, Wish};
-use crate::runtime::engine::Start;
+use crate::runtime::opening::Start;
 use crate::runtime::snapshot::read_start;
 use crate::store::Store;
 use crate::store::queue::{self, Held, LeaseWanted, LeasedByName, NewRun, Outcome, QueueState, QueuedRun, Resume};

@@ -16,7 +16,7 @@ use crate::model::run::Trigger;
 use crate::model::state::Sample;
 use crate::model::{Msg, Object, RunId, Value};
 use crate::runtime::Request;
-use crate::runtime::engine::Start;
+use crate::runtime::opening::Start;
 
 /// A collector in this process, behind the same question and answer as one over HTTP: takes the body of the POST,
 /// gives the body of the final answer.

@@ -18,8 +18,7 @@ use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::run::Trigger;
 use crate::model::value::Handle;
 use crate::model::{Diagnostic, Msg, Object, Value, id};
-use crate::runtime::engine::Source;
-use crate::runtime::{Cx, Node, NodeConfig, NodeState, NodeType, Step, Then};
+use crate::runtime::{Cx, Node, NodeConfig, NodeState, NodeType, Source, Step, Then};
 use concat::Concat;
 
 static SPEC: NodeSpec = NodeSpec {

@@ -8,8 +8,7 @@ use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::{Diagnostic, Msg, Object};
 use crate::plugin::function::{Fault, Functions, Handled, Lib, Script, Setup};
 use crate::runtime::catalogue::{Built, Known};
-use crate::runtime::engine::Source;
-use crate::runtime::{Cx, Node, NodeConfig, Step, Then};
+use crate::runtime::{Cx, Node, NodeConfig, Source, Step, Then};
 
 /// Its name in flows.
 pub const NODE_TYPE: &str = "function";

@@ -13,7 +13,7 @@ use crate::cron::Cron;
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::run::Trigger;
 use crate::model::{Diagnostic, Msg, Object, Path, Value};
-use crate::runtime::engine::Start;
+use crate::runtime::opening::Start;
 use crate::runtime::{Cx, Node, NodeConfig, NodeType, Source, Step};
 
 static SPEC: NodeSpec = NodeSpec {

@@ -17,8 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::{Diagnostic, Msg, Object, Value};
-use crate::runtime::engine::Source;
-use crate::runtime::{Cx, Effect, Node, NodeConfig, NodeError, NodeType, Step, Then};
+use crate::runtime::{Cx, Effect, Node, NodeConfig, NodeError, NodeType, Source, Step, Then};
 use broker::{Broker, Command, Link};
 use packets::{Filter, Outgoing};
 use payload::Datatype;

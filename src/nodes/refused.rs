@@ -5,8 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::model::Msg;
-use crate::runtime::engine::Source;
-use crate::runtime::{Cx, Node, NodeConfig, NodeError, Status, Step};
+use crate::runtime::{Cx, Node, NodeConfig, NodeError, Source, Status, Step};
 
 pub(super) struct Refused {
     why: String,

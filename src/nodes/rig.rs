@@ -11,7 +11,7 @@ use crate::model::flow::{Plan, PlanFlow, PlanNode};
 use crate::model::run::Trigger;
 use crate::model::{Diagnostic, Msg, Object, RunId};
 use crate::net::{Net, NetOptions};
-use crate::runtime::engine::{Opening, Start};
+use crate::runtime::opening::{Opening, Start};
 use crate::runtime::run::EndedRun;
 use crate::runtime::{Engine, Event, Limits, Reply, Services};
 

@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::model::flow::{CatchTarget, Env, Plan, PlanFlow, PlanNode};
 use crate::model::run::Trigger;
 use crate::model::{Diagnostic, Msg, Object, RunId, Value};
-use crate::runtime::engine::{Opening, Start};
+use crate::runtime::opening::{Opening, Start};
 use crate::runtime::{Catalogue, Engine, Event, Limits, NodeConfig, NodeType, Services};
 
 /// What left the node: output port and message; port [`CAUGHT`] is what a catch node would get.

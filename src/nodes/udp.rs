@@ -15,8 +15,7 @@ use super::tcp::{bytes, port, shown, told};
 use crate::model::node_spec::{Capability, NodeSpec, Property, PropertyKind};
 use crate::model::{Diagnostic, Msg, Value};
 use crate::net::NetError;
-use crate::runtime::engine::Source;
-use crate::runtime::{Cx, Effect, Node, NodeConfig, NodeError, NodeType, Services, Status, Step, Then};
+use crate::runtime::{Cx, Effect, Node, NodeConfig, NodeError, NodeType, Services, Source, Status, Step, Then};
 
 static IN_SPEC: NodeSpec = NodeSpec {
     node_type: "udp in",

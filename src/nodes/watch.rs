@@ -15,8 +15,7 @@ use super::refused::unless_allowed;
 use crate::files::{Files, HOW};
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::{Diagnostic, Msg};
-use crate::runtime::engine::Source;
-use crate::runtime::{Cx, Node, NodeConfig, NodeType, Status, Step};
+use crate::runtime::{Cx, Node, NodeConfig, NodeType, Source, Status, Step};
 
 static SPEC: NodeSpec = NodeSpec {
     node_type: "watch",

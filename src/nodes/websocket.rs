@@ -17,9 +17,8 @@ use super::tls_config;
 use super::typed::env_text;
 use crate::model::node_spec::{Capability, NodeSpec, Property, PropertyKind};
 use crate::model::{Diagnostic, Msg, Value};
-use crate::runtime::engine::Source;
 use crate::runtime::sockets::{Door, Frame};
-use crate::runtime::{Cx, Entry, Node, NodeConfig, NodeType, Step};
+use crate::runtime::{Cx, Entry, Node, NodeConfig, NodeType, Source, Step};
 use client::Client;
 use hub::Hub;
 

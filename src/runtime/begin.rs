@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::engine::{Deployed, Source, Start};
+use super::opening::Start;
 use super::{Cx, Step, Then};
+use super::{Deployed, Source};
 use crate::model::Msg;
 use crate::model::flow::NodeIndex;
 use crate::model::run::Trigger;

@@ -9,11 +9,11 @@ use std::sync::atomic::AtomicBool;
 use arcstr::ArcStr;
 
 use super::catalogue::Configs;
-use super::engine::{Active, Deployed};
+use super::engine::Active;
 use super::instance::{self, Instance};
 use super::routes::{Route, Routes};
 use super::sockets::Doors;
-use super::{Catalogue, Cx, Effect, Entry, Node, NodeConfig, Services, Step};
+use super::{Catalogue, Cx, Deployed, Effect, Entry, Node, NodeConfig, Services, Step};
 use crate::model::flow::{NodeIndex, Plan, PlanNode, Stopped};
 use crate::model::{Diagnostic, Msg, Value};
 

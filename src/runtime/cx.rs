@@ -8,9 +8,9 @@ use arcstr::ArcStr;
 use jiff::Timestamp;
 
 use super::context::Level;
-use super::engine::{Deployed, Opening, Start};
+use super::opening::{Opening, Start};
 use super::run::{Delivery, RunCore};
-use super::{Event, Limits, NodeError, NodeState, Place, Reply, ReplyHandle, Services, Status};
+use super::{Deployed, Event, Limits, NodeError, NodeState, Place, Reply, ReplyHandle, Services, Status};
 use crate::clock::Clock;
 use crate::model::call::CallRecord;
 use crate::model::flow::{NodeIndex, PlanNode};

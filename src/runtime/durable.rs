@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
-use super::engine::{Deployed, Start};
+use super::Deployed;
 use super::exchange::ReplyTo;
+use super::opening::Start;
 use super::run::{Delivery, EndedRun, RunCore, Stop};
 use crate::failpoint::{self, FailPoint};
 use crate::model::flow::NodeIndex;

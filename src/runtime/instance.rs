@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use arcstr::ArcStr;
 use tokio::task::JoinHandle;
 
+use super::Deployed;
 use super::Node;
-use super::engine::Deployed;
 use crate::model::flow::{Env, NodeIndex, Plan, PlanNode};
 use crate::model::{Object, Value};
 

@@ -9,7 +9,7 @@ use arcstr::ArcStr;
 use serde::Serialize;
 
 use super::durable::Effect;
-use super::{Cx, engine::Source};
+use super::{Cx, Source};
 use crate::model::agreement::CatchUp;
 use crate::model::{Msg, Object};
 

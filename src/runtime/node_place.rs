@@ -6,7 +6,7 @@ use arcstr::ArcStr;
 use jiff::Timestamp;
 
 use super::context::{Level, Owner};
-use super::engine::{Deployed, Source};
+use super::{Deployed, Source};
 use super::{NodeError, Services};
 use crate::model::flow::{NodeIndex, Plan, PlanNode};
 use crate::model::path::Path;

@@ -19,10 +19,9 @@ use jiff::Timestamp;
 
 use super::capture::{Kept, Recorder};
 use super::durable::{Durable, DurableEnd, Left, Wish};
-use super::engine::Deployed;
 use super::exchange::ReplyTo;
 use super::places::Rank;
-use super::{Cx, Node, NodeState, Reply, Step, Then, Wait};
+use super::{Cx, Deployed, Node, NodeState, Reply, Step, Then, Wait};
 use crate::model::call::CallRecord;
 use crate::model::flow::NodeIndex;
 use crate::model::run::{Attached, RunError, RunRecord, RunState, TraceStep, Trigger};

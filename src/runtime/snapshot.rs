@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::Cx;
+use super::Deployed;
 use super::durable::{Decision, Doubt, Way};
-use super::engine::{Deployed, Start};
 use super::exchange::Request;
+use super::opening::Start;
 use super::run::{Delivery, RunCore};
 use crate::model::flow::NodeIndex;
 use crate::model::run::{Attached, RunError};

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use arcstr::ArcStr;
 
-use super::engine::{Opening, Start};
 use super::node::{Node, Step, Then};
+use super::opening::{Opening, Start};
 use super::*;
 use crate::clock::Clock;
 use crate::model::flow::{CatchTarget, Plan, PlanFlow, PlanNode};

@@ -19,7 +19,7 @@ use crate::model::flow::NodeIndex;
 use crate::model::run::Trigger;
 use crate::model::{Msg, Object, RunId};
 use crate::runtime::Deployed;
-use crate::runtime::engine::{Opening, Start};
+use crate::runtime::opening::{Opening, Start};
 use crate::runtime::snapshot::write_start;
 use crate::store::queue::{NewRun, Priority};
 use crate::store::{ClaimKey, Due, Held, How};

@@ -10,7 +10,7 @@ use probity::flow;
 use probity::model::run::Trigger;
 use probity::model::{Msg, Value};
 use probity::nodes::catalogue;
-use probity::runtime::engine::Start;
+use probity::runtime::opening::Start;
 use probity::runtime::{Engine, Limits, Services};
 use serde_json::{Value as Json, json};
 

@@ -11,7 +11,7 @@ use probity::model::run::Trigger;
 use probity::model::{Msg, Object, RunId};
 use probity::plugin::function::{Functions, Limits as FunctionLimits};
 use probity::runtime::context::{ContextStore, Home, Stored, StoredLimits};
-use probity::runtime::engine::{Opening, Start};
+use probity::runtime::opening::{Opening, Start};
 use probity::runtime::{Engine, Event, Limits, Services};
 use probity::store::{Store, StoreOptions, open};
 use serde_json::{Value, json};

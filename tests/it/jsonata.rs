@@ -10,7 +10,7 @@ use probity::flow;
 use probity::model::Value;
 use probity::nodes::catalogue;
 use probity::nodes::jsonata::Jsonata;
-use probity::runtime::engine::Deployed;
+use probity::runtime::Deployed;
 use probity::runtime::{Engine, Limits, Services};
 
 use crate::harness::table::{self, Row};

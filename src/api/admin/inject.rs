@@ -10,7 +10,7 @@ use crate::model::flow::NodeIndex;
 use crate::model::run::Trigger;
 use crate::model::{Msg, Value};
 use crate::runtime::Deployed;
-use crate::runtime::engine::{Opening, Start};
+use crate::runtime::opening::{Opening, Start};
 
 pub(super) const ROUTES: &[Route] =
     &[route!(POST "/inject/:id", "inject.write", post), route!(GET "/udp-ports/:id", "udp-ports.read", udp_ports)];

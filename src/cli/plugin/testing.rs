@@ -26,7 +26,7 @@ use crate::plugin::Plugins;
 use crate::plugin::admission::{Admitted, Operator};
 use crate::plugin::description::Description;
 use crate::plugin::package::{self, Origin, Package};
-use crate::runtime::engine::{Opening, Start};
+use crate::runtime::opening::{Opening, Start};
 use crate::runtime::{Deployed, Engine, Event, Limits, Services};
 
 #[derive(Args)]

@@ -21,7 +21,7 @@ use crate::model::run::Trigger;
 use crate::model::state::Scope;
 use crate::model::{Msg, RunId, Value};
 use crate::net::Net;
-use crate::runtime::engine::{Opening, Start};
+use crate::runtime::opening::{Opening, Start};
 use crate::runtime::{Catalogue, Deployed, Engine, Event, Limits, Reply, Request, Services};
 
 /// One thing that happens to the flow.

@@ -3,8 +3,10 @@
 //!
 //! Where something that protects cannot be read, nobody is let in rather than everybody.
 
+mod expression;
 mod lex;
 mod parse;
+mod value;
 
 use std::path::Path;
 
@@ -14,7 +16,8 @@ use toml::Table;
 
 use crate::api::password;
 use crate::config::contexts::MODULES;
-use parse::{Is, Value, parse};
+use parse::parse;
+use value::{Is, Value};
 
 /// What a settings.js says.
 #[derive(Clone, Debug, Default)]

@@ -188,7 +188,8 @@ async fn callers_never_share_a_group() {
         let deployed = rig.engine.current();
         let trigger = Trigger::Http { method: "GET".into(), path: "/".into() };
         let message = msg(&format!(r#"{{"payload":"{who}"}}"#));
-        let called = deployed.call(0, crate::runtime::engine::Start::Deliver, message, trigger, Duration::from_secs(9));
+        let called =
+            deployed.call(0, crate::runtime::opening::Start::Deliver, message, trigger, Duration::from_secs(9));
         called.await.unwrap().reply
     };
     let (a, b, ()) = tokio::join!(caller("a"), caller("b"), rig.advance(Duration::from_secs(1)));

@@ -13,8 +13,7 @@ use super::settings::Settings;
 use super::{Task, session, topic};
 use crate::model::node_spec::{Capability, NodeSpec, Property, PropertyKind};
 use crate::model::{Diagnostic, Msg, Object, Value};
-use crate::runtime::engine::Source;
-use crate::runtime::{Cx, Node, NodeConfig, NodeError, NodeType, Services, Status, Step};
+use crate::runtime::{Cx, Node, NodeConfig, NodeError, NodeType, Services, Source, Status, Step};
 
 static SPEC: NodeSpec = NodeSpec {
     node_type: "mqtt-broker",

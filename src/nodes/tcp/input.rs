@@ -12,8 +12,7 @@ use super::reading::{Cutting, Kind, Reading};
 use super::{Built, Task, encryption, port, shown, tls, told, unescaped};
 use crate::model::{Msg, Object, Value};
 use crate::net::{Stream, Tls};
-use crate::runtime::engine::Source;
-use crate::runtime::{Cx, Node, NodeConfig, Status, Step};
+use crate::runtime::{Cx, Node, NodeConfig, Source, Status, Step};
 
 /// Until it is tried again, and after a connection by which something came.
 const AGAIN: Duration = Duration::from_secs(10);

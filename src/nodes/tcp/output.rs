@@ -11,8 +11,7 @@ use super::pool::{self, Order};
 use super::{Built, Task, bytes, encryption, port, shown, tls, told};
 use crate::model::{Msg, Value};
 use crate::net::{Stream, Tls};
-use crate::runtime::engine::Source;
-use crate::runtime::{Cx, Effect, Node, NodeConfig, Status, Step};
+use crate::runtime::{Cx, Effect, Node, NodeConfig, Source, Status, Step};
 
 const AGAIN: Duration = Duration::from_secs(10);
 const AGAIN_SOON: Duration = Duration::from_millis(20);

@@ -12,8 +12,7 @@ use super::{Built, Task, bytes, encryption, port, shown, tls, told, unescaped};
 use crate::clock::Clock;
 use crate::model::{Msg, Value};
 use crate::net::{Stream, Tls};
-use crate::runtime::engine::Source;
-use crate::runtime::{Cx, Effect, Node, NodeConfig, NodeError, Step, Then};
+use crate::runtime::{Cx, Effect, Node, NodeConfig, NodeError, Source, Step, Then};
 
 /// An answer is no longer than this, bytes.
 const ANSWER_MAX: usize = 64 << 20;

@@ -7,9 +7,8 @@ use arcstr::ArcStr;
 use tokio::sync::{mpsc, watch};
 
 use crate::model::{Msg, Object, Value, id};
-use crate::runtime::engine::Source;
 use crate::runtime::sockets::{Connected, Frame};
-use crate::runtime::{Cx, Status};
+use crate::runtime::{Cx, Source, Status};
 
 /// The connections of a listener or client and the nodes that use them.
 pub(super) struct Hub {

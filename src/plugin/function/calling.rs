@@ -13,8 +13,7 @@ use super::script::{At, Did, Script, Started};
 use crate::model::Msg;
 use crate::model::flow::NodeIndex;
 use crate::plugin::host::function::Act;
-use crate::runtime::engine::Source;
-use crate::runtime::{Cx, Deployed, NodeError};
+use crate::runtime::{Cx, Deployed, NodeError, Source};
 
 /// What a link in node gives back, or why it does not.
 pub type Back = Pin<Box<dyn Future<Output = Result<Msg, String>> + Send>>;

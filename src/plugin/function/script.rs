@@ -20,8 +20,7 @@ use crate::plugin::host::{Call, Facts, NodeFacts};
 use crate::plugin::instance::{self, Instance, Kind};
 use crate::plugin::plugins::Shared;
 use crate::plugin::sandbox::Code;
-use crate::runtime::engine::Source;
-use crate::runtime::{Deployed, NodeError};
+use crate::runtime::{Deployed, NodeError, Source};
 
 /// How long a message waits for a place for its instance; all are taken by nodes that keep something.
 const PLACE_MS_MAX: u64 = 5_000;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::super::durable::{Beginning, Control, Decision, DurableEnd, DurableOpening, Lease, Marked, Wish};
-use super::super::engine::Start;
+use super::super::opening::Start;
 use super::super::*;
 use super::{Outputs, engine, node};
 use crate::clock::Clock;

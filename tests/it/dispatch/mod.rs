@@ -14,7 +14,7 @@ use probity::model::flow::{Plan, PlanFlow, PlanNode};
 use probity::model::node_spec::NodeSpec;
 use probity::model::run::Trigger;
 use probity::model::{Diagnostic, Msg, RunId, Value};
-use probity::runtime::engine::Start;
+use probity::runtime::opening::Start;
 use probity::runtime::snapshot::write_start;
 use probity::runtime::{Catalogue, Cx, Engine, Event, Limits, Node, NodeConfig, NodeType, Services, Step};
 use probity::store::queue::{Accepted, NewRun, Priority};

@@ -20,7 +20,7 @@ use probity::model::{Msg, RunId};
 use probity::plugin::function::{Functions, Limits as FunctionLimits};
 use probity::plugin::limits::Limits as PluginLimits;
 use probity::plugin::{Options, Plugins};
-use probity::runtime::engine::{Opening, Start};
+use probity::runtime::opening::{Opening, Start};
 use probity::runtime::{Catalogue, Engine, Event, Limits, Services};
 
 fn root() -> PathBuf {

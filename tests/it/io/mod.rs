@@ -14,7 +14,7 @@ use probity::model::run::Trigger;
 use probity::model::{Msg, Object, Value};
 use probity::net::{Net, NetOptions};
 use probity::nodes::catalogue;
-use probity::runtime::engine::{Opening, Start};
+use probity::runtime::opening::{Opening, Start};
 use probity::runtime::{Engine, Event, Limits, Services};
 
 /// A deployed flow file, with what its nodes did written down.

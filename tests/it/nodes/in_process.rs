@@ -10,7 +10,7 @@ use probity::model::flow::Plan;
 use probity::model::node_spec::NodeSpec;
 use probity::model::run::Trigger;
 use probity::nodes::catalogue;
-use probity::runtime::engine::{Opening, Start};
+use probity::runtime::opening::{Opening, Start};
 use probity::runtime::{Catalogue, Cx, Engine, Limits, Node, NodeType, Services, Step};
 
 use super::case::{Case, Injection};

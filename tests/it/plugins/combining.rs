@@ -10,7 +10,7 @@ use probity::model::run::Trigger;
 use probity::model::{Msg, Value};
 use probity::net::{Net, NetError, NetRequest, NetResponse};
 use probity::plugin::limits::Limits;
-use probity::runtime::engine::Start;
+use probity::runtime::opening::Start;
 use serde_json::{Value as Json, json};
 
 use super::packs::{STATUS, shipped};

@@ -16,7 +16,7 @@ use probity::plugin::capability::Capability;
 use probity::plugin::desk::{Wanted, Who};
 use probity::plugin::package::pack;
 use probity::plugin::{Plugins, Report};
-use probity::runtime::engine::{Opening, RunFuture, Start};
+use probity::runtime::opening::{Opening, RunFuture, Start};
 use probity::runtime::{Engine, Event, Services};
 use serde_json::json;
 

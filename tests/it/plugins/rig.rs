@@ -16,7 +16,7 @@ use probity::plugin::granted::Granted;
 use probity::plugin::limits::Limits;
 use probity::plugin::manifest::Manifest;
 use probity::plugin::{Options, Package, Plugins, ReadSecret};
-use probity::runtime::engine::{Opening, Start};
+use probity::runtime::opening::{Opening, Start};
 use probity::runtime::services::ReadEnv;
 use probity::runtime::{Catalogue, Deployed, Engine, Event, Services};
 

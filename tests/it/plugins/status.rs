@@ -13,7 +13,7 @@ use probity::model::{Msg, Value};
 use probity::plugin::granted::Granted;
 use probity::plugin::limits::Limits;
 use probity::runtime::Deployed;
-use probity::runtime::engine::Start;
+use probity::runtime::opening::Start;
 use serde_json::{Value as Json, json};
 
 use super::packs::dist;

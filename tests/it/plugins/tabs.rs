@@ -13,7 +13,7 @@ use probity::clock::Clock;
 use probity::model::run::Trigger;
 use probity::model::{Msg, Value};
 use probity::net::Net;
-use probity::runtime::engine::{Opening, Start};
+use probity::runtime::opening::{Opening, Start};
 use probity::runtime::{Deployed, Engine, Request};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
