@@ -52,6 +52,9 @@ pub struct Simulation {
     pub budgets_same: usize,
     /// Why values were not at hand, each with how many questions it left open.
     pub not_stored: BTreeMap<String, usize>,
+    /// Stored verdicts of other versions than the current agreement. Their values are used like all others, though what
+    /// those versions asked their collectors for is not known any more.
+    pub other_versions: usize,
 }
 
 /// One verdict, before and after.
@@ -240,6 +243,7 @@ pub fn compare(
         budgets: Vec::new(),
         budgets_same: 0,
         not_stored: BTreeMap::new(),
+        other_versions: before.values().filter(|state| state.agreement_version != current.hash).count(),
     };
     for (place, new) in &after {
         match before.get(place) {

@@ -263,6 +263,11 @@ const TEXTS: &[(&str, &str, &str)] = &[
         "it is not stored: the current agreement never asks for it with these parameters",
         "no está guardado: el acuerdo actual nunca lo pide con estos parámetros",
     ),
+    (
+        "other-versions",
+        "stored verdicts of other versions of the agreement, which may have asked for something else: {count}",
+        "veredictos guardados de otras versiones del acuerdo, que pudieron pedir otra cosa: {count}",
+    ),
     ("simulated-before", "stored: {counts}", "guardados: {counts}"),
     ("simulated-after", "simulated: {counts}", "simulados: {counts}"),
     ("verdict-count", "{count} {verdict}", "{verdict}: {count}"),

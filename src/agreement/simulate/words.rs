@@ -109,6 +109,9 @@ impl Words {
             let values = [("count", &*count.to_string()), ("reason", &*self.0.sentence(reason))];
             lines.push(self.say("not-stored", &values));
         }
+        if simulation.other_versions > 0 {
+            lines.push(self.say("other-versions", &[("count", &simulation.other_versions.to_string())]));
+        }
         lines.push(self.say("simulated-before", &[("counts", &self.counts(&simulation.before))]));
         lines.push(self.say("simulated-after", &[("counts", &self.counts(&simulation.after))]));
         let [same, others, new, gone] =

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use probity::agreement::explain::VerdictId;
+use probity::agreement::explain::words::Language;
+use probity::agreement::simulate::words::Words;
 use probity::api::LoadedAgreements;
 use probity::clock::Clock;
 use probity::evaluate::explain::explain;
@@ -247,6 +249,7 @@ async fn what_nobody_judged_is_no_change() {
     let now = clock.now();
     let changed = simulate(store.as_ref(), &sla, &stricter, None, None, now).await.unwrap();
     assert_eq!((changed.flips.len(), changed.added.len(), changed.removed.len()), (3, 0, 0), "{changed:#?}");
+    assert_eq!(changed.other_versions, 0);
     // Who asks about a range is told what of it is not stored.
     let (from, to) = (Some(at("2026-03-01T00:00:00Z")), Some(at("2026-03-01T05:00:00Z")));
     let within = simulate(store.as_ref(), &sla, &stricter, from, to, now).await.unwrap();
@@ -258,6 +261,15 @@ async fn what_nobody_judged_is_no_change() {
     other.guarantees.retain(|g| g.id != "MONTH");
     let simulation = simulate(store.as_ref(), &other, &other, None, None, now).await.unwrap();
     assert!(!simulation.changes_something(), "{simulation:#?}");
+    // That the other two were judged by that version is said.
+    assert_eq!(simulation.other_versions, 2);
+    let said = |language: Language| Words(language).lines(&simulation).join("\n");
+    let (english, spanish) = (said(Language::English), said(Language::Spanish));
+    assert!(
+        english.contains("stored verdicts of other versions of the agreement") && english.contains(": 2\n"),
+        "{english}"
+    );
+    assert!(spanish.contains("veredictos guardados de otras versiones del acuerdo"), "{spanish}");
 }
 
 /// Two terms whose windows start at one time: days, and rolling ones that reach back; a verdict of each is explained.
