@@ -161,6 +161,13 @@ impl Evaluator {
             });
             failed.map(|(query, failed)| said(query, failed))
         };
+        // There may be as many judgements as states: each looks at those of its own window only.
+        let mut of_window: HashMap<(&str, Bounds), Vec<&State>> = HashMap::new();
+        if !unanswered.remembered.is_empty() {
+            for state in states.iter().filter(|s| s.kind == StateKind::Guarantee) {
+                of_window.entry((&state.of, bounds(&state.window))).or_default().push(state);
+            }
+        }
         let mut kept = Vec::new();
         // Of each guarantee and window, why it could not be asked about again; and with which questions.
         let mut open: BTreeMap<&str, HashMap<Bounds, (String, Vec<usize>)>> = BTreeMap::new();
@@ -171,13 +178,11 @@ impl Evaluator {
                 place.1.extend(judgement.queries.iter().filter(|i| unanswered.open.contains(*i)));
             } else if let Some(reason) = reason(&judgement.queries, &unanswered.remembered) {
                 let term = &guarantee.terms[judgement.term];
-                let judged = states
-                    .iter()
-                    .filter(|s| s.kind == StateKind::Guarantee && s.of == guarantee.id && bounds(&s.window) == at);
-                let judged = judged.filter(|s| term.scope.covers(&s.scope));
-                kept.extend(judged.map(|state| note(state, &reason)));
+                let judged = of_window.get(&(guarantee.id.as_str(), at)).into_iter().flatten();
+                kept.extend(judged.filter(|s| term.scope.covers(&s.scope)).map(|state| note(state, &reason)));
             }
         }
+        drop(of_window);
         let of_guarantee = |s: &&State| s.kind == StateKind::Guarantee;
         let place = |s: &State| (s.of.clone(), bounds(&s.window), s.scope.clone());
         let judged: HashSet<(String, Bounds, Scope)> = states.iter().filter(of_guarantee).map(place).collect();
