@@ -136,3 +136,18 @@ impl Words {
         if all.is_empty() { self.say("none", &[]) } else { all.join(", ") }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{NEW_METRIC, NOT_OF_SCOPE, NOT_OF_WINDOW, OTHER_MEASURE, OTHER_PARAMETERS};
+    use super::*;
+
+    #[test]
+    fn every_reason_for_which_nothing_is_stored_is_said_in_spanish() {
+        for reason in [NEW_METRIC, NOT_OF_SCOPE, NOT_OF_WINDOW, OTHER_MEASURE, OTHER_PARAMETERS] {
+            let said = Language::Spanish.sentence(reason);
+            assert!(said.starts_with("no está guardado"), "{reason}: {said}");
+            assert_eq!(Language::English.sentence(reason), reason);
+        }
+    }
+}
