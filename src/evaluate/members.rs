@@ -129,8 +129,8 @@ impl Evaluator {
     }
 
     /// The answers about all members in windows that are over, with a sample without value for each member that was known
-    /// while its window was open and is left out now, or of which the source says nothing now. What was judged for good is
-    /// not looked at: see [`Evaluator::remembered`].
+    /// while its window was open and is left out now, or of which the source says nothing now; but for those whom a term asks
+    /// about by name. What was judged for good is not looked at: see [`Evaluator::remembered`].
     pub(super) async fn with_earlier_members<'a>(
         &self,
         agreement: &Agreement,
@@ -147,6 +147,14 @@ impl Evaluator {
                 asked.entry(&query.state_name).or_default().entry(bounds(&query.window)).or_default().push(i);
             }
         }
+        // Who is asked about by name may be known from there only, such as a total beside the members.
+        let by_name: HashSet<(&str, &Scope)> = agreement
+            .guarantees
+            .iter()
+            .flat_map(|guarantee| &guarantee.terms)
+            .filter(|term| !term.scope.has_wildcard())
+            .flat_map(|term| term.with.iter().map(move |(metric, _)| (metric.as_str(), &term.scope)))
+            .collect();
         let mut missed: HashMap<usize, BTreeSet<Scope>> = HashMap::new();
         let windows = || asked.values().flat_map(HashMap::keys);
         let at = |microseconds: Option<i64>| microseconds.and_then(|us| Timestamp::from_microsecond(us).ok());
@@ -162,7 +170,8 @@ impl Evaluator {
         for StoredState { state, .. } in open.into_iter().filter(|stored| !stored.state.scope.has_wildcard()) {
             let places = asked.get(state.of.as_str()).and_then(|places| places.get(&bounds(&state.window)));
             for i in places.into_iter().flatten() {
-                if plan.queries[*i].scope.covers(&state.scope) {
+                let query = &plan.queries[*i];
+                if query.scope.covers(&state.scope) && !by_name.contains(&(query.metric.as_str(), &state.scope)) {
                     missed.entry(*i).or_default().insert(state.scope.clone());
                 }
             }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use probity::agreement::explain::VerdictId;
 use probity::agreement::explain::words::Language;
 use probity::agreement::simulate::words::Words;
@@ -10,7 +11,7 @@ use probity::api::LoadedAgreements;
 use probity::clock::Clock;
 use probity::evaluate::explain::explain;
 use probity::evaluate::simulate::simulate;
-use probity::evaluate::{Evaluation, Evaluator, Windows};
+use probity::evaluate::{Evaluation, Evaluator, InProcess, Windows};
 use probity::model::agreement::Agreement;
 use probity::model::state::{StateKind, StoredState, Verdict};
 use probity::store::{StateQuery, Store};
@@ -223,6 +224,40 @@ async fn a_member_that_is_left_out_at_the_end_is_unknown() {
         hour(&evaluator, &sla, 0).await;
         assert_eq!(said(store).await[&place("00", "b")], (Verdict::Fulfilled, false));
     }
+}
+
+/// A total that is asked about by name is no member that the answer about all members leaves out.
+#[tokio::test]
+async fn who_is_asked_about_by_name_is_not_missed_among_all() {
+    let fixture = Fixture::sqlite().await;
+    let store = &fixture.store;
+    let clock = Clock::manual(at("2026-03-01T00:30:00Z"));
+    let guarantee = |id: &str, team: &str| {
+        json!({ "id": id, "scope": { "team": { "default": "*" } }, "of": [{
+            "scope": { "team": team }, "objective": "A >= 1", "with": { "A": {} }, "window": { "period": "hourly" },
+        }] })
+    };
+    let extra = json!({ "terms": {
+        "metrics": { "A": { "collector": in_process() } },
+        "guarantees": [guarantee("EACH", "*"), guarantee("SUM", "total")],
+    } });
+    let sla = agreement("sla", in_process(), extra);
+    let collector: InProcess = Arc::new(|query, _| {
+        let team = if query.scope.0["team"] == "*" { "a" } else { "total" };
+        let answer = json!([{ "scope": { "team": team }, "value": 5 }]);
+        async move { Ok(answer) }.boxed()
+    });
+    let evaluator = evaluator(&clock, store, vec![sla.clone()], collector, "[]");
+    hour(&evaluator, &sla, 0).await;
+    clock.set(at("2026-03-01T01:30:00Z"));
+    hour(&evaluator, &sla, 0).await;
+    let verdicts = stored(store, StateKind::Guarantee).await;
+    let said: BTreeMap<(&str, &str), (Option<Verdict>, bool)> = verdicts
+        .iter()
+        .map(|s| ((s.state.of.as_str(), s.state.scope.0["team"].as_str()), (s.state.verdict, s.state.provisional)))
+        .collect();
+    let kept = (Some(Verdict::Fulfilled), false);
+    assert_eq!(said, BTreeMap::from([(("EACH", "a"), kept), (("SUM", "total"), kept)]));
 }
 
 /// Guarantees with windows of different lengths, of which one reaches further than anybody has judged the other.
