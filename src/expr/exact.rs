@@ -155,7 +155,7 @@ pub(super) fn written_text(score: Score) -> String {
 
 /// A count or a ratio as people read it: digit by digit where a binary number would round digits of it away, or 99.99…9 of
 /// 18 digits would read as 100.
-pub(super) fn counted_text(score: Score) -> String {
+pub fn counted_text(score: Score) -> String {
     let (n, d) = (score.numerator(), score.denominator());
     let has_notation = 10_i64.checked_pow(d.ilog10()) == Some(d);
     let exact = Fraction { n: i128::from(n), d: i128::from(d) };
