@@ -238,7 +238,8 @@ impl Evaluator {
             agreement: Some(agreement.id.clone()),
             kind: Some(kind),
             of: Some(of.to_owned()),
-            from: at(windows.clone().map(|w| w.0).min()),
+            // By their ends, which are exact: a rolling window reaches back over many that are none of these.
+            from: at(windows.clone().map(|w| w.1 - 1).min()),
             to: at(windows.map(|w| w.1).max().map(|us| us.saturating_add(1))),
             provisional: Some(false),
             ..StateQuery::default()

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use jiff::Timestamp;
+use jiff::{Timestamp, ToSpan};
 
 use super::kept::{Bounds, Unanswered, bounds};
 use super::{EvaluateError, Evaluator};
@@ -107,7 +107,8 @@ impl Evaluator {
             let query = StateQuery {
                 agreement: Some(agreement.id.clone()),
                 scope: Some(scope.clone()),
-                from: windows().map(|w| w.from).min(),
+                // By their ends, which are exact: a rolling window reaches back over many that are none of these.
+                from: windows().map(|w| w.to).min().and_then(|end| end.checked_sub(1.microsecond()).ok()),
                 to: windows().map(|w| w.to).max(),
                 ..StateQuery::default()
             };
@@ -161,7 +162,7 @@ impl Evaluator {
         let query = StateQuery {
             agreement: Some(agreement.id.clone()),
             kind: Some(StateKind::Metric),
-            from: at(windows().map(|w| w.0).min()),
+            from: at(windows().map(|w| w.1 - 1).min()),
             to: at(windows().map(|w| w.1).max()),
             provisional: Some(true),
             ..StateQuery::default()

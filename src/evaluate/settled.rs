@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use jiff::Timestamp;
+use jiff::{Timestamp, ToSpan};
 
 use super::{EvaluateError, Evaluator, Request, Windows};
 use crate::model::agreement::Agreement;
@@ -44,7 +44,8 @@ impl Evaluator {
             agreement: Some(agreement.id.clone()),
             kind: Some(StateKind::Guarantee),
             of: Some(guarantee.to_owned()),
-            from: windows.iter().map(|w| w.0).min(),
+            // By their ends: a rolling window reaches back over many that are none of these.
+            from: windows.iter().map(|w| w.1).min().and_then(|end| end.checked_sub(1.microsecond()).ok()),
             to: windows.iter().map(|w| w.1).max(),
             provisional: Some(false),
             ..StateQuery::default()
