@@ -72,6 +72,8 @@ impl Evaluator {
         }
         unanswered.verdicts = self.verdicts_of(agreement, plan, &unanswered.open, now).await?;
         let mut asked: BTreeMap<&str, HashMap<Bounds, Vec<usize>>> = BTreeMap::new();
+        // Who was judged by each question: what is stored of a metric may be of a total, which is asked about by name, too.
+        let mut members: HashMap<usize, HashSet<&Scope>> = HashMap::new();
         for judgement in &plan.judgements {
             let guarantee = &agreement.guarantees[judgement.guarantee];
             let scope = &guarantee.terms[judgement.term].scope;
@@ -84,6 +86,7 @@ impl Evaluator {
                 if !places.contains(&i) {
                     places.push(i);
                 }
+                members.entry(i).or_default().extend(said.into_iter().flat_map(BTreeMap::keys));
             }
         }
         let mut found: HashMap<usize, Vec<Sample>> = HashMap::new();
@@ -105,8 +108,11 @@ impl Evaluator {
         }
         found.retain(|i, samples| {
             let scope = &plan.queries[*i].scope;
+            let judged = |sample: &Sample| members.get(i).is_some_and(|members| members.contains(&sample.scope));
+            samples.retain(|sample| !is_member(scope, &sample.scope) || judged(sample));
             samples.iter().any(|sample| says_something(sample) || is_member(scope, &sample.scope))
         });
+        drop(members);
         if found.is_empty() {
             return Ok((Cow::Borrowed(answers), unanswered));
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::FutureExt;
 use probity::agreement::explain::VerdictId;
@@ -242,11 +243,18 @@ async fn who_is_asked_about_by_name_is_not_missed_among_all() {
         "guarantees": [guarantee("EACH", "*"), guarantee("SUM", "total")],
     } });
     let sla = agreement("sla", in_process(), extra);
-    let collector: InProcess = Arc::new(|query, _| {
-        let team = if query.scope.0["team"] == "*" { "a" } else { "total" };
-        let answer = json!([{ "scope": { "team": team }, "value": 5 }]);
-        async move { Ok(answer) }.boxed()
-    });
+    let gone = Arc::new(AtomicBool::new(false));
+    let collector: InProcess = {
+        let gone = gone.clone();
+        Arc::new(move |query, _| {
+            let team = if query.scope.0["team"] == "*" { "a" } else { "total" };
+            let answer = match gone.load(Ordering::SeqCst) {
+                true => Err("connection refused".to_owned()),
+                false => Ok(json!([{ "scope": { "team": team }, "value": 5 }])),
+            };
+            async move { answer }.boxed()
+        })
+    };
     let evaluator = evaluator(&clock, store, vec![sla.clone()], collector, "[]");
     hour(&evaluator, &sla, 0).await;
     clock.set(at("2026-03-01T01:30:00Z"));
@@ -258,6 +266,13 @@ async fn who_is_asked_about_by_name_is_not_missed_among_all() {
         .collect();
     let kept = (Some(Verdict::Fulfilled), false);
     assert_eq!(said, BTreeMap::from([(("EACH", "a"), kept), (("SUM", "total"), kept)]));
+    comes_to_the_same(store, &sla).await;
+    // Nor is it one of them when what is stored stands.
+    gone.store(true, Ordering::SeqCst);
+    let again = hour(&evaluator, &sla, 0).await;
+    assert_eq!(again.kept.len(), 2, "{:#?}", again.kept);
+    let committed = again.committed.unwrap();
+    assert_eq!((committed.inserted, committed.revised), (0, 0), "{:#?}", again.states);
 }
 
 /// Guarantees with windows of different lengths, of which one reaches further than anybody has judged the other.
