@@ -67,9 +67,7 @@ impl Language {
         }
         said + rest
     }
-}
 
-impl Language {
     /// A whole sentence of ours that is kept in English, in this language; any other as it is.
     pub fn sentence(self, english: &str) -> String {
         match TEXTS.iter().find(|(_, text, _)| *text == english && self == Language::Spanish) {
