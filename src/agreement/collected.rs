@@ -269,16 +269,19 @@ fn score(score: Option<&Value>, given: Option<&Value>, value: &mut SampleValue) 
     Some(found)
 }
 
-/// A number beyond what a binary one holds, exactly: 9007199254740993 is not 9007199254740992, and as a text
-/// 99.9999999999999999 is not 100.
+/// What is written, exactly, where the binary number is read as another: 9007199254740993 is not 9007199254740992, and as a
+/// text 99.9999999999999999 is not 100.
 fn beyond_binary(given: Option<&Value>, value: &SampleValue) -> Option<Score> {
     let SampleValue::Number(nearest) = value else { return None };
-    let exact = match given? {
-        Value::Number(number) => number.as_i64()?,
-        Value::String(text) => return expr::written(text.trim(), *nearest),
-        _ => return None,
-    };
-    (*nearest as i128 != i128::from(exact)).then(|| Score::new(exact, 1)).flatten()
+    match given? {
+        Value::Number(number) => {
+            // Smaller whole numbers, nearly all there are, are the same as binary ones.
+            let whole = number.as_i64().filter(|whole| whole.unsigned_abs() > 1 << 53)?;
+            expr::written(&whole.to_string(), *nearest)
+        }
+        Value::String(text) => expr::written(text.trim(), *nearest),
+        _ => None,
+    }
 }
 
 fn coverage(value: Option<&Value>) -> Result<Option<Coverage>, String> {

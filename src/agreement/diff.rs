@@ -401,9 +401,10 @@ fn moved(op: BinaryOp, old: Option<f64>, new: Option<f64>) -> Effect {
     let (Some(old), Some(new)) = (old, new) else { return Effect::Either };
     match op {
         BinaryOp::Greater | BinaryOp::GreaterOrEqual if new > old => Effect::Stricter,
-        BinaryOp::Greater | BinaryOp::GreaterOrEqual => Effect::Looser,
+        BinaryOp::Greater | BinaryOp::GreaterOrEqual if new < old => Effect::Looser,
         BinaryOp::Less | BinaryOp::LessOrEqual if new < old => Effect::Stricter,
-        BinaryOp::Less | BinaryOp::LessOrEqual => Effect::Looser,
+        BinaryOp::Less | BinaryOp::LessOrEqual if new > old => Effect::Looser,
+        // Also of bounds that are one as binary numbers, such as 100 and 99.9999999999999999.
         _ => Effect::Either,
     }
 }
@@ -476,6 +477,7 @@ mod tests {
         assert_eq!(effect("95 <= A", "99 <= A"), ("threshold-changed", Effect::Stricter));
         assert_eq!(effect("A > -1", "A > 0"), ("threshold-changed", Effect::Stricter));
         assert_eq!(effect("A == 1", "A == 2"), ("threshold-changed", Effect::Either));
+        assert_eq!(effect("A >= 99.9999999999999999", "A >= 100"), ("threshold-changed", Effect::Either));
         assert_eq!(effect("A > 1 and B > 1", "A > 1 and B > 2"), ("threshold-changed", Effect::Either));
         assert_eq!(effect("A * 2 > 1", "A * 3 > 1"), ("threshold-changed", Effect::Either));
         assert_eq!(effect("A > 1", "A >= 1"), ("objective-changed", Effect::Either));

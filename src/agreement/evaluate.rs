@@ -403,7 +403,10 @@ fn measured(state: &mut State, query: &Query, sample: &Sample) {
     let metric = &query.metric;
     (state.value, state.reason) = match &sample.value {
         _ if is_empty_population(sample) => (None, expr::without_value(metric, EMPTY_POPULATION)),
-        SampleValue::Number(n) => (Some(*n), format!("{metric} is {}", expr::number_text(*n))),
+        SampleValue::Number(n) => {
+            let text = sample.score.map_or_else(|| expr::number_text(*n), expr::counted_text);
+            (Some(*n), format!("{metric} is {text}"))
+        }
         SampleValue::Rounded { rounded } => {
             (Some(*rounded), format!("{metric} is {}{}", expr::number_text(*rounded), super::rounded::SAID))
         }

@@ -52,6 +52,9 @@ pub struct Simulation {
     pub budgets_same: usize,
     /// Why values were not at hand, each with how many questions it left open.
     pub not_stored: BTreeMap<String, usize>,
+    /// Stored verdicts of other versions than the current agreement. Their values are used like all others, though what
+    /// those versions asked their collectors for is not known any more.
+    pub other_versions: usize,
 }
 
 /// One verdict, before and after.
@@ -181,6 +184,54 @@ pub fn answers(
     plan.queries.iter().map(&mut answer).collect()
 }
 
+/// Leaves out of the answers about all members who is known from being asked about by name only, such as a total beside
+/// them: the current agreement asks about all members too, and has no verdict of this one from that.
+pub fn leave_out_named(
+    current: &Agreement,
+    plan: &Plan,
+    verdicts: &[StoredState],
+    answers: &mut [Result<Vec<Sample>, String>],
+) {
+    let mut by_name: HashSet<(&str, &Scope)> = HashSet::new();
+    // By guarantee, the metrics that it asks about all members.
+    let mut of_all: HashMap<&str, HashSet<&str>> = HashMap::new();
+    for guarantee in &current.guarantees {
+        for term in &guarantee.terms {
+            let metrics = term.with.iter().map(|(metric, _)| metric.as_str());
+            if term.scope.has_wildcard() {
+                of_all.entry(&guarantee.id).or_default().extend(metrics);
+            } else {
+                by_name.extend(metrics.map(|metric| (metric, &term.scope)));
+            }
+        }
+    }
+    by_name.retain(|(metric, _)| of_all.values().any(|metrics| metrics.contains(metric)));
+    if by_name.is_empty() {
+        return;
+    }
+    let mut judged: HashSet<(&str, &Scope, Timestamp, Timestamp)> = HashSet::new();
+    for state in verdicts.iter().map(|stored| &stored.state) {
+        for metric in of_all.get(state.of.as_str()).into_iter().flatten() {
+            if by_name.contains(&(*metric, &state.scope)) {
+                judged.insert((*metric, &state.scope, state.window.from, state.window.to));
+            }
+        }
+    }
+    for (query, answer) in plan.queries.iter().zip(answers) {
+        let Ok(samples) = answer else { continue };
+        if !query.scope.has_wildcard() || samples.is_empty() {
+            continue;
+        }
+        let (metric, from, to) = (query.metric.as_str(), query.window.from, query.window.to);
+        samples.retain(|sample| {
+            !by_name.contains(&(metric, &sample.scope)) || judged.contains(&(metric, &sample.scope, from, to))
+        });
+        if samples.is_empty() {
+            *answer = Err(NOT_OF_SCOPE.to_owned());
+        }
+    }
+}
+
 /// What the stored states of a candidate's metric are named, when they answer the same question.
 fn stored_name(
     current: &Agreement,
@@ -240,6 +291,7 @@ pub fn compare(
         budgets: Vec::new(),
         budgets_same: 0,
         not_stored: BTreeMap::new(),
+        other_versions: before.values().filter(|state| state.agreement_version != current.hash).count(),
     };
     for (place, new) in &after {
         match before.get(place) {

@@ -23,6 +23,9 @@ pub fn locate(text: &str, diagnostics: &mut [Diagnostic]) {
     }
 }
 
+/// Most fields that are said to stand twice: a text of nothing else would give millions.
+const REPEATED_MAX: usize = 100;
+
 /// Warns of fields that stand twice in an object of a JSON text: of those only the last one is read.
 pub(super) fn repeated(text: &str) -> Vec<Diagnostic> {
     let Some(root) = json(text) else { return Vec::new() };
@@ -70,6 +73,9 @@ impl Node {
     }
 
     fn repeated(&self, path: &str, found: &mut Vec<Diagnostic>) {
+        if found.len() == REPEATED_MAX {
+            return;
+        }
         match &self.inner {
             Inner::Scalar => {}
             Inner::List(items) => {
@@ -79,7 +85,9 @@ impl Node {
                 let mut seen: HashMap<&str, Place> = HashMap::with_capacity(entries.len());
                 for (key, node) in entries {
                     let at = join(path, key);
-                    if let Some(first) = seen.insert(key, node.place) {
+                    if let Some(first) = seen.insert(key, node.place)
+                        && found.len() < REPEATED_MAX
+                    {
                         let message = format!(
                             "\"{key}\" stands twice in one object; what stands in line {} is not read",
                             first.line
@@ -376,6 +384,7 @@ mod tests {
         );
         assert!(found[0].message.contains("what stands in line 1 is not read"), "{}", found[0].message);
         assert_eq!(repeated("{\"a\": 1, \"b\": {\"a\": 1}}").len(), 0);
+        assert_eq!(repeated(&format!("[{}{{}}]", "{\"a\": 1, \"a\": 1, \"a\": 1},".repeat(1000))).len(), REPEATED_MAX);
         assert_eq!(repeated("a: 1\nb: 2").len(), 0);
     }
 

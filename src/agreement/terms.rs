@@ -373,30 +373,25 @@ fn read_objective<'d>(
 fn distinct_terms(reader: &mut Reader<'_>, terms: Vec<(usize, Term)>, path: &str) -> Vec<Term> {
     let mut kept: Vec<(usize, Term)> = Vec::with_capacity(terms.len());
     for (i, term) in terms {
-        let rival = kept.iter().find(|(_, k)| meet(&k.scope, &term.scope) && same_windows(k, &term));
         let at = format!("{path}[{i}]");
-        match rival {
-            None => kept.push((i, term)),
-            Some((j, k)) if says_the_same(k, &term) => {
-                reader.report(Diagnostic::warning(
-                    "repeated-term",
-                    at,
-                    format!("it says the same as of[{j}] and is judged once"),
-                ));
-            }
-            Some((j, k)) => {
-                let message = format!(
-                    "it and of[{j}] both judge the scopes that {} and {} have in common",
-                    k.scope.canonical(),
-                    term.scope.canonical()
-                );
-                reader.report(
-                    Diagnostic::warning("overlapping-terms", at, message)
-                        .hint("both must hold there; put one of them into a guarantee of its own to tell them apart"),
-                );
-                kept.push((i, term));
-            }
+        // Of all before it: judged twice, it would be penalized twice.
+        if let Some((j, _)) = kept.iter().find(|(_, k)| says_the_same(k, &term)) {
+            let message = format!("it says the same as of[{j}] and is judged once");
+            reader.report(Diagnostic::warning("repeated-term", at, message));
+            continue;
         }
+        if let Some((j, k)) = kept.iter().find(|(_, k)| meet(&k.scope, &term.scope) && same_windows(k, &term)) {
+            let message = format!(
+                "it and of[{j}] both judge the scopes that {} and {} have in common",
+                k.scope.canonical(),
+                term.scope.canonical()
+            );
+            reader.report(
+                Diagnostic::warning("overlapping-terms", at, message)
+                    .hint("both must hold there; put one of them into a guarantee of its own to tell them apart"),
+            );
+        }
+        kept.push((i, term));
     }
     kept.into_iter().map(|(_, term)| term).collect()
 }

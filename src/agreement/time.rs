@@ -24,7 +24,10 @@ pub fn instant(text: &str, zone: &TimeZone) -> Option<Timestamp> {
         // Nothing but zeros may follow before the offset.
         let after = after.strip_prefix(":00").unwrap_or(after);
         let after = after.strip_prefix('.').map_or(after, |fraction| fraction.trim_start_matches('0'));
-        let next: Date = before.parse::<Date>().ok()?.tomorrow().ok()?;
+        // A date alone: the parser also takes one out of a date with a time, which no end of a day can follow.
+        let is_date = before.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'+'));
+        let date = Some(before).filter(|_| is_date)?.parse::<Date>().ok()?;
+        let next = date.tomorrow().ok()?;
         return if after.starts_with([':', '.', '1', '2', '3', '4', '5', '6', '7', '8', '9']) {
             None
         } else {
@@ -131,5 +134,10 @@ mod tests {
         {
             assert_eq!(read(text), None, "{text}");
         }
+        for text in ["2026-03-31T24:00T24:00", "2026-03-31T10:00T24:00", "2026-03-31 10:00T24:00"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        // As long as an answer may be, it costs no stack.
+        assert_eq!(read(&format!("2026-03-31{}", "T24:00".repeat(200_000))), None);
     }
 }

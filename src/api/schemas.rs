@@ -209,8 +209,9 @@ fn explained() -> Vec<(&'static str, Value)> {
         "agreement": text(), "current": text(), "candidate": text(), "from": instant(), "to": instant(), "same": count(),
         "flips": array(refer("Flip")), "added": array(refer("Flip")), "removed": array(refer("Flip")),
         "first": refer_or_null("Flip"), "smallest": refer_or_null("Flip"), "before": map(count()), "after": map(count()),
-        "penalties": array(object(sum)), "not_stored": map(count()), "budgets": array(refer("BudgetChange")),
-        "budgets_same": count(), "language": words(&["en", "es"]), "text": array(text()),
+        "penalties": array(object(sum)), "not_stored": map(count()), "other_versions": count(),
+        "budgets": array(refer("BudgetChange")), "budgets_same": count(), "language": words(&["en", "es"]),
+        "text": array(text()),
     });
     let budget_change = json!({
         "kind": words(&["budget", "burn-rate"]), "of": text(), "scope": map(text()), "window": refer("Window"),

@@ -54,12 +54,9 @@ pub(super) fn evaluate(args: &EvaluateArgs) -> ExitCode {
     super::log::start(&config, true);
     runtime().block_on(async {
         match evaluate_once(args, &config).await {
-            Ok(Done::Evaluated(evaluation)) => show(args, &evaluation),
-            Ok(Done::Planned(plan)) => {
-                print(&match args.format {
-                    Format::Json => format!("{}\n", serde_json::to_string_pretty(&plan).expect("a plan is JSON")),
-                    Format::Table => report::plan(&plan),
-                });
+            Ok(Done::Evaluated(evaluation, nothing)) => show(args, &evaluation, nothing.as_deref()),
+            Ok(Done::Planned(plan, nothing)) => {
+                show_plan(args, &plan, nothing.as_deref());
                 ExitCode::SUCCESS
             }
             Err(code) => code,
@@ -67,7 +64,24 @@ pub(super) fn evaluate(args: &EvaluateArgs) -> ExitCode {
     })
 }
 
-fn show(args: &EvaluateArgs, evaluation: &Evaluation) -> ExitCode {
+fn show_plan(args: &EvaluateArgs, plan: &DryRun, nothing: Option<&str>) {
+    print(&match args.format {
+        Format::Json => {
+            let mut whole = serde_json::to_value(plan).expect("a plan is JSON");
+            if let Some(why) = nothing {
+                whole["reason"] = why.into();
+            }
+            format!("{}\n", serde_json::to_string_pretty(&whole).expect("a plan is JSON"))
+        }
+        Format::Table => report::plan(plan) + &nothing.map(line_of_nothing).unwrap_or_default(),
+    });
+}
+
+fn line_of_nothing(why: &str) -> String {
+    format!("nothing to judge: {why}\n")
+}
+
+fn show(args: &EvaluateArgs, evaluation: &Evaluation, nothing: Option<&str>) -> ExitCode {
     match args.format {
         Format::Json => {
             let verdicts: Vec<_> = evaluation.verdicts().map(|s| s.to_verdict_json()).collect();
@@ -85,6 +99,9 @@ fn show(args: &EvaluateArgs, evaluation: &Evaluation) -> ExitCode {
             if !evaluation.left_out.is_empty() {
                 whole["left_out"] = serde_json::json!(evaluation.left_out);
             }
+            if let Some(why) = nothing {
+                whole["reason"] = why.into();
+            }
             let json = serde_json::to_string_pretty(&whole);
             print(&format!("{}\n", json.expect("verdicts are JSON")));
         }
@@ -100,6 +117,9 @@ fn show(args: &EvaluateArgs, evaluation: &Evaluation) -> ExitCode {
             for left_out in &evaluation.left_out {
                 print(&format!("left out: {left_out}\n"));
             }
+            if let Some(why) = nothing {
+                print(&line_of_nothing(why));
+            }
         }
     }
     if evaluation.verdicts().any(|s| s.verdict == Some(Verdict::Violated)) {
@@ -109,9 +129,10 @@ fn show(args: &EvaluateArgs, evaluation: &Evaluation) -> ExitCode {
     }
 }
 
+/// What was done, and why there was nothing to judge, if so.
 enum Done {
-    Evaluated(Box<Evaluation>),
-    Planned(DryRun),
+    Evaluated(Box<Evaluation>, Option<String>),
+    Planned(DryRun, Option<String>),
 }
 
 async fn evaluate_once(args: &EvaluateArgs, config: &Config) -> Result<Done, ExitCode> {
@@ -147,14 +168,39 @@ async fn evaluate_once(args: &EvaluateArgs, config: &Config) -> Result<Done, Exi
         store: args.store,
         claim: None,
     };
+    let (agreement, windows) = (request.agreement.clone(), request.windows);
+    let why = |is_empty: bool| is_empty.then(|| nothing_to_judge(&agreement, windows));
     if args.dry_run {
-        return evaluator.dry_run(&request).map(Done::Planned).map_err(|e| usage(&e.to_string()));
+        let plan = evaluator.dry_run(&request).map_err(|e| usage(&e.to_string()))?;
+        let nothing = why(plan.judges.is_empty());
+        return Ok(Done::Planned(plan, nothing));
     }
-    let evaluated = evaluator.run(request).await.map_err(|e| match e {
+    let evaluation = evaluator.run(request).await.map_err(|e| match e {
         crate::evaluate::EvaluateError::Store(_) => not_so(e),
         _ => usage(&e.to_string()),
-    });
-    evaluated.map(|evaluation| Done::Evaluated(Box::new(evaluation)))
+    })?;
+    let nothing = why(evaluation.verdicts().next().is_none());
+    Ok(Done::Evaluated(Box::new(evaluation), nothing))
+}
+
+/// Why an evaluation has no verdict: no window was asked for.
+fn nothing_to_judge(agreement: &Agreement, windows: Windows) -> String {
+    let local = |at| crate::agreement::windows::local(at, &agreement.time_zone);
+    let end = agreement.valid_to.map_or_else(|| "without end".to_owned(), |end| format!("until {}", local(end)));
+    let valid = format!("it is valid from {}, {end}", local(agreement.valid_from));
+    let Windows::Overlapping { from, to } = windows else {
+        return format!("no window has closed yet; {valid}. --from and --to take a window that is still open, too");
+    };
+    let range = format!("the range {} to {}", local(from), local(to));
+    if to <= agreement.valid_from {
+        format!("{range} is before the agreement begins; {valid}. Give a range within that")
+    } else if agreement.valid_to.is_some_and(|end| end <= from) {
+        format!("{range} is after the agreement's end; {valid}. Give a range within that")
+    } else {
+        format!(
+            "no window of a guarantee lies in {range}; {valid}, and windows only from their own initial until their own end"
+        )
+    }
 }
 
 /// The waivers stored for an agreement hold here, too: an evaluation that passes them over would say something else

@@ -72,6 +72,8 @@ impl Evaluator {
         }
         unanswered.verdicts = self.verdicts_of(agreement, plan, &unanswered.open, now).await?;
         let mut asked: BTreeMap<&str, HashMap<Bounds, Vec<usize>>> = BTreeMap::new();
+        // Who was judged by each question: what is stored of a metric may be of a total, which is asked about by name, too.
+        let mut members: HashMap<usize, HashSet<&Scope>> = HashMap::new();
         for judgement in &plan.judgements {
             let guarantee = &agreement.guarantees[judgement.guarantee];
             let scope = &guarantee.terms[judgement.term].scope;
@@ -84,6 +86,7 @@ impl Evaluator {
                 if !places.contains(&i) {
                     places.push(i);
                 }
+                members.entry(i).or_default().extend(said.into_iter().flat_map(BTreeMap::keys));
             }
         }
         let mut found: HashMap<usize, Vec<Sample>> = HashMap::new();
@@ -105,8 +108,11 @@ impl Evaluator {
         }
         found.retain(|i, samples| {
             let scope = &plan.queries[*i].scope;
+            let judged = |sample: &Sample| members.get(i).is_some_and(|members| members.contains(&sample.scope));
+            samples.retain(|sample| !is_member(scope, &sample.scope) || judged(sample));
             samples.iter().any(|sample| says_something(sample) || is_member(scope, &sample.scope))
         });
+        drop(members);
         if found.is_empty() {
             return Ok((Cow::Borrowed(answers), unanswered));
         }
@@ -161,6 +167,13 @@ impl Evaluator {
             });
             failed.map(|(query, failed)| said(query, failed))
         };
+        // There may be as many judgements as states: each looks at those of its own window only.
+        let mut of_window: HashMap<(&str, Bounds), Vec<&State>> = HashMap::new();
+        if !unanswered.remembered.is_empty() {
+            for state in states.iter().filter(|s| s.kind == StateKind::Guarantee) {
+                of_window.entry((&state.of, bounds(&state.window))).or_default().push(state);
+            }
+        }
         let mut kept = Vec::new();
         // Of each guarantee and window, why it could not be asked about again; and with which questions.
         let mut open: BTreeMap<&str, HashMap<Bounds, (String, Vec<usize>)>> = BTreeMap::new();
@@ -171,13 +184,11 @@ impl Evaluator {
                 place.1.extend(judgement.queries.iter().filter(|i| unanswered.open.contains(*i)));
             } else if let Some(reason) = reason(&judgement.queries, &unanswered.remembered) {
                 let term = &guarantee.terms[judgement.term];
-                let judged = states
-                    .iter()
-                    .filter(|s| s.kind == StateKind::Guarantee && s.of == guarantee.id && bounds(&s.window) == at);
-                let judged = judged.filter(|s| term.scope.covers(&s.scope));
-                kept.extend(judged.map(|state| note(state, &reason)));
+                let judged = of_window.get(&(guarantee.id.as_str(), at)).into_iter().flatten();
+                kept.extend(judged.filter(|s| term.scope.covers(&s.scope)).map(|state| note(state, &reason)));
             }
         }
+        drop(of_window);
         let of_guarantee = |s: &&State| s.kind == StateKind::Guarantee;
         let place = |s: &State| (s.of.clone(), bounds(&s.window), s.scope.clone());
         let judged: HashSet<(String, Bounds, Scope)> = states.iter().filter(of_guarantee).map(place).collect();
@@ -233,7 +244,8 @@ impl Evaluator {
             agreement: Some(agreement.id.clone()),
             kind: Some(kind),
             of: Some(of.to_owned()),
-            from: at(windows.clone().map(|w| w.0).min()),
+            // By their ends, which are exact: a rolling window reaches back over many that are none of these.
+            from: at(windows.clone().map(|w| w.1 - 1).min()),
             to: at(windows.map(|w| w.1).max().map(|us| us.saturating_add(1))),
             provisional: Some(false),
             ..StateQuery::default()

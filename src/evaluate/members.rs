@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use jiff::Timestamp;
+use jiff::{Timestamp, ToSpan};
 
 use super::kept::{Bounds, Unanswered, bounds};
 use super::{EvaluateError, Evaluator};
@@ -107,7 +107,8 @@ impl Evaluator {
             let query = StateQuery {
                 agreement: Some(agreement.id.clone()),
                 scope: Some(scope.clone()),
-                from: windows().map(|w| w.from).min(),
+                // By their ends, which are exact: a rolling window reaches back over many that are none of these.
+                from: windows().map(|w| w.to).min().and_then(|end| end.checked_sub(1.microsecond()).ok()),
                 to: windows().map(|w| w.to).max(),
                 ..StateQuery::default()
             };
@@ -129,8 +130,8 @@ impl Evaluator {
     }
 
     /// The answers about all members in windows that are over, with a sample without value for each member that was known
-    /// while its window was open and is left out now, or of which the source says nothing now. What was judged for good is
-    /// not looked at: see [`Evaluator::remembered`].
+    /// while its window was open and is left out now, or of which the source says nothing now; but for those whom a term asks
+    /// about by name. What was judged for good is not looked at: see [`Evaluator::remembered`].
     pub(super) async fn with_earlier_members<'a>(
         &self,
         agreement: &Agreement,
@@ -147,13 +148,21 @@ impl Evaluator {
                 asked.entry(&query.state_name).or_default().entry(bounds(&query.window)).or_default().push(i);
             }
         }
+        // Who is asked about by name may be known from there only, such as a total beside the members.
+        let by_name: HashSet<(&str, &Scope)> = agreement
+            .guarantees
+            .iter()
+            .flat_map(|guarantee| &guarantee.terms)
+            .filter(|term| !term.scope.has_wildcard())
+            .flat_map(|term| term.with.iter().map(move |(metric, _)| (metric.as_str(), &term.scope)))
+            .collect();
         let mut missed: HashMap<usize, BTreeSet<Scope>> = HashMap::new();
         let windows = || asked.values().flat_map(HashMap::keys);
         let at = |microseconds: Option<i64>| microseconds.and_then(|us| Timestamp::from_microsecond(us).ok());
         let query = StateQuery {
             agreement: Some(agreement.id.clone()),
             kind: Some(StateKind::Metric),
-            from: at(windows().map(|w| w.0).min()),
+            from: at(windows().map(|w| w.1 - 1).min()),
             to: at(windows().map(|w| w.1).max()),
             provisional: Some(true),
             ..StateQuery::default()
@@ -162,7 +171,8 @@ impl Evaluator {
         for StoredState { state, .. } in open.into_iter().filter(|stored| !stored.state.scope.has_wildcard()) {
             let places = asked.get(state.of.as_str()).and_then(|places| places.get(&bounds(&state.window)));
             for i in places.into_iter().flatten() {
-                if plan.queries[*i].scope.covers(&state.scope) {
+                let query = &plan.queries[*i];
+                if query.scope.covers(&state.scope) && !by_name.contains(&(query.metric.as_str(), &state.scope)) {
                     missed.entry(*i).or_default().insert(state.scope.clone());
                 }
             }

@@ -337,6 +337,14 @@ impl Evaluator {
         Ok(Judged { run, states, kept, waivers, at: judged_at, turn })
     }
 
+    /// Whether the windows of this request are few enough for one evaluation. Nothing is asked.
+    ///
+    /// # Errors
+    /// [`EvaluateError::TooManyWindows`], as [`Evaluator::run`] would.
+    pub fn allows(&self, request: &Request) -> Result<(), EvaluateError> {
+        self.plan(request).map(drop)
+    }
+
     fn plan(&self, request: &Request) -> Result<Plan, EvaluateError> {
         let max = self.options.windows_max;
         let guarantee = request.guarantee.as_deref();

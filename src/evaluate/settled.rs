@@ -1,13 +1,13 @@
 //! Verdicts that need not be asked for again: those of windows that closed, judged for good by the document there is now.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use jiff::Timestamp;
+use jiff::{Timestamp, ToSpan};
 
 use super::{EvaluateError, Evaluator, Request, Windows};
 use crate::model::agreement::Agreement;
 use crate::model::run::Trigger;
-use crate::model::state::{State, StateKind, Verdict};
+use crate::model::state::{Scope, State, StateKind, Verdict};
 use crate::store::StateQuery;
 
 impl Evaluator {
@@ -44,7 +44,8 @@ impl Evaluator {
             agreement: Some(agreement.id.clone()),
             kind: Some(StateKind::Guarantee),
             of: Some(guarantee.to_owned()),
-            from: windows.iter().map(|w| w.0).min(),
+            // By their ends: a rolling window reaches back over many that are none of these.
+            from: windows.iter().map(|w| w.1).min().and_then(|end| end.checked_sub(1.microsecond()).ok()),
             to: windows.iter().map(|w| w.1).max(),
             provisional: Some(false),
             ..StateQuery::default()
@@ -56,11 +57,18 @@ impl Evaluator {
         // The whole of a scope whose members have come says nothing more.
         found.retain(|s| !(s.scope.has_wildcard() && s.verdict == Some(Verdict::NotApplicable)));
         let unknown = |s: &State| s.unwaived() == Some(Verdict::Unknown);
-        let judged = |judgement: &crate::agreement::queries::Judgement| {
-            let term = &agreement.guarantees[judgement.guarantee].terms[judgement.term];
-            found.iter().any(|s| bounds(&s.window) == bounds(&judgement.window) && term.scope.covers(&s.scope))
+        let all_judged = {
+            let mut scopes: HashMap<_, Vec<&Scope>> = HashMap::new();
+            for state in &found {
+                scopes.entry(bounds(&state.window)).or_default().push(&state.scope);
+            }
+            plan.judgements.iter().all(|judgement| {
+                let term = &agreement.guarantees[judgement.guarantee].terms[judgement.term];
+                let here = scopes.get(&bounds(&judgement.window));
+                here.is_some_and(|scopes| scopes.iter().any(|scope| term.scope.covers(scope)))
+            })
         };
-        if found.iter().any(unknown) || !plan.judgements.iter().all(judged) {
+        if found.iter().any(unknown) || !all_judged {
             return Ok(None);
         }
         found.sort_by(|a, b| (a.window.from, a.window.to, &a.scope).cmp(&(b.window.from, b.window.to, &b.scope)));

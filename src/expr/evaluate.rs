@@ -60,9 +60,7 @@ pub fn evaluate<'a>(objective: &'a Objective, lookup: &dyn Fn(&str) -> Operand<'
     let mut substituted = String::with_capacity(objective.text.len() + 16);
     write(&objective.expr, &mut substituted, &|name, out| match lookup(name) {
         Operand::Number(n) | Operand::Rounded(n) if n.is_finite() => out.push_str(ryu_js::Buffer::new().format(n)),
-        // What is counted and no ratio is shown as it is.
-        Operand::Counted(score) if score.denominator() == 1 => out.push_str(&score.numerator().to_string()),
-        Operand::Counted(score) => out.push_str(ryu_js::Buffer::new().format(score.value())),
+        Operand::Counted(score) => out.push_str(&exact::counted_text(score)),
         Operand::Bool(b) => out.push_str(if b { "true" } else { "false" }),
         Operand::Text(t) if !t.is_empty() => write_text(t, out),
         _ => out.push('?'),

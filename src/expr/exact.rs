@@ -153,6 +153,16 @@ pub(super) fn written_text(score: Score) -> String {
     }
 }
 
+/// A count or a ratio as people read it: digit by digit where a binary number would round digits of it away, or 99.99…9 of
+/// 18 digits would read as 100.
+pub fn counted_text(score: Score) -> String {
+    let (n, d) = (score.numerator(), score.denominator());
+    let has_notation = 10_i64.checked_pow(d.ilog10()) == Some(d);
+    let exact = Fraction { n: i128::from(n), d: i128::from(d) };
+    let changed = || Fraction::decimal(score.value()).is_none_or(|binary| binary.order(exact).is_ne());
+    if has_notation && changed() { written_text(score) } else { super::number_text(score.value()) }
+}
+
 fn gcd(mut a: i128, mut b: i128) -> i128 {
     while b != 0 {
         (a, b) = (b, a % b);
@@ -305,6 +315,16 @@ mod tests {
         }
         // Beyond 63 bits the nearest binary number is what there is.
         assert_eq!(of("99999999999999999999999"), None);
+    }
+
+    #[test]
+    fn counts_are_shown_as_they_are() {
+        let of = |n: i64, d: i64| counted_text(Score::new(n, d).unwrap());
+        assert_eq!(of(19900, 200), "99.5");
+        assert_eq!(of(50, 100), "0.5");
+        assert_eq!(of(2, 3), "0.6666666666666666");
+        assert_eq!(of(9_007_199_254_740_993, 1), "9007199254740993");
+        assert_eq!(of(999_999_999_999_999_999, 10_000_000_000_000_000), "99.9999999999999999");
     }
 
     #[test]

@@ -67,9 +67,7 @@ impl Language {
         }
         said + rest
     }
-}
 
-impl Language {
     /// A whole sentence of ours that is kept in English, in this language; any other as it is.
     pub fn sentence(self, english: &str) -> String {
         match TEXTS.iter().find(|(_, text, _)| *text == english && self == Language::Spanish) {
@@ -262,6 +260,11 @@ const TEXTS: &[(&str, &str, &str)] = &[
         "not-stored-parameters",
         "it is not stored: the current agreement never asks for it with these parameters",
         "no está guardado: el acuerdo actual nunca lo pide con estos parámetros",
+    ),
+    (
+        "other-versions",
+        "stored verdicts of other versions of the agreement, which may have asked for something else: {count}",
+        "veredictos guardados de otras versiones del acuerdo, que pudieron pedir otra cosa: {count}",
     ),
     ("simulated-before", "stored: {counts}", "guardados: {counts}"),
     ("simulated-after", "simulated: {counts}", "simulados: {counts}"),

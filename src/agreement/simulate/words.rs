@@ -109,6 +109,9 @@ impl Words {
             let values = [("count", &*count.to_string()), ("reason", &*self.0.sentence(reason))];
             lines.push(self.say("not-stored", &values));
         }
+        if simulation.other_versions > 0 {
+            lines.push(self.say("other-versions", &[("count", &simulation.other_versions.to_string())]));
+        }
         lines.push(self.say("simulated-before", &[("counts", &self.counts(&simulation.before))]));
         lines.push(self.say("simulated-after", &[("counts", &self.counts(&simulation.after))]));
         let [same, others, new, gone] =
@@ -131,5 +134,20 @@ impl Words {
             })
             .collect();
         if all.is_empty() { self.say("none", &[]) } else { all.join(", ") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{NEW_METRIC, NOT_OF_SCOPE, NOT_OF_WINDOW, OTHER_MEASURE, OTHER_PARAMETERS};
+    use super::*;
+
+    #[test]
+    fn every_reason_for_which_nothing_is_stored_is_said_in_spanish() {
+        for reason in [NEW_METRIC, NOT_OF_SCOPE, NOT_OF_WINDOW, OTHER_MEASURE, OTHER_PARAMETERS] {
+            let said = Language::Spanish.sentence(reason);
+            assert!(said.starts_with("no está guardado"), "{reason}: {said}");
+            assert_eq!(Language::English.sentence(reason), reason);
+        }
     }
 }

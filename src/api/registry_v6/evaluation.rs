@@ -95,6 +95,16 @@ async fn answer(
         access_token: headers.get("x-access-token").and_then(|v| v.to_str().ok()).map(str::to_owned),
         registry,
     };
+    if task.mode == Mode::Strict {
+        // Before the list begins: afterwards it could only be broken off.
+        for (guarantee, windows) in &jobs {
+            let request = task.request(*guarantee, *windows);
+            task.registry.evaluator.allows(&request).map_err(|error| {
+                let guarantee = &task.agreement.guarantees[*guarantee].id;
+                Refusal::new(StatusCode::BAD_REQUEST, format!("from and to, guarantee \"{guarantee}\": {error}"))
+            })?;
+        }
+    }
     stream_states(Arc::new(task), jobs).await
 }
 
@@ -253,17 +263,21 @@ impl Task {
         }
     }
 
-    async fn evaluate(&self, guarantee: usize, windows: Windows) -> Found {
-        let of = &self.agreement.guarantees[guarantee];
-        let request = Request {
+    fn request(&self, guarantee: usize, windows: Windows) -> Request {
+        Request {
             agreement: self.agreement.clone(),
             windows,
-            guarantee: Some(of.id.clone()),
+            guarantee: Some(self.agreement.guarantees[guarantee].id.clone()),
             trigger: Trigger::Manual { by: self.by.clone() },
             actor: self.by.clone(),
             store: true,
             claim: None,
-        };
+        }
+    }
+
+    async fn evaluate(&self, guarantee: usize, windows: Windows) -> Found {
+        let of = &self.agreement.guarantees[guarantee];
+        let request = self.request(guarantee, windows);
         if let (true, Windows::Overlapping { from, to }) = (self.settled, windows) {
             match self.registry.evaluator.settled(&self.agreement, &of.id, from, to).await {
                 Ok(Some(states)) => return Ok(states.iter().map(|state| print(&strict_item(state))).collect()),

@@ -240,6 +240,37 @@ fn a_dry_run_asks_nobody() {
     assert!(!folder.0.join("data").exists(), "a dry run leaves no trace");
 }
 
+#[test]
+fn a_range_without_windows_says_why() {
+    let folder = Folder::new("nothing");
+    folder.write(
+        "year.yaml",
+        "id: year\ntype: agreement\ncontext: {validity: {initial: 2026-01-01, end: 2027-01-01, timeZone: Europe/Madrid}}\nterms:\n  metrics:\n    \
+         V: {collector: {type: PROBITY-FLOW-V1, metric: v}}\n  guarantees:\n    - id: LOW\n      \
+         of: [{objective: V <= 1, with: {V: {}}, window: {period: daily, initial: 2026-06-01}}]\n",
+    );
+    let valid = "it is valid from 2026-01-01T00:00:00+01:00, until 2027-01-01T00:00:00+01:00";
+    for (from, to, why) in [
+        ("2025-01-01", "2025-07-01", "the range 2025-01-01T00:00:00+01:00 to 2025-07-01T00:00:00+02:00 is before the"),
+        ("2027-01-01", "2027-02-01", "the range 2027-01-01T00:00:00+01:00 to 2027-02-01T00:00:00+01:00 is after the"),
+        ("2026-02-01", "2026-03-01", "no window of a guarantee lies in the range 2026-02-01T00:00:00+01:00 to"),
+    ] {
+        let (really, dry): (&[&str], &[&str]) = (&[], &["--dry-run"]);
+        for how in [really, dry] {
+            let run = |more: &[&str]| {
+                let words = [&["evaluate", "year.yaml", "--from", from, "--to", to][..], how, more].concat();
+                let output = probity(&folder.0, &words);
+                assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+                stdout(&output)
+            };
+            let text = run(&[]);
+            assert!(text.contains(&format!("nothing to judge: {why}")) && text.contains(valid), "{text}");
+            let json: Value = serde_json::from_str(&run(&["--format", "json"])).unwrap();
+            assert!(json["reason"].as_str().unwrap().starts_with(why), "{json}");
+        }
+    }
+}
+
 /// What a user does: evaluate, see a violated verdict, ask why, try another objective.
 #[test]
 fn a_stored_verdict_is_explained_and_simulated() {

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::FutureExt;
 use probity::agreement::explain::VerdictId;
+use probity::agreement::explain::words::Language;
+use probity::agreement::simulate::words::Words;
 use probity::api::LoadedAgreements;
 use probity::clock::Clock;
 use probity::evaluate::explain::explain;
 use probity::evaluate::simulate::simulate;
-use probity::evaluate::{Evaluation, Evaluator, Windows};
+use probity::evaluate::{Evaluation, Evaluator, InProcess, Windows};
 use probity::model::agreement::Agreement;
 use probity::model::state::{StateKind, StoredState, Verdict};
 use probity::store::{StateQuery, Store};
@@ -223,6 +227,54 @@ async fn a_member_that_is_left_out_at_the_end_is_unknown() {
     }
 }
 
+/// A total that is asked about by name is no member that the answer about all members leaves out.
+#[tokio::test]
+async fn who_is_asked_about_by_name_is_not_missed_among_all() {
+    let fixture = Fixture::sqlite().await;
+    let store = &fixture.store;
+    let clock = Clock::manual(at("2026-03-01T00:30:00Z"));
+    let guarantee = |id: &str, team: &str| {
+        json!({ "id": id, "scope": { "team": { "default": "*" } }, "of": [{
+            "scope": { "team": team }, "objective": "A >= 1", "with": { "A": {} }, "window": { "period": "hourly" },
+        }] })
+    };
+    let extra = json!({ "terms": {
+        "metrics": { "A": { "collector": in_process() } },
+        "guarantees": [guarantee("EACH", "*"), guarantee("SUM", "total")],
+    } });
+    let sla = agreement("sla", in_process(), extra);
+    let gone = Arc::new(AtomicBool::new(false));
+    let collector: InProcess = {
+        let gone = gone.clone();
+        Arc::new(move |query, _| {
+            let team = if query.scope.0["team"] == "*" { "a" } else { "total" };
+            let answer = match gone.load(Ordering::SeqCst) {
+                true => Err("connection refused".to_owned()),
+                false => Ok(json!([{ "scope": { "team": team }, "value": 5 }])),
+            };
+            async move { answer }.boxed()
+        })
+    };
+    let evaluator = evaluator(&clock, store, vec![sla.clone()], collector, "[]");
+    hour(&evaluator, &sla, 0).await;
+    clock.set(at("2026-03-01T01:30:00Z"));
+    hour(&evaluator, &sla, 0).await;
+    let verdicts = stored(store, StateKind::Guarantee).await;
+    let said: BTreeMap<(&str, &str), (Option<Verdict>, bool)> = verdicts
+        .iter()
+        .map(|s| ((s.state.of.as_str(), s.state.scope.0["team"].as_str()), (s.state.verdict, s.state.provisional)))
+        .collect();
+    let kept = (Some(Verdict::Fulfilled), false);
+    assert_eq!(said, BTreeMap::from([(("EACH", "a"), kept), (("SUM", "total"), kept)]));
+    comes_to_the_same(store, &sla).await;
+    // Nor is it one of them when what is stored stands.
+    gone.store(true, Ordering::SeqCst);
+    let again = hour(&evaluator, &sla, 0).await;
+    assert_eq!(again.kept.len(), 2, "{:#?}", again.kept);
+    let committed = again.committed.unwrap();
+    assert_eq!((committed.inserted, committed.revised), (0, 0), "{:#?}", again.states);
+}
+
 /// Guarantees with windows of different lengths, of which one reaches further than anybody has judged the other.
 #[tokio::test]
 async fn what_nobody_judged_is_no_change() {
@@ -247,6 +299,7 @@ async fn what_nobody_judged_is_no_change() {
     let now = clock.now();
     let changed = simulate(store.as_ref(), &sla, &stricter, None, None, now).await.unwrap();
     assert_eq!((changed.flips.len(), changed.added.len(), changed.removed.len()), (3, 0, 0), "{changed:#?}");
+    assert_eq!(changed.other_versions, 0);
     // Who asks about a range is told what of it is not stored.
     let (from, to) = (Some(at("2026-03-01T00:00:00Z")), Some(at("2026-03-01T05:00:00Z")));
     let within = simulate(store.as_ref(), &sla, &stricter, from, to, now).await.unwrap();
@@ -258,6 +311,15 @@ async fn what_nobody_judged_is_no_change() {
     other.guarantees.retain(|g| g.id != "MONTH");
     let simulation = simulate(store.as_ref(), &other, &other, None, None, now).await.unwrap();
     assert!(!simulation.changes_something(), "{simulation:#?}");
+    // That the other two were judged by that version is said.
+    assert_eq!(simulation.other_versions, 2);
+    let said = |language: Language| Words(language).lines(&simulation).join("\n");
+    let (english, spanish) = (said(Language::English), said(Language::Spanish));
+    assert!(
+        english.contains("stored verdicts of other versions of the agreement") && english.contains(": 2\n"),
+        "{english}"
+    );
+    assert!(spanish.contains("veredictos guardados de otras versiones del acuerdo"), "{spanish}");
 }
 
 /// Two terms whose windows start at one time: days, and rolling ones that reach back; a verdict of each is explained.

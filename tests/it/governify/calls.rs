@@ -171,6 +171,29 @@ async fn documents_are_added_replaced_and_removed() {
     }
 }
 
+/// Even when a guarantee before it has few enough: a list that has begun could only be broken off.
+#[tokio::test]
+async fn a_range_of_too_many_windows_is_refused_before_anybody_is_asked() {
+    let (url, collector) = Collector::start(collector(nothing())).await;
+    let behind = Behind::new().await;
+    let front = Front::start(&behind, Clock::System, Mode::Strict, |config| {
+        configured(&url)(config);
+        config.schedule.windows_max = 10;
+    })
+    .await;
+    let mut document = document("a");
+    document["terms"]["guarantees"][0]["of"][0]["window"]["period"] = json!("monthly");
+    assert_eq!(call(front.address, "POST", "/api/v6/agreements", Some(&document), None).await.status(), 201);
+    let ask = async |query: &str| read(front.get(&format!("/api/v6/states/a/guarantees?{query}")).await).await;
+    let (status, refused) = ask("from=2024-01-01T00:00:00.000Z&to=2024-03-01T00:00:00.000Z").await;
+    assert_eq!((status, &refused["code"]), (400, &json!(400)));
+    for part in ["\"SECOND\"", "more than 10 windows", "schedule.windows_max", "ask for a shorter range"] {
+        assert!(refused["message"].as_str().unwrap().contains(part), "{part}: {refused}");
+    }
+    assert_eq!(collector.posted.lock().unwrap().len(), 0);
+    assert_eq!(ask(MARCH).await.0, 200);
+}
+
 #[tokio::test]
 async fn reads_are_open_and_writes_need_a_token_or_a_user() {
     use jsonwebtoken::{EncodingKey, Header};
