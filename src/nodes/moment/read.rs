@@ -248,8 +248,9 @@ impl Parts {
             let weekday = week.d.or(week.e).unwrap_or(0.0);
             (LOCALE, year, week.w.unwrap_or(this_week as f64), weekday, (0.0..=6.0).contains(&weekday))
         };
+        let is_known = year.abs() <= 1e6;
         let (year, number, weekday) = (year as i64, number as i64, weekday as i64);
-        if year.abs() > 1_000_000 || number < 1 || number > weeks.in_year(year) {
+        if !is_known || number < 1 || number > weeks.in_year(year) {
             *problem = Some(7);
         } else if !in_range {
             *problem = Some(8);
