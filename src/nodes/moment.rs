@@ -193,6 +193,15 @@ mod tests {
     }
 
     #[test]
+    fn parts_beside_an_instant_are_not_looked_at() {
+        let read = |input: &str, format: &str| {
+            create(&around(), &text(input), &text(format), &Arg::Undefined, &Arg::Undefined).unwrap().to_iso()
+        };
+        assert_eq!(read("200 36", "x D").as_deref(), Some("1970-01-01T00:00:00.200Z"));
+        assert_eq!(read("2026 36", "YYYY D"), None);
+    }
+
+    #[test]
     fn what_would_take_long_to_read_is_refused() {
         let long = || text("Q".repeat(1_001));
         let formats = || Arg::Array(vec![text("Q"); 1_001]);
