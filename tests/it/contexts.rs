@@ -497,6 +497,8 @@ async fn replicas_show_it_delete_it_and_forget_it_with_its_tab() {
     assert_eq!((&one["msg"], &one["store"]), (&json!("[1]"), &json!("shared")), "{one}");
     let settings = second.context("/settings").await;
     assert_eq!(settings["context"], json!({"default": "default", "stores": ["default", "shared"]}));
+    let settings = first.context("/settings").await;
+    assert_eq!(settings["context"], json!({"default": "mem", "stores": ["mem", "shared"]}));
 
     let deleted = client().delete(first.url("/context/flow/one/a.x?store=shared")).send().await.unwrap();
     assert_eq!(deleted.status(), 204);
