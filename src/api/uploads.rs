@@ -20,7 +20,7 @@ const STEPS_MAX: usize = 100;
 const PLACES_MAX: usize = 10_000;
 
 /// What the header of a part says.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, PartialEq)]
 struct Disposition {
     name: Option<String>,
     file_name: Option<String>,
@@ -96,20 +96,22 @@ fn disposition(header: &str) -> Option<Disposition> {
     if !kind.trim().eq_ignore_ascii_case("form-data") {
         return None;
     }
-    let mut found = Disposition::default();
-    let mut extended = None;
-    while let Some((name, tail)) = rest.split_once('=') {
+    let (mut name, mut file_name, mut extended) = (None, None, None);
+    while let Some((key, tail)) = rest.split_once('=') {
         let (value, tail) = parameter(tail);
         rest = tail;
-        match name.trim_matches([' ', '\t', ';']).to_ascii_lowercase().as_str() {
-            "name" => found.name = Some(value).filter(|name| !name.is_empty()),
-            "filename" => found.file_name = Some(value).filter(|name| !name.is_empty()),
-            "filename*" => extended = extended_value(&value),
-            _ => {}
-        }
+        let place = match key.trim_matches([' ', '\t', ';']).to_ascii_lowercase().as_str() {
+            "name" => &mut name,
+            "filename" => &mut file_name,
+            "filename*" => &mut extended,
+            _ => continue,
+        };
+        // The first of equal names counts.
+        place.get_or_insert(value);
     }
-    found.file_name = extended.or(found.file_name).map(|path| base_name(&path).to_string());
-    Some(found)
+    let given = |text: &String| !text.is_empty();
+    let file_name = extended.and_then(|value| extended_value(&value)).filter(given).or(file_name.filter(given));
+    Some(Disposition { name: name.filter(given), file_name: file_name.map(|path| base_name(&path).to_string()) })
 }
 
 /// A value at the beginning, quoted or not, and what follows it.
@@ -313,5 +315,9 @@ mod tests {
         assert_eq!(of(r#"form-data; name="f"; filename="""#), Some((Some("f".into()), None)));
         assert_eq!(of(r#"form-data; filename="..""#), Some((None, Some(String::new()))));
         assert_eq!(of("attachment; name=\"f\""), None);
+        assert_eq!(
+            of(r#"form-data; name="f"; name="g"; filename="a"; filename="b"; filename*=UTF-8''"#),
+            both("f", "a")
+        );
     }
 }
