@@ -113,7 +113,7 @@ struct State {
     ticks_from: f64,
     /// `burst`: when the places of messages sent become free.
     taken_until: VecDeque<f64>,
-    /// Until then all places of a shared limit are known to be taken.
+    /// Until then all places of a shared limit are taken, as far as is known.
     full_until: f64,
 }
 
