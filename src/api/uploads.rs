@@ -14,8 +14,13 @@ use crate::model::{Object, Value};
 const PLAIN: &str = "text/plain";
 const BYTES: &str = "application/octet-stream";
 
+/// How many steps the name of a field may have: what is nested deeper overflows the stack where it is written or dropped.
+const STEPS_MAX: usize = 100;
+/// Places of lists that the names of a form may make, with those in between: `a[1000]` makes 1,001.
+const PLACES_MAX: usize = 10_000;
+
 /// What the header of a part says.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, PartialEq)]
 struct Disposition {
     name: Option<String>,
     file_name: Option<String>,
@@ -40,7 +45,7 @@ pub(super) async fn read(bytes: Bytes, content_type: &str, options: &ApiOptions)
     let mut parts = multer::Multipart::with_constraints(stream, boundary, constraints);
     let mut fields = Value::from(Object::new());
     let mut files = Vec::new();
-    let mut fields_left = FORM_FIELDS_MAX;
+    let (mut fields_left, mut places_left) = (FORM_FIELDS_MAX, PLACES_MAX);
     while let Some(part) = parts.next_field().await.map_err(broken)? {
         let head = part.headers();
         let disposition = text(head, header::CONTENT_DISPOSITION).and_then(|header| disposition(&header));
@@ -53,7 +58,7 @@ pub(super) async fn read(bytes: Bytes, content_type: &str, options: &ApiOptions)
             if media != BYTES {
                 fields_left = fields_left.checked_sub(1).ok_or(Refused::TooManyFields)?;
                 let value = charset.decode_without_bom_handling(&data).0;
-                add_field(&mut fields, &name, value.as_ref().into()).map_err(malformed)?;
+                add_field(&mut fields, &name, value.as_ref().into(), &mut places_left).map_err(malformed)?;
             }
             continue;
         };
@@ -91,20 +96,22 @@ fn disposition(header: &str) -> Option<Disposition> {
     if !kind.trim().eq_ignore_ascii_case("form-data") {
         return None;
     }
-    let mut found = Disposition::default();
-    let mut extended = None;
-    while let Some((name, tail)) = rest.split_once('=') {
+    let (mut name, mut file_name, mut extended) = (None, None, None);
+    while let Some((key, tail)) = rest.split_once('=') {
         let (value, tail) = parameter(tail);
         rest = tail;
-        match name.trim_matches([' ', '\t', ';']).to_ascii_lowercase().as_str() {
-            "name" => found.name = Some(value).filter(|name| !name.is_empty()),
-            "filename" => found.file_name = Some(value).filter(|name| !name.is_empty()),
-            "filename*" => extended = extended_value(&value),
-            _ => {}
-        }
+        let place = match key.trim_matches([' ', '\t', ';']).to_ascii_lowercase().as_str() {
+            "name" => &mut name,
+            "filename" => &mut file_name,
+            "filename*" => &mut extended,
+            _ => continue,
+        };
+        // The first of equal names counts.
+        place.get_or_insert(value);
     }
-    found.file_name = extended.or(found.file_name).map(|path| base_name(&path).to_string());
-    Some(found)
+    let given = |text: &String| !text.is_empty();
+    let file_name = extended.and_then(|value| extended_value(&value)).filter(given).or(file_name.filter(given));
+    Some(Disposition { name: name.filter(given), file_name: file_name.map(|path| base_name(&path).to_string()) })
 }
 
 /// A value at the beginning, quoted or not, and what follows it.
@@ -149,14 +156,19 @@ fn unescaped(name: &str) -> String {
     name.replace("%0A", "\n").replace("%0a", "\n").replace("%0D", "\r").replace("%0d", "\r")
 }
 
-/// Puts a field where its name leads; a repeated one becomes a list.
-fn add_field(fields: &mut Value, name: &str, text: Value) -> Result<(), String> {
+/// Puts a field where its name leads; a repeated one becomes a list. Takes the places it makes in lists from those left.
+fn add_field(fields: &mut Value, name: &str, text: Value, places_left: &mut usize) -> Result<(), String> {
     let (path, append) = path(name);
-    if path.iter().any(|step| matches!(step, Step::Index(i) if *i > FORM_FIELDS_MAX)) {
-        return Err(format!("field {name}: an index is at most {FORM_FIELDS_MAX}"));
+    if path.len() > STEPS_MAX {
+        return Err(format!("the name of a field has more than {STEPS_MAX} steps"));
     }
     let mut at = fields;
     for (i, step) in path.iter().enumerate() {
+        if let (Step::Index(index), Value::Array(items)) = (step, &*at) {
+            let made = index.saturating_add(1).saturating_sub(items.len());
+            let too_long = || format!("field {name}: the lists of a form have at most {PLACES_MAX} places");
+            *places_left = places_left.checked_sub(made).ok_or_else(too_long)?;
+        }
         at = entered(at, step);
         if i + 1 < path.len() {
             make_room(at, &path[i + 1]);
@@ -257,9 +269,9 @@ mod tests {
     use super::*;
 
     fn body(fields: &[(&str, &str)]) -> String {
-        let mut body = Value::from(Object::new());
+        let (mut body, mut places_left) = (Value::from(Object::new()), PLACES_MAX);
         for (name, text) in fields {
-            add_field(&mut body, name, (*text).into()).unwrap();
+            add_field(&mut body, name, (*text).into(), &mut places_left).unwrap();
         }
         body.to_json()
     }
@@ -280,7 +292,18 @@ mod tests {
         ] {
             assert_eq!(body(fields), expected);
         }
-        assert!(add_field(&mut Object::new().into(), "a[99999999]", "x".into()).is_err());
+    }
+
+    #[test]
+    fn a_small_form_does_not_become_a_large_value() {
+        let (mut body, mut places_left) = (Value::from(Object::new()), PLACES_MAX);
+        let mut add = |name: &str| add_field(&mut body, name, "x".into(), &mut places_left);
+        for name in ["a[99999999]", "a[18446744073709551615]", &format!("b{}", "[c]".repeat(STEPS_MAX))] {
+            assert!(add(name).is_err(), "{name}");
+        }
+        let taken = (0..1_000).take_while(|i| add(&format!("l{i}[999]")).is_ok()).count();
+        assert_eq!(taken, PLACES_MAX / 1_000);
+        assert!(add("l0[999]").is_ok(), "it makes no place");
     }
 
     #[test]
@@ -292,5 +315,9 @@ mod tests {
         assert_eq!(of(r#"form-data; name="f"; filename="""#), Some((Some("f".into()), None)));
         assert_eq!(of(r#"form-data; filename="..""#), Some((None, Some(String::new()))));
         assert_eq!(of("attachment; name=\"f\""), None);
+        assert_eq!(
+            of(r#"form-data; name="f"; name="g"; filename="a"; filename="b"; filename*=UTF-8''"#),
+            both("f", "a")
+        );
     }
 }

@@ -127,16 +127,14 @@ fn offer_all(
 pub fn context_stores(config: &Config) -> Vec<(String, Home)> {
     let empty = serde_json::Map::new();
     let given = config.editor.get("contextStorage").and_then(Json::as_object).unwrap_or(&empty);
-    // A name may stand for another store's definition.
-    let definition = |name: &str| match given.get(name) {
-        Some(Json::String(other)) => given.get(other).cloned(),
-        definition => definition.cloned(),
-    };
     let mut stores: Vec<(String, Home)> = Vec::new();
     if let Some(default) = given.keys().find(|name| *name == "default").or_else(|| given.keys().next()) {
+        // `default` may be another name of a store.
+        let other = given[default].as_str().and_then(|other| given.get_key_value(other)).map(|(name, _)| name);
+        let default = other.unwrap_or(default);
         let others = given.keys().filter(|name| *name != default && given[*name].is_object());
         for name in [default].into_iter().chain(others) {
-            let definition = definition(name).unwrap_or_default();
+            let definition = &given[name];
             let module = definition.get("module").and_then(Json::as_str).unwrap_or("memory");
             let folder = definition.get("config").and_then(|config| config.get("dir")?.as_str()).map(PathBuf::from);
             stores.push((name.clone(), home(config, module, folder, &format!("contextStorage.{name}"))));
@@ -148,7 +146,7 @@ pub fn context_stores(config: &Config) -> Vec<(String, Home)> {
         stores.push(("default".into(), home(config, module, None, "contexts.stores.default")));
     }
     for (name, module) in own {
-        if !stores.iter().any(|(known, _)| known == name) {
+        if !given.contains_key(name) && !stores.iter().any(|(known, _)| known == name) {
             stores.push((name.clone(), home(config, module, None, &format!("contexts.stores.{name}"))));
         }
     }
@@ -251,4 +249,37 @@ fn plan(engine: &Engine, palette: &Palette, file: &FlowFile) -> Plan {
     let types: BTreeSet<&str> = file.nodes.iter().map(|node| node.node_type.as_str()).collect();
     let disabled: BTreeSet<&str> = types.into_iter().filter(|t| palette.is_disabled(&catalogue, t)).collect();
     super::plan_without(engine, file, &|node_type| disabled.contains(node_type))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// `name module` of each store.
+    fn stores(storage: Json, own: &[(&str, &str)]) -> Vec<String> {
+        let mut config = Config::defaults();
+        config.editor.insert("contextStorage".into(), storage);
+        config.contexts.stores = own.iter().map(|(name, module)| (name.to_string(), module.to_string())).collect();
+        context_stores(&config).into_iter().map(|(name, home)| format!("{name} {}", home.module())).collect()
+    }
+
+    #[test]
+    fn default_is_a_store_or_another_name_of_one() {
+        let files = json!({"module": "localfilesystem"});
+        assert_eq!(stores(json!({}), &[]), ["default memory"]);
+        assert_eq!(
+            stores(json!({"file": files, "default": {"module": "memory"}}), &[]),
+            ["default memory", "file localfilesystem"]
+        );
+        // One store, not two that write the same files.
+        assert_eq!(stores(json!({"default": "file", "file": files}), &[]), ["file localfilesystem"]);
+        let own = [("default", "memory"), ("file", "memory"), ("shared", "database")];
+        assert_eq!(
+            stores(json!({"default": "file", "file": files}), &own),
+            ["file localfilesystem", "shared database"]
+        );
+        assert_eq!(stores(json!({}), &own), ["default memory", "file memory", "shared database"]);
+    }
 }

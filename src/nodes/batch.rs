@@ -90,9 +90,10 @@ fn build(cfg: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
     let number = |name: &str, default: f64| cfg.number(name).filter(|n| *n > 0.0).unwrap_or(default);
     let mode = match cfg.text("mode").as_str() {
         "" | "count" => {
-            // A text that is no positive number is a mistake, nothing at all is the default.
+            // What is no positive number is a mistake, nothing at all is the default.
             let given = cfg.get("count");
-            if given.is_truthy() && given.to_number() <= 0.0 {
+            let n = given.to_number();
+            if given.is_truthy() && (n.is_nan() || n <= 0.0) {
                 let what = format!("a sequence of {} messages is none", given.to_js_string());
                 return Err(vec![cfg.problem("invalid-count", "count", what).expected("1 or more")]);
             }

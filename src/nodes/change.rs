@@ -230,7 +230,11 @@ impl Rule {
             Rule::Move { from, to, property, to_parent: false } => {
                 let value = from.get(msg, cx)?;
                 from.delete(msg, cx)?;
-                set(to, msg, cx, value, property)?;
+                if let Err(error) = set(to, msg, cx, value.clone(), property) {
+                    // What cannot be kept in the other place stays in this one, unless that cannot be reached either.
+                    let _ = from.set(msg, cx, value);
+                    return Err(error);
+                }
             }
             Rule::Change { target, from, to, to_bool } => {
                 let to = value_of(to, msg, cx)?;

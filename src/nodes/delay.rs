@@ -113,7 +113,7 @@ struct State {
     ticks_from: f64,
     /// `burst`: when the places of messages sent become free.
     taken_until: VecDeque<f64>,
-    /// Until then all places of a shared limit are known to be taken.
+    /// Until then all places of a shared limit are taken, as far as is known.
     full_until: f64,
 }
 
@@ -292,9 +292,12 @@ impl Delay {
                     return Step::Done;
                 }
                 let due = delay.state().line.go(id);
-                let step = match (due, *turn.borrow()) {
+                // Let go in the instant in which its time came, or told so: then others may still be before it.
+                let let_go = due.is_none() && delay.state().line.is_leaving(id);
+                let told = *turn.borrow();
+                let step = match (due, told) {
                     (Some(due), _) => delay.send(due, cx),
-                    (None, Turn::Now) => {
+                    (None, _) if let_go => {
                         cx.emit(0, msg);
                         Step::Done
                     }
@@ -302,7 +305,7 @@ impl Delay {
                         cx.emit(1, msg);
                         Step::Done
                     }
-                    (None, Turn::Replaced | Turn::Dropped | Turn::Gone | Turn::At(_)) => Step::Done,
+                    (None, _) => Step::Done,
                 };
                 drop(leaving);
                 step

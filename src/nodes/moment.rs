@@ -144,9 +144,10 @@ impl Moment {
         self.date - self.offset.unwrap_or(0.0) * calendar::MINUTE_MS
     }
 
-    /// ISO 8601 in UTC with milliseconds; `None` when invalid.
+    /// ISO 8601 in UTC with milliseconds; `None` when invalid, or when its offset leads beyond the last date.
     pub fn to_iso(&self) -> Option<String> {
-        self.is_valid().then(|| format::iso(calendar::clip(self.value())))
+        let ms = calendar::clip(self.value());
+        (!ms.is_nan()).then(|| format::iso(ms))
     }
 
     /// What its clock and calendar show. It is valid.
@@ -162,5 +163,53 @@ impl Moment {
             // Offsets of old have seconds.
             (true, false) => (calendar::offset_ms(&self.local, self.date) / calendar::MINUTE_MS).trunc(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn around() -> Around {
+        Around { now: 0.0, local: TimeZone::UTC }
+    }
+
+    fn text(text: impl Into<String>) -> Arg {
+        Arg::Text(text.into())
+    }
+
+    #[test]
+    fn what_leads_beyond_all_dates_is_no_date() {
+        let year = text("-99999999999999999999999 1");
+        assert!(!create(&around(), &year, &text("Y w"), &Arg::Undefined, &Arg::Undefined).unwrap().is_valid());
+        for offset in [1e300, -1e300, f64::NAN, f64::INFINITY] {
+            let mut moment = Moment::at(&around(), 1e12);
+            call(&around(), &mut moment, "utcOffset", &[Arg::Number(offset), Arg::Bool(true)]).unwrap();
+            assert_eq!((moment.format("Z"), moment.to_iso()), ("Invalid date".to_string(), None), "{offset}");
+        }
+        let mut last = Moment::at(&around(), 8.64e15);
+        call(&around(), &mut last, "utcOffset", &[Arg::Number(-60.0), Arg::Bool(true)]).unwrap();
+        assert_eq!(last.to_iso(), None);
+    }
+
+    #[test]
+    fn parts_beside_an_instant_are_not_looked_at() {
+        let read = |input: &str, format: &str| {
+            create(&around(), &text(input), &text(format), &Arg::Undefined, &Arg::Undefined).unwrap().to_iso()
+        };
+        assert_eq!(read("200 36", "x D").as_deref(), Some("1970-01-01T00:00:00.200Z"));
+        assert_eq!(read("2026 36", "YYYY D"), None);
+    }
+
+    #[test]
+    fn what_would_take_long_to_read_is_refused() {
+        let long = || text("Q".repeat(1_001));
+        let formats = || Arg::Array(vec![text("Q"); 1_001]);
+        for (input, format) in
+            [(long(), text("Q")), (text("1"), long()), (text("1"), Arg::Array(vec![long()])), (text("1"), formats())]
+        {
+            assert!(create(&around(), &input, &format, &Arg::Undefined, &Arg::Undefined).is_err());
+        }
+        assert!(create(&around(), &long(), &Arg::Undefined, &Arg::Undefined, &Arg::Undefined).is_ok());
     }
 }

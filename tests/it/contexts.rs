@@ -253,6 +253,9 @@ async fn values_that_are_too_large_are_refused_and_change_nothing() {
         change("whole", json!([set("#:(shared)::[msg.key]", "flow", "payload", "msg")])),
         change("get", json!([set("payload", "msg", "#:(shared)::v", "flow")])),
         change("through", json!([set("#:(shared)::v.small.x", "flow", "payload", "msg")])),
+        change("here", json!([set("here", "flow", "payload", "msg")])),
+        change("move", json!([{"t": "move", "p": "here", "pt": "flow", "to": "#:(shared)::there", "tot": "flow"}])),
+        change("still", json!([set("payload", "msg", "here", "flow")])),
     ]);
     let replica = Replica::new(&fixture.store, &flows);
     replica.run("set", json!({"key": "small", "payload": 1})).await;
@@ -262,6 +265,10 @@ async fn values_that_are_too_large_are_refused_and_change_nothing() {
         assert_eq!(refused.len(), 1, "{refused:?}");
         assert!(refused[0].starts_with("caught ELIMIT ") && refused[0].contains("value_bytes_max"), "{refused:?}");
     }
+    replica.run("here", json!({"payload": large})).await;
+    let refused = replica.run("move", json!({})).await;
+    assert!(refused[0].starts_with("caught ELIMIT "), "{refused:?}");
+    assert_eq!(replica.run("still", json!({})).await, [json!(large).to_string()], "it is not lost on the way");
     let refused = replica.run("whole", json!({"key": "k".repeat(1_001), "payload": 1})).await;
     assert!(refused[0].contains("1000 bytes"), "{refused:?}");
     // As in memory, a scalar in the way is told, and the message goes on.
@@ -497,6 +504,8 @@ async fn replicas_show_it_delete_it_and_forget_it_with_its_tab() {
     assert_eq!((&one["msg"], &one["store"]), (&json!("[1]"), &json!("shared")), "{one}");
     let settings = second.context("/settings").await;
     assert_eq!(settings["context"], json!({"default": "default", "stores": ["default", "shared"]}));
+    let settings = first.context("/settings").await;
+    assert_eq!(settings["context"], json!({"default": "mem", "stores": ["mem", "shared"]}));
 
     let deleted = client().delete(first.url("/context/flow/one/a.x?store=shared")).send().await.unwrap();
     assert_eq!(deleted.status(), 204);

@@ -86,3 +86,16 @@ async fn sequences_of_topics_are_joined_in_the_order_given() {
     send(&rig, &[r#"{"topic":"a"}"#]).await;
     assert_eq!(rig.complaints(), ["no parts property in message"]);
 }
+
+#[tokio::test]
+async fn counts_that_are_none_are_problems() {
+    for (config, code) in [
+        (r#"{"count":"0"}"#, "invalid-count"),
+        (r#"{"count":"-1"}"#, "invalid-count"),
+        (r#"{"count":"many"}"#, "invalid-count"),
+        (r#"{"count":"2","overlap":"2"}"#, "invalid-overlap"),
+    ] {
+        assert_eq!(rig(config).problems()[0].code, code, "{config}");
+    }
+    assert_eq!(rig(r#"{"count":""}"#).problems(), []);
+}

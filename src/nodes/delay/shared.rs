@@ -19,6 +19,9 @@ use crate::store::contexts::{RateLimit, RatePlace};
 /// once.
 const AHEAD_MS: f64 = 20.0;
 
+/// How long a replica drops messages without asking again, milliseconds: another one may free the places.
+const FULL_MS_MAX: f64 = 1_000.0;
+
 /// The store's answer, milliseconds.
 const ANSWER_MS_MAX: u64 = 5_000;
 
@@ -140,7 +143,7 @@ impl Delay {
                     Err(error) => return Step::fail(msg, error),
                 };
                 if let RatePlace::FreeIn { ms } = place {
-                    delay.state().full_until = cx.clock().now_ms() + ms;
+                    delay.state().full_until = cx.clock().now_ms() + ms.min(FULL_MS_MAX);
                 }
                 delay.let_go(msg, matches!(place, RatePlace::Taken { .. }), cx);
                 Step::Done

@@ -348,6 +348,28 @@ async fn a_reset_frees_the_places_of_all() {
     assert_eq!(replicas.seconds(0).await, ["1 2"]);
 }
 
+#[tokio::test]
+async fn who_knows_that_all_places_are_taken_asks_again_after_a_second() {
+    for config in [
+        r#"{"pauseType":"rate","rate":"1","rateUnits":"hour","drop":true,"outputs":2}"#,
+        r#"{"pauseType":"burst","rate":"1","rateUnits":"hour","outputs":2}"#,
+    ] {
+        let replicas = Replicas::new(config);
+        let ports = |rig: &Rig| rig.out().iter().map(|(_, port, _)| *port).collect::<Vec<_>>();
+        let [one, other] = &replicas.rigs[..] else { panic!("two") };
+        for rig in [one, other] {
+            send(rig, r#"{"payload":1}"#);
+            replicas.settle().await;
+        }
+        assert_eq!(ports(other), [1], "{config}");
+        send(one, r#"{"reset":true}"#);
+        replicas.seconds(1).await;
+        send(other, r#"{"payload":2}"#);
+        replicas.settle().await;
+        assert_eq!(ports(other), [0], "{config}");
+    }
+}
+
 /// What its run may not wait for leaves it and goes in one of its own.
 #[tokio::test]
 async fn a_place_that_others_take_may_be_free_after_the_run() {

@@ -10,7 +10,7 @@ use super::Payload;
 use crate::model::{Msg, Object, Value};
 use crate::runtime::NodeError;
 
-/// What a file is of which nothing is known.
+/// What bytes are of which nothing is known.
 const OCTETS: &str = "application/octet-stream";
 
 /// The body of a call; says its content type when that follows from the payload.
@@ -99,13 +99,12 @@ fn multipart(fields: &Object) -> (String, Bytes) {
             |key: &str| Some(options.get(key)).filter(Value::is_truthy).map(|text| text.to_js_string().to_string());
         let path = given("filepath").map(|path| path.replace('\\', "/"));
         let file_name = match &options {
-            Value::String(name) => Some(name.to_string()),
+            Value::String(name) if !name.is_empty() => Some(base_name(name).to_string()),
             _ => path.or_else(|| given("filename").map(|name| base_name(&name).to_string())),
         };
         let kind = given("contentType").map(|kind| kind.replace(['\r', '\n'], ""));
         let kind = kind.or_else(|| file_name.as_deref().and_then(type_of_name).map(str::to_string));
-        let kind =
-            kind.or_else(|| (file_name.is_some() || matches!(content, Value::Bytes(_))).then(|| OCTETS.to_string()));
+        let kind = kind.or_else(|| matches!(content, Value::Bytes(_)).then(|| OCTETS.to_string()));
         let content = plain(&content).unwrap_or_else(|| content.to_json().into());
         body.extend(format!("--{boundary}\r\ncontent-disposition: form-data; name=\"{}\"", quoted(name)).bytes());
         if let Some(file_name) = file_name {
@@ -123,7 +122,7 @@ fn multipart(fields: &Object) -> (String, Bytes) {
 }
 
 fn base_name(path: &str) -> &str {
-    path.rsplit(['/', '\\']).next().unwrap_or_default()
+    path.rsplit('/').next().unwrap_or_default()
 }
 
 /// The media type of what people send with such a name.
@@ -176,4 +175,32 @@ fn type_of_name(name: &str) -> Option<&'static str> {
 /// As browsers escape names in forms.
 fn quoted(text: &str) -> String {
     text.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The headers of a form's one part, as `form-data` writes them.
+    #[test]
+    fn a_part_says_its_name_and_type() {
+        for (part, expected) in [
+            (r#"{"value":"v","options":"a/b.txt"}"#, r#"; filename="b.txt" text/plain"#),
+            (r#"{"value":"v","options":{"filename":"C:\\x.txt"}}"#, r#"; filename="C:\x.txt" text/plain"#),
+            (r#"{"value":"v","options":{"filepath":"b\\c.txt"}}"#, r#"; filename="b/c.txt" text/plain"#),
+            (r#"{"value":"v","options":{"filename":"x.none"}}"#, r#"; filename="x.none""#),
+            (r#"{"value":"v","options":{"contentType":"a/b"}}"#, " a/b"),
+            (r#"{"value":"v","options":""}"#, ""),
+            (r#""v""#, ""),
+        ] {
+            let fields: Object = [("n", Value::from_json(part).unwrap())].into_iter().collect();
+            let (_, body) = multipart(&fields);
+            let body = String::from_utf8(body.to_vec()).unwrap();
+            let (head, _) = body.split_once("\r\n\r\n").unwrap();
+            let (_, head) = head.split_once("name=\"n\"").unwrap();
+            assert_eq!(head.replace("\r\ncontent-type:", ""), expected, "{part}");
+        }
+        let (_, body) = multipart(&[("n", Value::Bytes(vec![1_u8].into()))].into_iter().collect());
+        assert!(String::from_utf8_lossy(&body).contains("\r\ncontent-type: application/octet-stream\r\n"));
+    }
 }

@@ -1,5 +1,6 @@
 //! From a message to the call to make: URL, method, headers, cookies, body.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ pub(super) fn prepare(node: &HttpRequest, msg: &mut Msg, cx: &mut Cx<'_>) -> Res
             headers.entry("tracestate").or_insert(state);
         }
     }
-    let cookies = cookies(&mut headers, msg);
+    let cookies = cookies(&mut headers, msg)?;
     let body = body::of(node.payload, &method, msg, &mut headers)?;
     if method == Method::GET
         && node.payload == Payload::Query
@@ -74,9 +75,8 @@ pub(super) fn prepare(node: &HttpRequest, msg: &mut Msg, cx: &mut Cx<'_>) -> Res
     request.cookies = cookies;
     request.digest = digest.then_some(Credentials { user, password });
     request.keeps_method = true;
-    // A server may want to be told that nothing comes.
-    request.sends_empty_body =
-        ![Method::GET, Method::HEAD].contains(&request.method) && msg.get("payload").is_some_and(|p| !p.is_undefined());
+    let has_payload = msg.get("payload").is_some_and(|payload| !payload.is_undefined());
+    request.sends_empty_body = announces_empty_body(&request.method, has_payload);
     request.timeout = timeout(msg, cx);
     if msg.get("followRedirects").is_some_and(|f| !f.is_truthy()) {
         request.redirects_max = Some(0);
@@ -86,6 +86,14 @@ pub(super) fn prepare(node: &HttpRequest, msg: &mut Msg, cx: &mut Cx<'_>) -> Res
         request.agent = Some(unverified(node)?);
     }
     Ok(request)
+}
+
+/// Whether a body without a byte is announced. Node.js does so for every method that usually has a body; for the others
+/// a payload has to be there, however empty.
+fn announces_empty_body(method: &Method, has_payload: bool) -> bool {
+    let never = [Method::GET, Method::HEAD];
+    let usually_none = [Method::DELETE, Method::OPTIONS, Method::TRACE, Method::CONNECT];
+    !never.contains(method) && (has_payload || !usually_none.contains(method))
 }
 
 /// What others keep of the trace that the caller named; passed on as it came.
@@ -213,11 +221,17 @@ fn headers(node: &HttpRequest, msg: &Msg) -> Result<HeaderMap, NodeError> {
 }
 
 /// The cookies of the `cookie` header and of `msg.cookies`, as `name=value`.
-fn cookies(headers: &mut HeaderMap, msg: &Msg) -> Vec<String> {
+fn cookies(headers: &mut HeaderMap, msg: &Msg) -> Result<Vec<String>, NodeError> {
     let mut cookies = Vec::new();
     if let Some(header) = headers.remove(COOKIE) {
         let header = String::from_utf8_lossy(header.as_bytes()).into_owned();
-        cookies.extend(header.split(';').map(|c| c.trim().to_string()).filter(|c| c.contains('=')));
+        let mut names = HashSet::new();
+        for (name, value) in header.split(';').filter_map(|pair| pair.split_once('=')) {
+            // The first of equal names counts.
+            if names.insert(name.trim()) {
+                cookies.push(format!("{}={}", name.trim(), unquoted(value)));
+            }
+        }
     }
     if let Some(Value::Object(given)) = msg.get("cookies") {
         for (name, cookie) in given.iter() {
@@ -232,13 +246,29 @@ fn cookies(headers: &mut HeaderMap, msg: &Msg) -> Vec<String> {
                 continue;
             }
             let text = value.to_js_string();
-            cookies.push(match encode {
-                true => format!("{name}={}", utf8_percent_encode(&text, COMPONENT)),
-                false => format!("{name}={text}"),
-            });
+            let text = if encode { utf8_percent_encode(&text, COMPONENT).to_string() } else { text.to_string() };
+            let bad = |what: &str| NodeError::new(format!("msg.cookies: \"{name}\" {what}"));
+            if HeaderName::from_bytes(name.as_bytes()).is_err() {
+                return Err(bad("is no name of a cookie"));
+            }
+            if !is_cookie_value(&text) {
+                return Err(bad("has a character that cookies cannot carry; encode it"));
+            }
+            cookies.push(format!("{name}={text}"));
         }
     }
-    cookies
+    Ok(cookies)
+}
+
+/// Whether a cookie can carry this (RFC 6265): `x; Domain=…` would say more than a value does.
+fn is_cookie_value(text: &str) -> bool {
+    let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    inner.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b',' | b';' | b'\\'))
+}
+
+fn unquoted(value: &str) -> &str {
+    let value = value.trim();
+    value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
 }
 
 fn timeout(msg: &Msg, cx: &mut Cx<'_>) -> Option<Duration> {
@@ -265,7 +295,10 @@ pub(super) fn read_cookie(line: &str, into: &mut Object) {
     for (key, value) in parts.filter_map(|p| p.split_once('=')) {
         cookie.insert(key.trim(), value.trim());
     }
-    cookie.insert("value", decoded(value.trim().trim_matches('"')));
+    let value = unquoted(value);
+    // What is no text once it is decoded stays as it came.
+    let text = percent_encoding::percent_decode_str(value).decode_utf8();
+    cookie.insert("value", text.as_deref().unwrap_or(value));
     into.insert(name.trim(), cookie);
 }
 

@@ -21,7 +21,7 @@ async fn echo(request: Request) -> impl IntoResponse {
     let sent = serde_json::json!({
         "method": parts.method.as_str(), "url": parts.uri.to_string(), "type": header("content-type"),
         "auth": header("authorization"), "cookie": header("cookie"), "x": header("x-a"),
-        "body": String::from_utf8_lossy(&body),
+        "length": header("content-length"), "body": String::from_utf8_lossy(&body),
     });
     axum::Json(sent)
 }
@@ -100,6 +100,16 @@ async fn the_message_says_what_is_sent() {
             r#"{"auth":"Bearer t"}"#,
         ),
         (r#""url":"http://HOST/echo""#, r#"{"cookies":{"a":"x y","b":null}}"#, r#"{"cookie":"a=x%20y"}"#),
+        (
+            r#""url":"http://HOST/echo""#,
+            r#"{"headers":{"cookie":"a=\"1\"; a=2; b=x=y; none"},"cookies":{"c":{"value":"%20","encode":false}}}"#,
+            r#"{"cookie":"a=1; b=x=y; c=%20"}"#,
+        ),
+        (r#""url":"http://HOST/echo""#, r#"{"payload":""}"#, r#"{"length":null}"#),
+        (r#""url":"http://HOST/echo","method":"POST""#, "{}", r#"{"length":"0","type":null,"body":""}"#),
+        (r#""url":"http://HOST/echo","method":"PATCH""#, r#"{"payload":""}"#, r#"{"length":"0"}"#),
+        (r#""url":"http://HOST/echo","method":"DELETE""#, "{}", r#"{"length":null}"#),
+        (r#""url":"http://HOST/echo","method":"DELETE""#, r#"{"payload":""}"#, r#"{"length":"0"}"#),
     ] {
         let answer = call(&format!(r#"{{"ret":"obj",{config}}}"#), message).await;
         for (key, value) in serde_json::from_str::<Object>(sent).unwrap() {
@@ -190,6 +200,12 @@ async fn what_cannot_be_called_is_an_error() {
         (r#"{"url":"http://x","paytoqs":"query"}"#, r#"{"payload":"text"}"#, "Invalid payload"),
         (r#"{"url":"https://x"}"#, r#"{"rejectUnauthorized":false}"#, "net.unverified = [\"x\"]"),
         (r#"{"url":"http://169.254.169.254/latest"}"#, "{}", "net.allow"),
+        (r#"{"url":"http://x"}"#, r#"{"cookies":{"a b":"1"}}"#, "no name of a cookie"),
+        (
+            r#"{"url":"http://x"}"#,
+            r#"{"cookies":{"a":{"value":"1; Domain=y","encode":false}}}"#,
+            "cookies cannot carry",
+        ),
     ] {
         let rig = Rig::new(vec![node("r", "http request", config, &[])]);
         let ended = rig.run(0, msg(message)).await;

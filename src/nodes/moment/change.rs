@@ -7,6 +7,9 @@ use super::read;
 use super::{Arg, Moment, Zone};
 use crate::model::value::{parse_float, str_to_number};
 
+/// An offset further than this leads from no date to another, minutes.
+const OFFSET_MAX: f64 = 2.0 * 8.64e15 / MINUTE_MS;
+
 /// A unit of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
@@ -254,6 +257,9 @@ impl Moment {
         };
         if let Some(offset) = offset {
             self.set_offset(offset, keep);
+            if !(-OFFSET_MAX..=OFFSET_MAX).contains(&offset) {
+                self.date = f64::NAN;
+            }
         }
     }
 

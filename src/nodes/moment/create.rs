@@ -13,6 +13,9 @@ use crate::model::value::{parse_float, str_to_number};
 /// The one language there is.
 const ENGLISH: &str = "en";
 
+/// The longest text and format to read by, and the most formats: reading takes as long as all of them multiplied.
+const LENGTH_MAX: usize = 1_000;
+
 fn expression(text: &str) -> Regex {
     Regex::new(text).expect("our own expression")
 }
@@ -90,7 +93,7 @@ pub fn create(around: &Around, input: &Arg, format: &Arg, locale: &Arg, strict: 
         (Arg::Moment(moment), _) => moment.copy(),
         (Arg::Date(ms), _) => Moment::at(around, *ms),
         (input, Arg::Array(formats)) => by_best(around, &text_of(input)?, formats, strict)?,
-        (input, Arg::Text(format)) if !format.is_empty() => by_format(around, &text_of(input)?, format, strict),
+        (input, Arg::Text(format)) if !format.is_empty() => by_format(around, &text_of(input)?, short(format)?, strict),
         (input, format) if !format.is_truthy() => of_input(around, input, strict)?,
         _ => return Err("a format to read by is a text, or a list of them".into()),
     };
@@ -107,10 +110,17 @@ pub(super) fn is_english(name: &str) -> bool {
 /// What a value is as the text that a format reads.
 fn text_of(input: &Arg) -> Result<String, String> {
     match input {
-        Arg::Text(text) => Ok(text.clone()),
+        Arg::Text(text) => short(text).map(str::to_string),
         Arg::Number(n) => Ok(crate::model::value::number_to_string(*n).to_string()),
         Arg::Undefined => Ok("undefined".into()),
         _ => Err("with a format, a text or a number is read".into()),
+    }
+}
+
+fn short(text: &str) -> Result<&str, String> {
+    match text.len() {
+        0..=LENGTH_MAX => Ok(text),
+        _ => Err(format!("a text to read by a format, and a format, have at most {LENGTH_MAX} bytes")),
     }
 }
 
@@ -167,10 +177,13 @@ fn by_format(around: &Around, text: &str, format: &str, strict: bool) -> Moment 
 
 /// By the format that leaves least unread; one that makes a date goes before others.
 fn by_best(around: &Around, text: &str, formats: &[Arg], strict: bool) -> Result<Moment, String> {
+    if formats.len() > LENGTH_MAX {
+        return Err(format!("a date is read by at most {LENGTH_MAX} formats"));
+    }
     let mut best: Option<(Moment, usize)> = None;
     for format in formats {
         let Arg::Text(format) = format else { return Err("a format to read by is a text".into()) };
-        let (moment, score) = read::read(around, text, format, strict);
+        let (moment, score) = read::read(around, text, short(format)?, strict);
         let better = match &best {
             None => true,
             Some((before, least)) if before.is_valid() => score < *least,

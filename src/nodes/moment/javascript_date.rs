@@ -25,6 +25,7 @@ const ZONES: [(&str, f64); 12] = [
 struct Reader {
     days: Vec<f64>,
     month: Option<f64>,
+    /// Hours, minutes, seconds, milliseconds; all four once it has ended.
     time: Vec<f64>,
     afternoon: Option<bool>,
     offset: Option<f64>,
@@ -39,8 +40,6 @@ impl Reader {
     fn read(mut self, text: &str) -> Option<Reader> {
         let mut rest = text;
         let mut has_number = false;
-        // A number behind `:` belongs to the time, one behind `.` in it is its fraction.
-        let mut in_time = false;
         while let Some(c) = rest.chars().next() {
             if c.is_ascii_digit() {
                 let len = rest.bytes().take_while(u8::is_ascii_digit).count();
@@ -49,21 +48,34 @@ impl Reader {
                 // V8 keeps nine digits.
                 let number: f64 = digits[..len.min(9)].parse().ok()?;
                 rest = tail;
-                if tail.starts_with(':') && self.time.len() < 3 {
+                if let Some(after) = tail.strip_prefix(':') {
+                    if self.time.len() == 4 {
+                        return None;
+                    }
                     self.time.push(number);
-                    in_time = true;
-                    rest = &tail[1..];
-                } else if in_time && tail.starts_with('.') && self.time.len() < 3 {
-                    self.time.push(number);
+                    // A number or a point may follow.
+                    rest = after.strip_prefix('.').unwrap_or(after);
+                } else if tail.starts_with('.') && self.is_in_time(number) {
                     let fraction = tail[1..].bytes().take_while(u8::is_ascii_digit).count();
-                    self.time.resize(3, 0.0);
+                    if fraction == 0 {
+                        return None;
+                    }
                     let ms = format!("{:0<3}", &tail[1..1 + fraction]);
-                    self.time.push(ms[..3].parse().ok()?);
-                    in_time = false;
+                    self.time.extend([number, ms[..3].parse().ok()?]);
+                    self.time.resize(4, 0.0);
                     rest = &tail[1 + fraction..];
-                } else if in_time {
+                } else if self.is_in_time(number) {
                     self.time.push(number);
-                    in_time = false;
+                    self.time.resize(4, 0.0);
+                    let mut after = tail.chars();
+                    let ends_well = match after.next() {
+                        Some('z' | 'Z') => !after.next().is_some_and(char::is_alphabetic),
+                        Some(c) => c.is_whitespace() || matches!(c, '+' | '-'),
+                        None => true,
+                    };
+                    if !ends_well {
+                        return None;
+                    }
                 } else {
                     if self.days.len() == 3 {
                         return None;
@@ -90,15 +102,17 @@ impl Reader {
                 }
             } else if matches!(c, '+' | '-') && (self.offset == Some(0.0) || !self.time.is_empty()) {
                 let digits = rest[1..].bytes().take_while(u8::is_ascii_digit).count();
-                let number: f64 = rest[1..=digits].parse().ok()?;
+                // What is missing is 0.
+                let number: f64 = rest[1..=digits].parse().unwrap_or(0.0);
                 let tail = &rest[1 + digits..];
-                let (minutes, tail) = match tail.strip_prefix(':') {
-                    Some(tail) => {
+                let (minutes, tail) = match (tail.strip_prefix(':'), digits) {
+                    (Some(tail), _) => {
                         let len = tail.bytes().take_while(u8::is_ascii_digit).count();
-                        (number * 60.0 + tail[..len].parse::<f64>().ok()?, &tail[len..])
+                        (number * 60.0 + tail[..len].parse::<f64>().unwrap_or(0.0), &tail[len..])
                     }
-                    None if digits <= 2 => (number * 60.0, tail),
-                    None => ((number / 100.0).trunc() * 60.0 + number % 100.0, tail),
+                    (None, 1 | 2) => (number * 60.0, tail),
+                    (None, 3 | 4) => ((number / 100.0).trunc() * 60.0 + number % 100.0, tail),
+                    _ => return None,
                 };
                 self.offset = Some(if c == '-' { -minutes } else { minutes });
                 rest = tail;
@@ -120,6 +134,15 @@ impl Reader {
             }
         }
         Some(self)
+    }
+
+    /// Whether a number goes on with a time that has begun; one that is too large for it is a day or a year.
+    fn is_in_time(&self, number: f64) -> bool {
+        match self.time.len() {
+            1 | 2 => number < 60.0,
+            3 => number < 1_000.0,
+            _ => false,
+        }
     }
 
     fn instant(mut self, local: &TimeZone) -> Option<f64> {
@@ -153,7 +176,7 @@ impl Reader {
             hour = hour % 12.0 + if afternoon { 12.0 } else { 0.0 };
         }
         let last = hour == 24.0 && minute == 0.0 && second == 0.0 && ms == 0.0;
-        if !(hour < 24.0 || last) || minute > 59.0 || second > 59.0 {
+        if !(hour < 24.0 || last) || minute > 59.0 || second > 59.0 || ms > 999.0 {
             return None;
         }
         let wall = calendar::instant([year, month, day, hour, minute, second, ms]);
@@ -166,4 +189,37 @@ impl Reader {
 
 fn zone(word: &str) -> Option<f64> {
     ZONES.iter().find(|(name, _)| *name == word).map(|(_, minutes)| *minutes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_end_where_v8_ends_them() {
+        for (text, expected) in [
+            ("Mar 1 2026 10:00 pm", Some("2026-03-01T22:00:00.000Z")),
+            ("Mar 1 2026 10:00pm", None),
+            ("Mar 1 2026 10:00,5", None),
+            ("Mar 1 2026 10: 30", Some("2026-03-01T10:30:00.000Z")),
+            ("Mar 1 2026 10:30z", Some("2026-03-01T10:30:00.000Z")),
+            ("Mar 1 2026 10:30GMT", None),
+            ("Mar 1 2026 10:30(x)", None),
+            ("Mar 1 2026 10:30 GMT-123", Some("2026-03-01T11:53:00.000Z")),
+            ("Mar 1 2026 10:30 GMT-12345", None),
+            ("Mar 1 2026 10:30 GMT-", None),
+            ("Mar 1 2026 10:30 +:30", Some("2026-03-01T10:00:00.000Z")),
+            ("Mar 1 2026 10:30:61", Some("2026-03-01T10:30:00.000Z")),
+            ("Mar 1 2026 10:30:05.", None),
+            ("Mar 1 2026 10:30:05.5", Some("2026-03-01T10:30:05.500Z")),
+            ("Mar 1 2026 10:30.5", None),
+            ("Mar 1 2026 1:2:3:4", Some("2026-03-01T01:02:03.004Z")),
+            ("10:30 Mar 1 2026", Some("2026-03-01T10:30:00.000Z")),
+            ("12:60", Some("1960-01-01T12:00:00.000Z")),
+        ] {
+            let ms = parse(text, &TimeZone::UTC);
+            let iso = (!ms.is_nan()).then(|| super::super::format::iso(ms));
+            assert_eq!(iso.as_deref(), expected, "{text}");
+        }
+    }
 }

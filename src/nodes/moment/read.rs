@@ -248,8 +248,9 @@ impl Parts {
             let weekday = week.d.or(week.e).unwrap_or(0.0);
             (LOCALE, year, week.w.unwrap_or(this_week as f64), weekday, (0.0..=6.0).contains(&weekday))
         };
+        let is_known = year.abs() <= 1e6;
         let (year, number, weekday) = (year as i64, number as i64, weekday as i64);
-        if year.abs() > 1_000_000 || number < 1 || number > weeks.in_year(year) {
+        if !is_known || number < 1 || number > weeks.in_year(year) {
             *problem = Some(7);
         } else if !in_range {
             *problem = Some(8);
@@ -269,7 +270,9 @@ impl Parts {
         let in_month = |year: f64, month: f64| calendar::days_in_month(year as i64, month as i64) as f64;
         let last_day = match (year, month) {
             (Some(year), Some(month)) if year.abs() < 1e6 && month.abs() < 1e6 => in_month(year, month),
-            _ => 31.0,
+            (Some(_), Some(_)) => 31.0,
+            // An instant was given: the month of no year has no end.
+            _ => f64::INFINITY,
         };
         let more = [minute, second, ms].iter().any(|n| n.is_some_and(|n| n != 0.0));
         if outside(month, 0.0..=11.0) {

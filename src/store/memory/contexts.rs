@@ -46,6 +46,7 @@ impl Contexts for MemoryStore {
         let mut contents = self.contents();
         let values = contents.contexts.values.entry(of.clone()).or_default();
         let at = values.iter().position(|(name, _)| name == key);
+        let mut changed = ContextChanged::Done;
         match (change(at.map(|at| values[at].1.as_str())), at) {
             (ContextChange::Leave, _) | (ContextChange::Remove, None) => {}
             (ContextChange::Remove, Some(at)) => drop(values.remove(at)),
@@ -54,10 +55,8 @@ impl Contexts for MemoryStore {
                 let of_value = |(name, value): &(String, String)| (name.len() + value.len()) as u64;
                 let before = at.map_or(0, |at| of_value(&values[at]));
                 let all = values.iter().map(of_value).sum::<u64>() - before + bytes;
-                if bytes > before && all > scope_bytes_max {
-                    return Ok(ContextChanged::Full { bytes: all });
-                }
                 match at {
+                    _ if bytes > before && all > scope_bytes_max => changed = ContextChanged::Full { bytes: all },
                     Some(at) => values[at].1 = text,
                     None => values.push((key.to_owned(), text)),
                 }
@@ -66,7 +65,7 @@ impl Contexts for MemoryStore {
         if values.is_empty() {
             contents.contexts.values.remove(of);
         }
-        Ok(ContextChanged::Done)
+        Ok(changed)
     }
 
     async fn context_scopes(&self) -> Result<BTreeSet<ContextScope>, StoreError> {

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use sqlx::{Executor, Postgres};
 
 use super::PostgresStore;
 use crate::store::contexts::{
@@ -48,15 +49,7 @@ impl PostgresStore {
         value: Option<&str>,
     ) -> Result<ContextChanged, sqlx::Error> {
         let Some(text) = value else {
-            sqlx::query(
-                "DELETE FROM probity.context_value WHERE store = $1 AND tenant = $2 AND scope = $3 AND key = $4",
-            )
-            .bind(&of.store)
-            .bind(&of.tenant)
-            .bind(&of.scope)
-            .bind(key)
-            .execute(&self.pool)
-            .await?;
+            remove(&self.pool, of, key).await?;
             return Ok(ContextChanged::Done);
         };
         let bytes = stored::count((key.len() + text.len()) as u64);
@@ -106,15 +99,7 @@ impl PostgresStore {
                 return Ok(Some(ContextChanged::Done));
             }
             ContextChange::Remove => {
-                sqlx::query(
-                    "DELETE FROM probity.context_value WHERE store = $1 AND tenant = $2 AND scope = $3 AND key = $4",
-                )
-                .bind(&of.store)
-                .bind(&of.tenant)
-                .bind(&of.scope)
-                .bind(key)
-                .execute(&mut *tx)
-                .await?;
+                remove(&mut *tx, of, key).await?;
                 tx.commit().await?;
                 return Ok(Some(ContextChanged::Done));
             }
@@ -187,6 +172,21 @@ impl PostgresStore {
         }
         Ok((written > 0).then_some(place))
     }
+}
+
+async fn remove<'e>(
+    executor: impl Executor<'e, Database = Postgres>,
+    of: &ContextScope,
+    key: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM probity.context_value WHERE store = $1 AND tenant = $2 AND scope = $3 AND key = $4")
+        .bind(&of.store)
+        .bind(&of.tenant)
+        .bind(&of.scope)
+        .bind(key)
+        .execute(executor)
+        .await
+        .map(drop)
 }
 
 /// Forgets limits whose places are all free.

@@ -11,6 +11,7 @@ use probity::expr::{self, Operand};
 use probity::flow::cipher;
 use probity::model::Value;
 use probity::model::state::Verdict;
+use probity::nodes::moment::{self, Arg, Around};
 use probity::nodes::mustache::{Outside, Template, View};
 use probity::{agreement, flow};
 use proptest::prelude::*;
@@ -337,5 +338,31 @@ fn mustache() {
             // What is put in is not read as a template again.
             assert_eq!(template.render(&view), rendered, "the same twice");
         }
+    });
+}
+
+#[test]
+fn moments() {
+    const WORDS: &[&str] = &[
+        "2026", "-03", "-29", "T", "02:30", ":05.123", "Z", "+02:00", "Mar", "Sunday", "1", "12", "60", "pm", "GMT",
+        "W53", "BC", "+275760", "-271821", "Y", "YYYY", "MM", "MMM", "DD", "DDDD", "Do", "w", "E", "gggg", "HH", "hmm",
+        "A", "ss", "SSS", "ZZ", "X", "x", "N", "LLLL", "[", "]", "\\", "-", ":", "/",
+    ];
+    let units = select(vec!["year", "quarter", "month", "isoWeek", "day", "hour", "weekYear", "+99:99", "P1M", "none"]);
+    let around = Around { now: 1.7e12, local: TimeZone::get("Europe/Madrid").expect("a bundled zone") };
+    let read = |text: &str, format: Arg| {
+        moment::create(&around, &Arg::Text(text.to_string()), &format, &Arg::Undefined, &Arg::Undefined)
+    };
+    let input = (heap_of(WORDS), heap_of(WORDS), select(moment::METHODS), any::<f64>(), units);
+    fuzz("moments", input, |(text, format, method, number, unit)| {
+        let Ok(mut moment) = read(text, Arg::Text(format.clone())) else { return };
+        let (number, unit) = (Arg::Number(*number), Arg::Text(unit.to_string()));
+        for args in [[number.clone(), unit.clone()], [unit, number]] {
+            let _ = moment::call(&around, &mut moment, method, &args);
+        }
+        let _ = moment.format(format);
+        // What is written is read as the same.
+        let Some(iso) = moment.to_iso() else { return };
+        assert_eq!(read(&iso, Arg::Undefined).expect("no format").to_iso(), Some(iso));
     });
 }

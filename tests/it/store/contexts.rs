@@ -100,6 +100,8 @@ async fn a_scope_takes_no_more_than_it_may(fixture: &Fixture) {
         let mut put = |_: Option<&str>| ContextChange::Put(text(len));
         store.change_context(&of, key, max, &mut put).await.unwrap()
     };
+    assert_eq!(put("a", 49, 10).await, ContextChanged::Full { bytes: 50 });
+    assert_eq!(store.context_scopes().await.unwrap(), BTreeSet::new(), "it holds nothing");
     assert_eq!(put("a", 49, 100).await, ContextChanged::Done);
     assert_eq!(change("b", 49, 100).await, ContextChanged::Done);
     assert_eq!(put("c", 9, 100).await, ContextChanged::Full { bytes: 110 });
