@@ -298,7 +298,8 @@ mod tests {
     fn a_small_form_does_not_become_a_large_value() {
         let (mut body, mut places_left) = (Value::from(Object::new()), PLACES_MAX);
         let mut add = |name: &str| add_field(&mut body, name, "x".into(), &mut places_left);
-        for name in ["a[99999999]", "a[18446744073709551615]", &format!("b{}", "[c]".repeat(STEPS_MAX))] {
+        let deep = format!("b{}", "[c]".repeat(STEPS_MAX));
+        for name in ["a[99999999]", "a[18446744073709551615]", deep.as_str()] {
             assert!(add(name).is_err(), "{name}");
         }
         let taken = (0..1_000).take_while(|i| add(&format!("l{i}[999]")).is_ok()).count();

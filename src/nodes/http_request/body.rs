@@ -200,7 +200,8 @@ mod tests {
             let (_, head) = head.split_once("name=\"n\"").unwrap();
             assert_eq!(head.replace("\r\ncontent-type:", ""), expected, "{part}");
         }
-        let (_, body) = multipart(&[("n", Value::Bytes(vec![1_u8].into()))].into_iter().collect());
+        let fields: Object = [("n", Value::Bytes(vec![1_u8].into()))].into_iter().collect();
+        let (_, body) = multipart(&fields);
         assert!(String::from_utf8_lossy(&body).contains("\r\ncontent-type: application/octet-stream\r\n"));
     }
 }
