@@ -90,7 +90,8 @@ impl Database {
     }
 
     /// The primary's machine is gone; the other one takes over, and the old one comes back behind it. True when it was
-    /// done: it is not while nobody could take over.
+    /// done: it is not while nobody could take over. When the last to be sure of was that the other had not all commits,
+    /// it must not, and the old one comes back as what it was.
     pub(super) async fn fail_over(&mut self) -> bool {
         let Database::Two(cluster) = self else { return false };
         let ready = async || cluster.has_standby(MODE).await;
@@ -105,9 +106,11 @@ impl Database {
         let Some(old) = cluster.primary().await else { return false };
         cluster.lose_machine(old);
         let other = async || cluster.primary().await.is_some_and(|node| node != old);
-        within(Duration::from_secs(90), "the other node is primary", other, async || cluster.log(1 - old)).await;
+        let decided = async || other().await || cluster.must_not_take_over(1 - old, MODE).await;
+        within(Duration::from_secs(90), "the other node is primary", decided, async || cluster.log(1 - old)).await;
+        let taken_over = other().await;
         cluster.start_node(old);
-        true
+        taken_over
     }
 
     pub(super) fn log(&self) -> String {

@@ -291,6 +291,18 @@ impl Cluster {
         false
     }
 
+    /// Whether a node says that it lacks commits of a primary that is gone, or may: it is not the one that is named as
+    /// synchronous, as when the primary's Postgres fell down just before.
+    pub(crate) async fn must_not_take_over(&self, node: usize, mode: Mode) -> bool {
+        let url = format!("http://127.0.0.1:{}/cluster", self.nodes[node].api);
+        let asked = self.client.get(url).timeout(std::time::Duration::from_secs(2)).send().await;
+        let Ok(answer) = asked else { return false };
+        let cluster: serde_json::Value = answer.json().await.unwrap_or_default();
+        let members = cluster["members"].as_array().cloned().unwrap_or_default();
+        let own = members.iter().find(|member| member["name"] == NODES[node]);
+        mode.synchronous && own.is_some_and(|own| own["role"] == "replica")
+    }
+
     fn postmaster(&self, node: usize) -> String {
         let path = self.folder.join(NODES[node]).join("node/postmaster.pid");
         let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
