@@ -297,7 +297,8 @@ impl Cluster {
         let url = format!("http://127.0.0.1:{}/cluster", self.nodes[node].api);
         let asked = self.client.get(url).timeout(std::time::Duration::from_secs(2)).send().await;
         let Ok(answer) = asked else { return false };
-        let cluster: serde_json::Value = answer.json().await.unwrap_or_default();
+        let cluster: serde_json::Value =
+            serde_json::from_str(&answer.text().await.unwrap_or_default()).unwrap_or_default();
         let members = cluster["members"].as_array().cloned().unwrap_or_default();
         let own = members.iter().find(|member| member["name"] == NODES[node]);
         mode.synchronous && own.is_some_and(|own| own["role"] == "replica")
