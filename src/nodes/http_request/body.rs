@@ -168,6 +168,15 @@ fn type_of_name(name: &str) -> Option<&'static str> {
         "mp4" => "video/mp4",
         "webm" => "video/webm",
         "mpeg" | "mpg" => "video/mpeg",
+        "m4a" => "audio/mp4",
+        "mov" => "video/quicktime",
+        "eml" => "message/rfc822",
+        "msg" => "application/vnd.ms-outlook",
+        "epub" => "application/epub+zip",
+        "pem" | "crt" | "der" => "application/x-x509-ca-cert",
+        "sql" => "application/x-sql",
+        "toml" => "application/toml",
+        "bin" | "dump" | "img" | "so" | "pkg" | "buffer" => OCTETS,
         _ => return None,
     })
 }
@@ -189,6 +198,7 @@ mod tests {
             (r#"{"value":"v","options":{"filename":"C:\\x.txt"}}"#, r#"; filename="C:\x.txt" text/plain"#),
             (r#"{"value":"v","options":{"filepath":"b\\c.txt"}}"#, r#"; filename="b/c.txt" text/plain"#),
             (r#"{"value":"v","options":{"filename":"x.none"}}"#, r#"; filename="x.none""#),
+            (r#"{"value":"v","options":{"filename":"x.BIN"}}"#, r#"; filename="x.BIN" application/octet-stream"#),
             (r#"{"value":"v","options":{"contentType":"a/b"}}"#, " a/b"),
             (r#"{"value":"v","options":""}"#, ""),
             (r#""v""#, ""),
