@@ -156,6 +156,19 @@ pub struct Followed {
 type Seen = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
 
 /// The node types that flows name.
+fn has_function(flows: &FlowFile) -> bool {
+    flows.nodes.iter().any(|node| node.node_type == crate::nodes::function::NODE_TYPE)
+}
+
+/// Compiles the component of function nodes, if that was not done; the first time it takes seconds.
+async fn compile(functions: Arc<Functions>) {
+    match tokio::task::spawn_blocking(move || functions.prepare()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(problems)) => super::report(&in_plugin("javascript", problems)),
+        Err(panic) => tracing::error!("the component of function nodes cannot be compiled: {panic}"),
+    }
+}
+
 fn types_of(flows: &FlowFile) -> BTreeSet<ArcStr> {
     flows.nodes.iter().map(|node| node.node_type.clone()).collect()
 }
@@ -207,14 +220,10 @@ impl Loaded {
             return;
         };
         let functions = offer_functions(plugins, &config.functions, package);
-        if !flows.nodes.iter().any(|node| node.node_type == crate::nodes::function::NODE_TYPE) {
+        if !has_function(flows) {
             return;
         }
-        match tokio::task::spawn_blocking(move || functions.prepare()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(problems)) => super::report(&in_plugin("javascript", problems)),
-            Err(panic) => tracing::error!("the component of function nodes cannot be compiled: {panic}"),
-        }
+        compile(functions).await;
     }
 
     /// Brings the loaded plugins to what lies in the folders now and these flows need, or `all`.
@@ -302,10 +311,27 @@ impl Following {
         first
     }
 
-    /// Brings the loaded plugins to what these flows need; true when node types came or went.
+    /// Brings the loaded plugins to what these flows need; true when node types came or went. While others are being
+    /// loaded, for the palette or because their files changed, flows wait only for node types that are not there yet.
     pub async fn follow(&self, flows: &FlowFile) -> bool {
-        let mut followed = self.state.lock().await;
+        let mut followed = match self.state.try_lock() {
+            Ok(followed) => followed,
+            Err(_) if self.has_all(flows) => {
+                let functions = self.plugins.functions();
+                if let Some(functions) = functions.filter(|_| has_function(flows)) {
+                    compile(functions).await;
+                }
+                return false;
+            }
+            Err(_) => self.state.lock().await,
+        };
         self.follow_with(&mut followed, flows).await
+    }
+
+    fn has_all(&self, flows: &FlowFile) -> bool {
+        let catalogue = self.engine.catalogue();
+        let is_node = |t: &&ArcStr| !["tab", "subflow", "group"].contains(&t.as_str());
+        types_of(flows).iter().filter(is_node).all(|node_type| catalogue.get(node_type).is_some())
     }
 
     async fn follow_with(&self, followed: &mut Followed, flows: &FlowFile) -> bool {

@@ -28,6 +28,17 @@ fn is_built() -> bool {
     built
 }
 
+/// Has the component of function nodes compiled, once, into the folder that the servers find it in: in a debug build on a
+/// busy machine that takes longer than anybody waits for a deploy.
+fn compile_functions() {
+    static COMPILED: std::sync::Once = std::sync::Once::new();
+    COMPILED.call_once(|| {
+        if let Some(functions) = crate::functions::functions(Default::default()) {
+            functions.prepare().unwrap();
+        }
+    });
+}
+
 /// A server behind the proxy.
 struct Site {
     server: Server,
@@ -41,6 +52,7 @@ impl Site {
     /// `None`, said aloud, where something that it needs is not there.
     async fn start(flows: &Value) -> Option<Site> {
         let binary = nginx::binary().filter(|_| is_built())?;
+        tokio::task::spawn_blocking(compile_functions).await.unwrap();
         let folder = Folder::new();
         let flows = folder.write("flows.json", flows);
         let user = json!({ "username": USER, "password": HASH, "permissions": "*" });
@@ -106,14 +118,9 @@ async fn deploy(browser: &Browser) {
     browser.until("RED.nodes.dirty()").await;
     let button = drawn("red-ui-header-button-deploy");
     browser.press(&button).await;
-    // When the code editor has had the time to find fault with a function, the user is asked. A press that a busy browser
-    // lost is repeated; the editor takes none while it deploys.
+    // When the code editor has had the time to find fault with a function, the user is asked.
     let confirm = drawn("red-ui-deploy-dialog-confirm-deploy-deploy");
-    let again = format!(
-        "Date.now() - (window.pressed ??= Date.now()) > 8000 && (window.pressed = Date.now(), {button}.click(), false)"
-    );
-    browser.run("window.pressed = undefined").await;
-    browser.until(&format!("!RED.nodes.dirty() || {confirm}?.offsetParent || ({again})")).await;
+    browser.until(&format!("!RED.nodes.dirty() || {confirm}?.offsetParent")).await;
     if browser.run("return RED.nodes.dirty()").await == json!(true) {
         browser.press(&confirm).await;
     }
