@@ -155,7 +155,6 @@ pub struct Followed {
 /// Files that plugins are made of, with what shows that they changed.
 type Seen = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
 
-/// The node types that flows name.
 fn has_function(flows: &FlowFile) -> bool {
     flows.nodes.iter().any(|node| node.node_type == crate::nodes::function::NODE_TYPE)
 }
@@ -169,6 +168,7 @@ async fn compile(functions: Arc<Functions>) {
     }
 }
 
+/// The node types that flows name.
 fn types_of(flows: &FlowFile) -> BTreeSet<ArcStr> {
     flows.nodes.iter().map(|node| node.node_type.clone()).collect()
 }
