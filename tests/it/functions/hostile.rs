@@ -64,5 +64,8 @@ async fn hostile_code_ends_its_own_message_and_nothing_else() {
         rig.inject("good", "{}");
         rig.settle().await;
         assert_eq!(rig.take(), [r#"1: {"payload":2}"#], "{code}");
+        // Timers it has set are over, too, and so are the runs that waited for them.
+        rig.advance(2_000).await;
+        assert_eq!(rig.engine.open_runs(), 0, "{code}");
     }
 }

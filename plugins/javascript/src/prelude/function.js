@@ -319,6 +319,8 @@
   // A promise nobody awaits was rejected.
   api.unhandled = (error) => fail(error, {}, current);
   api.failed = (error, message, origin) => {
+    // A timer that ran too long fails the message that set it.
+    if (origin === 0) origin = current;
     const entry = open.get(origin);
     if (entry !== undefined) { entry.settled = entry.done = true; entry.held = 0; over(origin, entry); }
     deferred = null;
