@@ -54,6 +54,7 @@ def flows(outside):
 class Outside(http.server.ThreadingHTTPServer):
     """A service that keeps its callers waiting until it is opened, and notes who came when."""
     daemon_threads = True
+    request_queue_size = 128  # the kernel drops what comes beyond Python's 5 at once, and the senders wait seconds to try again
 
     def __init__(self):
         self.came, self.open, self.lock = [], threading.Event(), threading.Lock()
