@@ -11,7 +11,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -28,11 +28,11 @@ use crate::model::run::{Attached, RunError, RunRecord, RunState, TraceStep, Trig
 use crate::model::trace_context::TraceParent;
 use crate::model::{Msg, RunId};
 
-/// A run lets others on after this many deliveries.
-const YIELD_HOPS: u32 = 256;
+/// A run lets others on after this many deliveries, and this long: to do so wakes another thread, which costs some 10 µs.
+const YIELD: (u32, Duration) = (256, Duration::from_micros(250));
 
 /// One that an evaluation asked for does so sooner: calls that come meanwhile pass it.
-const BULK_YIELD_HOPS: u32 = 16;
+const BULK_YIELD: (u32, Duration) = (16, Duration::from_micros(25));
 
 /// A message on its way to a node.
 pub(super) struct Delivery {
@@ -361,9 +361,9 @@ async fn shut_down(deployed: &Arc<Deployed>, core: &mut RunCore) -> Stop {
 /// Works through queue and futures; gives why the run was stopped before its end, if it was.
 async fn work(deployed: &Arc<Deployed>, core: &mut RunCore) -> Option<Stop> {
     let mut waits: FuturesUnordered<Waiting> = FuturesUnordered::new();
-    let mut since_yield = 0;
+    let (mut since_look, mut since_yield) = (0, Instant::now());
     let run_max = core.time_max(&deployed.services.limits);
-    let yields = if Rank::of(&core.trigger) == Rank::Bulk { BULK_YIELD_HOPS } else { YIELD_HOPS };
+    let (look_after, yield_after) = if Rank::of(&core.trigger) == Rank::Bulk { BULK_YIELD } else { YIELD };
     let mut too_long = None;
     loop {
         while let Some(delivery) = core.queue.pop_front() {
@@ -388,10 +388,13 @@ async fn work(deployed: &Arc<Deployed>, core: &mut RunCore) -> Option<Stop> {
             if let Some(stop) = core.take_stop() {
                 return Some(stop);
             }
-            since_yield += 1;
-            if since_yield >= yields {
-                since_yield = 0;
-                tokio::task::yield_now().await;
+            since_look += 1;
+            if since_look >= look_after {
+                since_look = 0;
+                if since_yield.elapsed() >= yield_after {
+                    tokio::task::yield_now().await;
+                    since_yield = Instant::now();
+                }
                 if core.began.elapsed() > run_max {
                     return Some(RAN_TOO_LONG);
                 }

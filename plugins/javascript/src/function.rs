@@ -78,7 +78,8 @@ impl Prepared {
         Ok(Prepared { context, api })
     }
 
-    /// Compiles a node's code. `setup` is JSON: `{id, name, path, outputs, func, initialize, finalize, libs}`.
+    /// Compiles a node's code. `setup` is JSON: `{id, name, path, outputs, func, initialize, finalize, libs}`; of a list of
+    /// such the code is only parsed, and nothing can be called but `check`.
     pub fn load(self, mut setup: String) -> std::result::Result<Function, Failure> {
         let Prepared { context, api } = self;
         TIMED.set(true);
@@ -88,7 +89,8 @@ impl Prepared {
                 let api = api.restore(&ctx)?;
                 message::install(&ctx, &api)?;
                 let setup = json::read(&ctx, &mut setup)?;
-                api.get::<_, JsFunction>("load")?.call::<_, ()>((setup,))?;
+                let load = if setup.is_array() { "check" } else { "load" };
+                api.get::<_, JsFunction>(load)?.call::<_, ()>((setup,))?;
                 drain(&ctx)?;
                 let keep = |key: &str| api.get::<_, Js>(key).map(Kept::new);
                 Ok(Entries {
@@ -267,6 +269,7 @@ impl Function {
 /// Adds what only function nodes' own JavaScript is given.
 pub fn add_natives<'js>(o: &Object<'js>) -> Result<()> {
     o.set("compile", Func::from(compile))?;
+    o.set("parse", Func::from(parse))?;
     o.set("origin", Func::from(origin))?;
     o.set("emitError", Func::from(emit_error))?;
     o.set("linkCall", Func::from(link_call))?;
@@ -283,6 +286,11 @@ fn compile<'js>(ctx: Ctx<'js>, text: String, name: String) -> Result<Js<'js>> {
     options.strict = false;
     options.filename = Some(name);
     ctx.eval_with_options(text, options)
+}
+
+/// Whether [`compile`] would find an expression there, which is not evaluated.
+fn parse(ctx: Ctx<'_>, text: String, name: String) -> Result<()> {
+    raw::parse(&ctx, &text, &name)
 }
 
 /// Says to which message the emissions that follow belong.

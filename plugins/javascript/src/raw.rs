@@ -2,6 +2,8 @@
 
 #![allow(clippy::unnecessary_cast, reason = "sizes are u32 in QuickJS's bindings for wasm32, usize elsewhere")]
 
+use std::ffi::CString;
+
 use rquickjs::{Ctx, Error, Object, Result, Value, qjs};
 
 /// A value that is held across calls without a context's lifetime. Freed by nobody: only for what an instance keeps.
@@ -79,6 +81,17 @@ pub fn parse_json<'js>(ctx: &Ctx<'js>, text: &mut String) -> Result<Value<'js>> 
     };
     text.pop();
     own(ctx, value)
+}
+
+/// Parses JavaScript as a script of the file `name`; nothing of it runs.
+pub fn parse(ctx: &Ctx<'_>, text: &str, name: &str) -> Result<()> {
+    let (source, name) = (CString::new(text)?, CString::new(name)?);
+    let flags = (qjs::JS_EVAL_TYPE_GLOBAL | qjs::JS_EVAL_FLAG_COMPILE_ONLY) as i32;
+    // SAFETY: pointer and length are those of `text`, behind which is the NUL that QuickJS wants; what comes is owned below.
+    let code = unsafe {
+        qjs::JS_Eval(ctx.as_raw().as_ptr(), source.as_ptr(), text.len() as _, name.as_ptr(), flags)
+    };
+    own(ctx, code).map(drop)
 }
 
 /// A JavaScript string of `text`.

@@ -1,6 +1,7 @@
 //! Whether a function node's code is JavaScript: found before the node is there, once for what is the same code.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -42,29 +43,81 @@ impl Checked {
     }
 }
 
-/// Compiles the code of scripts on as many threads as there are workers: nothing else is called. What was found, in their
-/// order.
-pub(super) fn check(scripts: &[Arc<Script>]) -> Vec<Result<(), Fault>> {
+/// How much code is parsed by one instance, bytes, and of how many nodes.
+const GROUP_BYTES_MAX: usize = 64 << 10;
+const GROUP_MAX: usize = 32;
+
+/// Which code is good, in the order of `setups`; what is wrong with the others [`check_one`] tells. An instance,
+/// which takes longer to make than most code to parse, parses that of several nodes, on as many threads as there are workers:
+/// nothing of it runs.
+pub(super) fn check(
+    setups: &[Setup],
+    workers: usize,
+    made: impl Fn(&[Setup]) -> Option<Arc<Script>> + Sync,
+) -> Vec<bool> {
+    let groups = groups(setups, workers);
     let next = AtomicUsize::new(0);
-    let found = Mutex::new(vec![None; scripts.len()]);
+    let good = Mutex::new(vec![false; setups.len()]);
     let work = || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else { return };
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(script) = scripts.get(at) else { return };
-            let checked = runtime.block_on(script.compile());
-            lock(&found)[at] = Some(checked);
+        let Ok(runtime) = runtime() else { return };
+        let is_good = |group: &[Setup]| made(group).is_some_and(|script| runtime.block_on(script.compile()).is_ok());
+        while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let all_good = is_good(&setups[group.clone()]);
+            for at in group.clone() {
+                let found = all_good || (group.len() > 1 && is_good(&setups[at..=at]));
+                lock(&good)[at] = found;
+            }
         }
     };
-    let workers = scripts.first().map_or(0, |script| script.shared.workers.clamp(1, scripts.len()));
     std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..workers).filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok()).collect();
-        // What a thread that panicked has not checked is told below.
+        let threads: Vec<_> = (0..workers.min(groups.len()))
+            .filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok())
+            .collect();
+        // What a thread that panicked has not checked is not good.
         threads.into_iter().for_each(|thread| drop(thread.join()));
     });
-    let found = found.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    found.into_iter().map(|checked| checked.unwrap_or_else(|| Err(unchecked()))).collect()
+    good.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// What is parsed by one instance each: a share of all for each worker, within the limits. A node with modules is alone,
+/// since these run to say what they offer.
+fn groups(setups: &[Setup], workers: usize) -> Vec<Range<usize>> {
+    let most = setups.len().div_ceil(workers.max(1)).clamp(1, GROUP_MAX);
+    let mut groups: Vec<Range<usize>> = Vec::new();
+    let mut bytes = 0;
+    for (at, setup) in setups.iter().enumerate() {
+        let size = setup.func.len() + setup.initialize.len() + setup.finalize.len();
+        let alone = |setup: &Setup| !setup.libs.is_empty();
+        match groups.last_mut() {
+            Some(group)
+                if group.len() < most
+                    && bytes + size <= GROUP_BYTES_MAX
+                    && !alone(setup)
+                    && !alone(&setups[at - 1]) =>
+            {
+                group.end = at + 1;
+                bytes += size;
+            }
+            _ => {
+                groups.push(at..at + 1);
+                bytes = size;
+            }
+        }
+    }
+    groups
+}
+
+/// What is wrong with a node's code, on a thread of its own.
+pub(super) fn check_one(script: &Script) -> Result<(), Fault> {
+    let checked = std::thread::scope(|scope| {
+        let work = || Some(runtime().ok()?.block_on(script.compile()));
+        std::thread::Builder::new().spawn_scoped(scope, work).ok()?.join().ok()?
+    });
+    checked.unwrap_or_else(|| Err(unchecked()))
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_time().build()
 }
 
 fn unchecked() -> Fault {

@@ -18,7 +18,7 @@ use arcstr::ArcStr;
 use bytes::Bytes;
 use serde::Serialize;
 
-use checking::{Checked, Key, check};
+use checking::{Checked, Key, check, check_one};
 
 pub use calling::{Back, Handled, LinkCall, More};
 pub(super) use script::Idle;
@@ -141,9 +141,11 @@ impl Functions {
     /// Makes a node's script and checks its code. Compiles nothing but JavaScript once [`prepare`](Self::prepare) was
     /// called.
     pub fn script(&self, setup: Setup, link_call: LinkCall) -> Result<Arc<Script>, Vec<Fault>> {
-        let (script, key) = self.unchecked(setup, link_call)?;
+        let setup = self.within_limits(setup)?;
+        let script = self.made(std::slice::from_ref(&setup), link_call)?;
+        let key = Checked::key(&setup);
         if !self.checked.has(&key) {
-            check(std::slice::from_ref(&script)).into_iter().collect::<Result<(), _>>().map_err(|fault| vec![fault])?;
+            check_one(&script).map_err(|fault| vec![fault])?;
             self.checked.add(key);
         }
         Ok(script)
@@ -152,43 +154,66 @@ impl Functions {
     /// Checks the code of many nodes at once, so that [`script`](Self::script) has nothing left to do for those whose code
     /// is good; the others it checks again, and tells.
     pub fn check(&self, setups: Vec<Setup>, link_call: LinkCall) {
-        let (mut scripts, mut keys) = (Vec::new(), Vec::new());
         let mut seen = HashSet::new();
-        for setup in setups {
-            if let Ok((script, key)) = self.unchecked(setup, link_call)
-                && !self.checked.has(&key)
-                && seen.insert(key)
-            {
-                scripts.push(script);
-                keys.push(key);
-            }
-        }
-        for (key, found) in keys.into_iter().zip(check(&scripts)) {
-            if found.is_ok() {
+        let unknown: Vec<(Setup, Key)> = setups
+            .into_iter()
+            .filter_map(|setup| self.within_limits(setup).ok())
+            .map(|setup| (Checked::key(&setup), setup))
+            .filter(|(key, _)| !self.checked.has(key) && seen.insert(*key))
+            .map(|(key, setup)| (setup, key))
+            .collect();
+        let (setups, keys): (Vec<_>, Vec<_>) = unknown.into_iter().unzip();
+        let workers = self.lab.shared().map_or(1, |shared| shared.workers);
+        let good = check(&setups, workers, |group| self.made(group, link_call).ok());
+        for (key, good) in keys.into_iter().zip(good) {
+            if good {
                 self.checked.add(key);
             }
         }
     }
 
-    fn unchecked(&self, mut setup: Setup, link_call: LinkCall) -> Result<(Arc<Script>, Key), Vec<Fault>> {
+    /// A setup with its modules' sources and its time.
+    fn within_limits(&self, mut setup: Setup) -> Result<Setup, Vec<Fault>> {
+        self.read_libs(&mut setup)?;
+        let asked = if setup.limit > 0 { setup.limit } else { self.limits.compute_ms_default };
+        setup.limit = asked.clamp(1, self.limits.compute_ms_max.max(1));
+        Ok(setup)
+    }
+
+    /// The script of a node; of several: one that can only be checked.
+    fn made(&self, setups: &[Setup], link_call: LinkCall) -> Result<Arc<Script>, Vec<Fault>> {
         let broken = |problems: Vec<Diagnostic>| {
             let messages: Vec<String> = problems.iter().map(ToString::to_string).collect();
             vec![Fault { property: "func", message: messages.join("; "), at: None, hint: None }]
         };
-        self.read_libs(&mut setup)?;
-        let asked = if setup.limit > 0 { setup.limit } else { self.limits.compute_ms_default };
-        setup.limit = asked.clamp(1, self.limits.compute_ms_max.max(1));
+        let (source, setup) = match setups {
+            [setup] => (serde_json::to_string(setup), setup.clone()),
+            group => {
+                let limit = group.iter().map(|setup| setup.limit).max().unwrap_or(self.limits.compute_ms_default);
+                (serde_json::to_string(group), Setup { limit, ..Setup::default() })
+            }
+        };
         let code = self.code().map_err(broken)?;
         let shared = self.lab.shared().map_err(|p| broken(vec![p]))?.clone();
-        let facts = self.facts(&setup, &shared.sandbox.limits, shared.sandbox.surroundings.clone());
+        let facts = self.facts(
+            setup.limit,
+            source.unwrap_or_default(),
+            &shared.sandbox.limits,
+            shared.sandbox.surroundings.clone(),
+        );
         let node = NodeFacts { id: setup.id.clone(), config: "{}".into(), secrets: Vec::new(), state: Arc::default() };
         let ordered = keeping::keeps(&setup.func, &setup.initialize, &setup.finalize);
         let starts = !setup.initialize.trim().is_empty();
-        let script = Script::new(shared, code, Arc::new(facts), Arc::new(node), link_call, (ordered, starts));
-        Ok((script, Checked::key(&setup)))
+        Ok(Script::new(shared, code, Arc::new(facts), Arc::new(node), link_call, (ordered, starts)))
     }
 
-    fn facts(&self, setup: &Setup, all: &super::limits::Limits, surroundings: super::host::Surroundings) -> Facts {
+    fn facts(
+        &self,
+        limit: u64,
+        source: String,
+        all: &super::limits::Limits,
+        surroundings: super::host::Surroundings,
+    ) -> Facts {
         let names = ["clock", "random", "context"].map(String::from).into();
         Facts {
             name: arcstr::literal!("function"),
@@ -197,16 +222,16 @@ impl Functions {
             granted: Granted { names, ..Granted::default() },
             net: Arc::default(),
             limits: CallLimits {
-                compute_ms_max: setup.limit,
+                compute_ms_max: limit,
                 // A call waits for nothing; what it computes ends it.
-                call_ms_max: setup.limit.saturating_mul(100).max(60_000),
+                call_ms_max: limit.saturating_mul(100).max(60_000),
                 memory_bytes_max: self.limits.memory_bytes_max.min(all.max.memory_bytes_max),
                 output_bytes_max: self.limits.output_bytes_max,
                 state_bytes_max: 0,
             },
             all: all.clone(),
             surroundings,
-            script: Some((FILE.into(), serde_json::to_string(setup).unwrap_or_default())),
+            script: Some((FILE.into(), source)),
             interpreter: None,
             contract: String::new(),
             patience: 1,

@@ -194,10 +194,21 @@
   let limit = 0;
   let globalNames = 0;
 
-  function compile(name, head, code, asynchronous) {
-    return host.compile(`(${asynchronous ? "async " : ""}function (${head}) {\n${code}\n})`, name);
+  // The functions of a node's code: `made` is given the text of each and what stands for its file.
+  function functions({ func, initialize, finalize }, made) {
+    const one = (name, head, code, asynchronous) =>
+      made(`(${asynchronous ? "async " : ""}function (${head}) {\n${code}\n})`, name);
+    return {
+      body: one("body", "msg, node, __send__, __done__", func, /\bawait\b/.test(func)),
+      initialize: initialize.trim() === "" ? undefined : one("setup", "node", initialize, true),
+      finalize: finalize.trim() === "" ? undefined : one("cleanup", "node", finalize, false),
+    };
   }
-  const waits = (code) => /\bawait\b/.test(code);
+
+  // Whether the code of many nodes is JavaScript. None of it runs, so that no node's code meets another's.
+  api.check = (setups) => {
+    for (const setup of setups) functions(setup, host.parse);
+  };
 
   api.load = (setup) => {
     base.id = setup.id;
@@ -214,10 +225,8 @@
     }
     limit = setup.limit;
     const code = setup.func;
-    body = compile("body", "msg, node, __send__, __done__", code, waits(code));
+    ({ body, initialize, finalize } = functions(setup, host.compile));
     callsDone = /node\.done\s*\(\s*\)/.test(code.replace(/\/\*[^]*?\*\/|\/\/[^\n]*/g, ""));
-    if (setup.initialize.trim() !== "") initialize = compile("setup", "node", setup.initialize, true);
-    if (setup.finalize.trim() !== "") finalize = compile("cleanup", "node", setup.finalize, false);
     globalNames = Object.keys(globalThis).length;
   };
 
