@@ -23,7 +23,7 @@ use crate::model::agreement::{Agreement, Collector, FlowEntry, Guarantee, Term};
 use crate::model::diagnostic::{Severity, closest};
 use crate::model::run::Trigger;
 use crate::model::state::Scope;
-use crate::runtime::services::EvaluateRequest;
+use crate::runtime::services::{EvaluateRequest, NotEvaluated};
 
 pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
@@ -75,6 +75,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
             BAD_REQUEST,
             NOT_FOUND,
             Answer { status: 422, help: "it cannot be evaluated; the message says why", media: Media::Json("Error") },
+            Answer { status: 503, help: "it could not be stored; ask again later", media: Media::Json("Error") },
         ],
         login: true,
         route: || post(evaluate),
@@ -279,13 +280,17 @@ async fn evaluate(
         trigger: Trigger::Manual { by },
         store: wanted.store.unwrap_or(true),
     };
-    let found = api
-        .evaluate
-        .evaluate(request)
-        .await
-        .map_err(|problem| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "not_evaluated", problem))?;
+    let found = api.evaluate.evaluate(request).await.map_err(|problem| match problem {
+        NotEvaluated::Refused(why) => ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "not_evaluated", why),
+        NotEvaluated::NotStored(why) => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "not_stored", why)
+            .hint("ask again later; /health/ready says whether the database is back"),
+    })?;
     let verdicts: Vec<Verdict> = found.states.into_iter().map(Verdict::from).collect();
-    Ok(Json(json!({ "verdicts": verdicts, "kept": found.kept })))
+    let mut answer = json!({ "verdicts": verdicts, "kept": found.kept });
+    if let Some(why) = found.nothing {
+        answer["reason"] = why.into();
+    }
+    Ok(Json(answer))
 }
 
 fn check_guarantee(agreement: &Agreement, wanted: Option<&str>) -> Result<(), ApiError> {

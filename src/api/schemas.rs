@@ -162,7 +162,13 @@ fn observed() -> Vec<(&'static str, Value)> {
         ),
         ("State", object(state)),
         ("Verdict", object(verdict)),
-        ("Verdicts", object(json!({ "verdicts": array(refer("Verdict")), "kept": array(refer("Kept")) }))),
+        (
+            "Verdicts",
+            object(json!({
+                "verdicts": array(refer("Verdict")), "kept": array(refer("Kept")),
+                "reason?": { "type": "string", "description": "why there are no verdicts" },
+            })),
+        ),
         (
             "Kept",
             object(json!({ "guarantee": text(), "scope": map(text()), "window": refer("Window"), "reason": text() })),

@@ -12,7 +12,7 @@ use crate::app::{self, Surroundings};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::evaluate::dry_run::DryRun;
-use crate::evaluate::{Evaluation, Request, Windows};
+use crate::evaluate::{self, Evaluation, Request, Windows};
 use crate::model::agreement::Agreement;
 use crate::model::run::Trigger;
 use crate::model::state::{StateKind, Verdict};
@@ -169,7 +169,7 @@ async fn evaluate_once(args: &EvaluateArgs, config: &Config) -> Result<Done, Exi
         claim: None,
     };
     let (agreement, windows) = (request.agreement.clone(), request.windows);
-    let why = |is_empty: bool| is_empty.then(|| nothing_to_judge(&agreement, windows));
+    let why = |is_empty: bool| is_empty.then(|| evaluate::nothing_to_judge(&agreement, windows));
     if args.dry_run {
         let plan = evaluator.dry_run(&request).map_err(|e| usage(&e.to_string()))?;
         let nothing = why(plan.judges.is_empty());
@@ -181,26 +181,6 @@ async fn evaluate_once(args: &EvaluateArgs, config: &Config) -> Result<Done, Exi
     })?;
     let nothing = why(evaluation.verdicts().next().is_none());
     Ok(Done::Evaluated(Box::new(evaluation), nothing))
-}
-
-/// Why an evaluation has no verdict: no window was asked for.
-fn nothing_to_judge(agreement: &Agreement, windows: Windows) -> String {
-    let local = |at| crate::agreement::windows::local(at, &agreement.time_zone);
-    let end = agreement.valid_to.map_or_else(|| "without end".to_owned(), |end| format!("until {}", local(end)));
-    let valid = format!("it is valid from {}, {end}", local(agreement.valid_from));
-    let Windows::Overlapping { from, to } = windows else {
-        return format!("no window has closed yet; {valid}. --from and --to take a window that is still open, too");
-    };
-    let range = format!("the range {} to {}", local(from), local(to));
-    if to <= agreement.valid_from {
-        format!("{range} is before the agreement begins; {valid}. Give a range within that")
-    } else if agreement.valid_to.is_some_and(|end| end <= from) {
-        format!("{range} is after the agreement's end; {valid}. Give a range within that")
-    } else {
-        format!(
-            "no window of a guarantee lies in {range}; {valid}, and windows only from their own initial until their own end"
-        )
-    }
 }
 
 /// The waivers stored for an agreement hold here, too: an evaluation that passes them over would say something else

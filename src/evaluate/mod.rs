@@ -11,6 +11,8 @@ pub mod explain;
 mod judge;
 mod kept;
 mod members;
+mod nothing;
+mod on_request;
 mod provenance;
 mod settled;
 pub mod simulate;
@@ -23,13 +25,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use arcstr::ArcStr;
-use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
 pub use collect::{InProcess, Service};
+pub use nothing::nothing_to_judge;
 pub use provenance::PluginVersions;
 pub use waivers::in_force;
 
@@ -42,7 +44,6 @@ use crate::model::state::{Kept, Sample, State, StateKind, Verdict, Window};
 use crate::model::waiver::{self, Waiver};
 use crate::registry::{Agreements, StateWriter};
 use crate::runtime::Engine;
-use crate::runtime::services::{EvaluateAgreement, EvaluateRequest, Evaluated};
 use crate::store::{AuditEntry, Claim, Commit, Committed, Store, StoreError};
 
 /// Bounds of collecting; defaults are those of `config.default.toml`.
@@ -563,40 +564,5 @@ impl Trace {
             note: Some(note),
             ..TraceStep::default()
         });
-    }
-}
-
-#[async_trait]
-impl EvaluateAgreement for Evaluator {
-    async fn waivers_changed(&self, agreement: &str, by: &str) -> Result<u64, String> {
-        self.waivers_changed.notify_waiters();
-        let Ok(agreement) = self.agreement(agreement) else { return Ok(0) };
-        let trigger = Trigger::Manual { by: by.to_owned() };
-        let reviewed = self.review_waivers(&agreement, trigger, by).await.map_err(|e| e.to_string())?;
-        Ok(reviewed.map_or(0, |committed| committed.inserted + committed.revised))
-    }
-
-    async fn evaluate(&self, request: EvaluateRequest) -> Result<Evaluated, String> {
-        let agreement = self.agreement(&request.agreement).map_err(|e| e.to_string())?;
-        let windows = match request.range {
-            Some((from, to)) => Windows::Overlapping { from, to },
-            None => Windows::LastClosed { at: self.engine.services.clock.now(), count: 1 },
-        };
-        let actor = match &request.trigger {
-            Trigger::Manual { by } => by.clone(),
-            _ => "flow".into(),
-        };
-        let request = Request {
-            agreement,
-            windows,
-            guarantee: request.guarantee,
-            trigger: request.trigger,
-            actor,
-            store: request.store,
-            claim: None,
-        };
-        let evaluation = self.run(request).await.map_err(|e| e.to_string())?;
-        let states = evaluation.states.into_iter().filter(|s| s.kind == StateKind::Guarantee).collect();
-        Ok(Evaluated { states, kept: evaluation.kept })
     }
 }

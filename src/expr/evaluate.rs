@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::exact::{self, Exact};
-use super::print::{metrics, number_text, symbol, write, write_text};
+use super::print::{has_metric, metrics, number_text, symbol, write, write_number, write_text};
 use crate::model::objective::{BinaryOp, Expr, Function, Objective, UnaryOp};
 use crate::model::score::Score;
 
@@ -59,7 +59,7 @@ pub fn evaluate<'a>(objective: &'a Objective, lookup: &dyn Fn(&str) -> Operand<'
     let (truth, value, missing) = decided(&objective.expr, lookup);
     let mut substituted = String::with_capacity(objective.text.len() + 16);
     write(&objective.expr, &mut substituted, &|name, out| match lookup(name) {
-        Operand::Number(n) | Operand::Rounded(n) if n.is_finite() => out.push_str(ryu_js::Buffer::new().format(n)),
+        Operand::Number(n) | Operand::Rounded(n) if n.is_finite() => write_number(n, out),
         Operand::Counted(score) => out.push_str(&exact::counted_text(score)),
         Operand::Bool(b) => out.push_str(if b { "true" } else { "false" }),
         Operand::Text(t) if !t.is_empty() => write_text(t, out),
@@ -70,10 +70,10 @@ pub fn evaluate<'a>(objective: &'a Objective, lookup: &dyn Fn(&str) -> Operand<'
 
 /// Truth, measured value, and what had no value. What is true or false only by the grace of a rounding is undecided.
 fn decided<'a>(expr: &'a Expr, lookup: &dyn Fn(&str) -> Operand<'a>) -> (Option<bool>, Option<f64>, Vec<String>) {
-    let mut evaluation = Evaluation { lookup, missing: Vec::new() };
+    let mut evaluation = Evaluation::new(lookup);
     let (truth, value) = evaluation.top(expr);
-    let missing = evaluation.missing;
-    if truth.is_none() {
+    let Evaluation { missing, met_rounded, .. } = evaluation;
+    if truth.is_none() || !met_rounded {
         return (truth, value, missing);
     }
     let rounded = metrics(expr).into_iter().filter_map(|name| match lookup(name) {
@@ -88,7 +88,7 @@ fn decided<'a>(expr: &'a Expr, lookup: &dyn Fn(&str) -> Operand<'a>) -> (Option<
     };
     for mask in 0..1_u32 << rounded.len() {
         let lookup = |name: &str| ends(mask, name).map_or_else(|| lookup(name), Operand::Number);
-        if rounded.is_empty() || (Evaluation { lookup: &lookup, missing: Vec::new() }).top(expr).0 == truth {
+        if Evaluation::new(&lookup).top(expr).0 == truth {
             continue;
         }
         let reasons = rounded.iter().map(|(name, n)| {
@@ -124,7 +124,7 @@ pub(super) fn truth_of<'a>(expr: &'a Expr, lookup: &dyn Fn(&str) -> Operand<'a>)
 
 /// The number that a side of a comparison comes to, as it is compared.
 pub(super) fn number_of<'a>(expr: &'a Expr, lookup: &dyn Fn(&str) -> Operand<'a>) -> Option<f64> {
-    Evaluation { lookup, missing: Vec::new() }.settled(expr).number()
+    Evaluation::new(lookup).settled(expr).number()
 }
 
 /// `left - right` to 15 significant digits of the larger one: 9.3 - 2.1 is 7.2.
@@ -186,15 +186,21 @@ pub fn without_value(metric: &str, reason: &str) -> String {
 struct Evaluation<'l, 'a> {
     lookup: &'l dyn Fn(&str) -> Operand<'a>,
     missing: Vec<String>,
+    /// A value that its source rounded was used.
+    met_rounded: bool,
 }
 
-impl<'a> Evaluation<'_, 'a> {
+impl<'l, 'a> Evaluation<'l, 'a> {
+    fn new(lookup: &'l dyn Fn(&str) -> Operand<'a>) -> Self {
+        Evaluation { lookup, missing: Vec::new(), met_rounded: false }
+    }
+
     fn top(&mut self, expr: &'a Expr) -> (Option<bool>, Option<f64>) {
         let (result, value) = match expr {
             Expr::Binary(op, left, right) if is_comparison(*op) => {
                 let (l, r) = (self.settled(left), self.settled(right));
                 let exactly = self.exactly(left, right, &l, &r);
-                let measured = if metrics(left).is_empty() && !metrics(right).is_empty() { &r } else { &l };
+                let measured = if !has_metric(left) && has_metric(right) { &r } else { &l };
                 let value = measured.number();
                 (self.compare(*op, l, r, exactly), value)
             }
@@ -296,7 +302,10 @@ impl<'a> Evaluation<'_, 'a> {
             Operand::Number(n) if n.is_finite() => Number(n),
             Operand::Number(n) if n.is_nan() => self.unknown(format!("{name} is not a number (NaN)")),
             Operand::Number(_) => self.unknown(format!("{name} is infinite")),
-            Operand::Rounded(n) => Number(n),
+            Operand::Rounded(n) => {
+                self.met_rounded = true;
+                Number(n)
+            }
             Operand::Counted(score) => Number(score.value()),
             Operand::Bool(b) => Bool(b),
             Operand::Text("") => self.unknown(format!("{name} is an empty text")),
@@ -325,11 +334,11 @@ impl<'a> Evaluation<'_, 'a> {
 
     /// Both sides are evaluated, so that the reasons of both are known; one decided side may be enough.
     fn logic(&mut self, op: BinaryOp, left: &'a Expr, right: &'a Expr) -> Operated<'a> {
-        let side = format!("a side of `{}`", symbol(op));
+        let side = if op == BinaryOp::Or { "a side of `or`" } else { "a side of `and`" };
         let left = self.value(left);
-        let left = self.condition(left, &side);
+        let left = self.condition(left, side);
         let right = self.value(right);
-        let right = self.condition(right, &side);
+        let right = self.condition(right, side);
         let deciding = op == BinaryOp::Or;
         match (left, right) {
             (Bool(l), _) if l == deciding => Bool(deciding),

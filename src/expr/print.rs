@@ -1,5 +1,7 @@
 //! A syntax tree as text: what `parse` reads back as the same tree.
 
+use std::fmt::Write as _;
+
 use super::lex::{continues_name, starts_name};
 use super::parse::{FUNCTIONS, strength};
 use crate::model::objective::{BinaryOp, Expr, Function, UnaryOp};
@@ -13,7 +15,31 @@ pub fn print(expr: &Expr) -> String {
 
 /// A number as JavaScript writes it: shortest text that reads back as the same number.
 pub fn number_text(n: f64) -> String {
-    ryu_js::Buffer::new().format(n).to_owned()
+    let mut text = String::new();
+    write_number(n, &mut text);
+    text
+}
+
+/// Appends what [`number_text`] gives.
+pub(super) fn write_number(n: f64, out: &mut String) {
+    // Most numbers of objectives are whole: for these the shortest text needs no search.
+    if n.fract() == 0.0 && n.abs() < 1e15 {
+        // Cannot fail: a String takes all.
+        let _ = write!(out, "{}", n as i64);
+    } else {
+        out.push_str(ryu_js::Buffer::new().format(n));
+    }
+}
+
+/// Whether a metric stands in the expression.
+pub(super) fn has_metric(expr: &Expr) -> bool {
+    match expr {
+        Expr::Metric(_) => true,
+        Expr::Unary(_, inner) => has_metric(inner),
+        Expr::Binary(_, left, right) => has_metric(left) || has_metric(right),
+        Expr::Call(_, arguments) => arguments.iter().any(has_metric),
+        _ => false,
+    }
 }
 
 /// Whether a metric's name can stand in an objective.
@@ -88,7 +114,7 @@ pub(super) fn symbol(op: BinaryOp) -> &'static str {
 /// Writes `expr`, metrics by `metric`.
 pub(super) fn write(expr: &Expr, out: &mut String, metric: &dyn Fn(&str, &mut String)) {
     match expr {
-        Expr::Number(n) => out.push_str(ryu_js::Buffer::new().format(*n)),
+        Expr::Number(n) => write_number(*n, out),
         Expr::Exact(score) => out.push_str(&super::exact::written_text(*score)),
         Expr::Text(text) => write_text(text, out),
         Expr::Bool(b) => out.push_str(if *b { "true" } else { "false" }),

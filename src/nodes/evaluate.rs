@@ -141,13 +141,16 @@ impl Node for Evaluate {
                 Ok(found) => {
                     let verdicts: Vec<Value> = found.states.iter().map(|s| Value::from(s.to_verdict_json())).collect();
                     msg.set(literal!("payload"), verdicts);
+                    if let Some(why) = found.nothing {
+                        msg.set(literal!("reason"), why);
+                    }
                     if !found.kept.is_empty() {
                         msg.set(literal!("kept"), Value::from(&serde_json::json!(found.kept)));
                     }
                     cx.emit(0, msg);
                     Step::Done
                 }
-                Err(problem) => Step::fail(msg, problem),
+                Err(problem) => Step::fail(msg, problem.to_string()),
             }) as Then
         })
     }
@@ -163,7 +166,7 @@ mod tests {
     use super::*;
     use crate::model::RunId;
     use crate::model::state::{Kept, Scope, State, StateKind, Verdict, Window};
-    use crate::runtime::services::{EvaluateAgreement, Evaluated};
+    use crate::runtime::services::{EvaluateAgreement, Evaluated, NotEvaluated};
 
     /// Knows one agreement, and remembers what it was asked.
     #[derive(Default)]
@@ -175,9 +178,9 @@ mod tests {
             Ok(0)
         }
 
-        async fn evaluate(&self, request: EvaluateRequest) -> Result<Evaluated, String> {
+        async fn evaluate(&self, request: EvaluateRequest) -> Result<Evaluated, NotEvaluated> {
             if request.agreement != "sla" {
-                return Err(format!("no agreement \"{}\"", request.agreement));
+                return Err(NotEvaluated::Refused(format!("no agreement \"{}\"", request.agreement)));
             }
             self.0.lock().unwrap().push(request);
             let window = Window {
@@ -198,7 +201,7 @@ mod tests {
                 reason: "no samples".into(),
                 ..State::blank("sla", kind, "uptime", Scope::default(), window, run)
             };
-            Ok(Evaluated { states: vec![state], kept: vec![kept] })
+            Ok(Evaluated { states: vec![state], kept: vec![kept], nothing: None })
         }
     }
 

@@ -150,13 +150,26 @@ pub struct Evaluated {
     pub states: Vec<State>,
     /// Those of them that stand as they are known, since a source could not be asked again.
     pub kept: Vec<Kept>,
+    /// Why there are no states.
+    pub nothing: Option<String>,
+}
+
+/// Why an evaluation gave nothing: what is wrong and what to do.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum NotEvaluated {
+    /// What was asked for cannot be evaluated; asking again does not help.
+    #[error("{0}")]
+    Refused(String),
+    /// It was judged and could not be stored; asking again later may help.
+    #[error("{0}")]
+    NotStored(String),
 }
 
 /// The evaluation path, given to nodes by the application.
 #[async_trait]
 pub trait EvaluateAgreement: Send + Sync {
-    /// Evaluates; the error says what is wrong and what to do.
-    async fn evaluate(&self, request: EvaluateRequest) -> Result<Evaluated, String>;
+    /// Evaluates.
+    async fn evaluate(&self, request: EvaluateRequest) -> Result<Evaluated, NotEvaluated>;
 
     /// To be called after a waiver of the agreement was made or ended: judges again what it is about. Gives the number
     /// of verdicts that changed; the error says what is wrong, and the schedule tries again.

@@ -99,7 +99,7 @@ async fn a_full_disk_loses_nothing_acknowledged_and_is_left_behind_without_a_res
     for day in [2, 3, 2] {
         let (status, problem) = evaluate(&server, day).await;
         let message = problem["message"].as_str().unwrap_or_default();
-        assert_ne!(status, 200, "{problem}");
+        assert_eq!((status, &problem["error"]), (503, &json!("not_stored")), "{problem}");
         assert!(message.contains("nothing of it was stored. Free space on the disk"), "{problem}");
         assert_eq!(get(&format!("{}/hello", server.base)).await.0, 200);
         assert_eq!(get(&format!("{}/health/live", server.base)).await.0, 200);

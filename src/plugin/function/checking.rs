@@ -27,7 +27,7 @@ pub(super) struct Checked(Mutex<HashSet<Key>>);
 impl Checked {
     pub(super) fn key(setup: &Setup) -> Key {
         let code = Setup { id: ArcStr::new(), name: ArcStr::new(), path: String::new(), ..setup.clone() };
-        Sha256::digest(serde_json::to_vec(&code).unwrap_or_default()).into()
+        Sha256::digest(super::json(&code)).into()
     }
 
     pub(super) fn has(&self, key: &Key) -> bool {

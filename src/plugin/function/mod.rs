@@ -142,13 +142,12 @@ impl Functions {
     /// called.
     pub fn script(&self, setup: Setup, link_call: LinkCall) -> Result<Arc<Script>, Vec<Fault>> {
         let setup = self.within_limits(setup)?;
-        let script = self.made(std::slice::from_ref(&setup), link_call)?;
         let key = Checked::key(&setup);
         if !self.checked.has(&key) {
-            check_one(&script).map_err(|fault| vec![fault])?;
+            check_one(&*self.to_check(std::slice::from_ref(&setup), link_call)?).map_err(|fault| vec![fault])?;
             self.checked.add(key);
         }
-        Ok(script)
+        self.made(&setup, json(&setup), link_call)
     }
 
     /// Checks the code of many nodes at once, so that [`script`](Self::script) has nothing left to do for those whose code
@@ -164,7 +163,7 @@ impl Functions {
             .collect();
         let (setups, keys): (Vec<_>, Vec<_>) = unknown.into_iter().unzip();
         let workers = self.lab.shared().map_or(1, |shared| shared.workers);
-        let good = check(&setups, workers, |group| self.made(group, link_call).ok());
+        let good = check(&setups, workers, |group| self.to_check(group, link_call).ok());
         for (key, good) in keys.into_iter().zip(good) {
             if good {
                 self.checked.add(key);
@@ -180,27 +179,26 @@ impl Functions {
         Ok(setup)
     }
 
-    /// The script of a node; of several: one that can only be checked.
-    fn made(&self, setups: &[Setup], link_call: LinkCall) -> Result<Arc<Script>, Vec<Fault>> {
+    /// A script that can only be checked, of one node or several. The code is parsed, and none of it runs, but for the
+    /// modules of a node: they say what they offer only when they run.
+    fn to_check(&self, setups: &[Setup], link_call: LinkCall) -> Result<Arc<Script>, Vec<Fault>> {
+        match setups {
+            [setup] if !setup.libs.is_empty() => self.made(setup, json(setup), link_call),
+            group => {
+                let limit = group.iter().map(|setup| setup.limit).max().unwrap_or(self.limits.compute_ms_default);
+                self.made(&Setup { limit, ..Setup::default() }, json(group), link_call)
+            }
+        }
+    }
+
+    fn made(&self, setup: &Setup, source: String, link_call: LinkCall) -> Result<Arc<Script>, Vec<Fault>> {
         let broken = |problems: Vec<Diagnostic>| {
             let messages: Vec<String> = problems.iter().map(ToString::to_string).collect();
             vec![Fault { property: "func", message: messages.join("; "), at: None, hint: None }]
         };
-        let (source, setup) = match setups {
-            [setup] => (serde_json::to_string(setup), setup.clone()),
-            group => {
-                let limit = group.iter().map(|setup| setup.limit).max().unwrap_or(self.limits.compute_ms_default);
-                (serde_json::to_string(group), Setup { limit, ..Setup::default() })
-            }
-        };
         let code = self.code().map_err(broken)?;
         let shared = self.lab.shared().map_err(|p| broken(vec![p]))?.clone();
-        let facts = self.facts(
-            setup.limit,
-            source.unwrap_or_default(),
-            &shared.sandbox.limits,
-            shared.sandbox.surroundings.clone(),
-        );
+        let facts = self.facts(setup.limit, source, &shared.sandbox.limits, shared.sandbox.surroundings.clone());
         let node = NodeFacts { id: setup.id.clone(), config: "{}".into(), secrets: Vec::new(), state: Arc::default() };
         let ordered = keeping::keeps(&setup.func, &setup.initialize, &setup.finalize);
         let starts = !setup.initialize.trim().is_empty();
@@ -278,6 +276,11 @@ impl Functions {
             (message, "make the file readable text".to_string())
         })
     }
+}
+
+fn json(of: &(impl Serialize + ?Sized)) -> String {
+    // Texts and numbers: cannot fail.
+    serde_json::to_string(of).unwrap_or_default()
 }
 
 /// The name in `name@version`, `@scope/name@version`.

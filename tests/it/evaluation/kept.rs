@@ -8,7 +8,9 @@ use probity::api::LoadedAgreements;
 use probity::clock::Clock;
 use probity::evaluate::{Evaluation, Evaluator, InProcess, Windows};
 use probity::model::agreement::Agreement;
+use probity::model::run::Trigger;
 use probity::model::state::{StateKind, StoredState, Verdict};
+use probity::runtime::services::{EvaluateAgreement, EvaluateRequest, NotEvaluated};
 use probity::store::{AuditEntry, PageRequest, StateQuery, Store};
 use serde_json::{Value, json};
 
@@ -280,4 +282,25 @@ async fn the_answer_of_the_api_says_what_was_kept_and_why() {
     let why = "B was asked for again and not given: connection refused; what is stored of this window stands";
     assert_eq!(kept["reason"], why);
     assert_eq!(revisions(&fixture.store, StateKind::Guarantee, "G").await.len(), 1);
+}
+
+#[tokio::test]
+async fn who_asks_for_what_has_no_window_is_told_why() {
+    let fixture = Fixture::memory().await;
+    let (answers, clock) = (Answers::default(), Clock::manual(at("2026-03-02T00:00:00Z")));
+    let sla = of("A >= 1", "1.0.0");
+    let evaluator = evaluator(&clock, &fixture.store, vec![sla], collector(&answers), "[]");
+    let asked = |agreement: &str| EvaluateRequest {
+        agreement: agreement.into(),
+        range: Some((at("2025-03-01T00:00:00Z"), at("2025-03-02T00:00:00Z"))),
+        guarantee: None,
+        trigger: Trigger::Manual { by: "test".into() },
+        store: true,
+    };
+    let found = evaluator.evaluate(asked("sla")).await.unwrap();
+    assert!(found.states.is_empty());
+    let why = found.nothing.unwrap();
+    assert!(why.contains("is before the agreement begins; it is valid from 2026-01-01T00:00:00"), "{why}");
+    let refused = evaluator.evaluate(asked("sal")).await.unwrap_err();
+    assert_eq!(refused, NotEvaluated::Refused("no agreement \"sal\"; did you mean \"sla\"?".into()));
 }

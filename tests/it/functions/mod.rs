@@ -4,6 +4,7 @@
 //! `PROBITY_TEST_REQUIRE_PLUGINS` is set, as it is in `tests/all`.
 
 mod cases;
+mod checking;
 mod hostile;
 mod recorded;
 mod status;

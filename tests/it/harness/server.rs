@@ -15,7 +15,7 @@ use probity::model::{Diagnostic, Msg, Value};
 use probity::plugin::Plugins;
 use probity::plugin::desk::Desk;
 use probity::runtime::credential_file::CredentialFile;
-use probity::runtime::services::{EvaluateAgreement, EvaluateRequest, Evaluated};
+use probity::runtime::services::{EvaluateAgreement, EvaluateRequest, Evaluated, NotEvaluated};
 use probity::runtime::{Catalogue, Cx, Engine, Entry, Limits, Node, NodeConfig, NodeType, Reply, Services, Step, Then};
 use probity::store::{Store, StoreOptions};
 use serde_json::{Value as Json, json};
@@ -131,10 +131,12 @@ impl EvaluateAgreement for Found {
         Ok(0)
     }
 
-    async fn evaluate(&self, request: EvaluateRequest) -> Result<Evaluated, String> {
+    async fn evaluate(&self, request: EvaluateRequest) -> Result<Evaluated, NotEvaluated> {
         match request.range {
-            Some((from, _)) if from < jiff::Timestamp::UNIX_EPOCH => Err("the range starts before 1970".into()),
-            _ => Ok(Evaluated { states: self.0.clone(), kept: Vec::new() }),
+            Some((from, _)) if from < jiff::Timestamp::UNIX_EPOCH => {
+                Err(NotEvaluated::Refused("the range starts before 1970".into()))
+            }
+            _ => Ok(Evaluated { states: self.0.clone(), ..Evaluated::default() }),
         }
     }
 }
