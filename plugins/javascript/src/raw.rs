@@ -88,9 +88,7 @@ pub fn parse(ctx: &Ctx<'_>, text: &str, name: &str) -> Result<()> {
     let (source, name) = (CString::new(text)?, CString::new(name)?);
     let flags = (qjs::JS_EVAL_TYPE_GLOBAL | qjs::JS_EVAL_FLAG_COMPILE_ONLY) as i32;
     // SAFETY: pointer and length are those of `text`, behind which is the NUL that QuickJS wants; what comes is owned below.
-    let code = unsafe {
-        qjs::JS_Eval(ctx.as_raw().as_ptr(), source.as_ptr(), text.len() as _, name.as_ptr(), flags)
-    };
+    let code = unsafe { qjs::JS_Eval(ctx.as_raw().as_ptr(), source.as_ptr(), text.len() as _, name.as_ptr(), flags) };
     own(ctx, code).map(drop)
 }
 
