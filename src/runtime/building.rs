@@ -171,7 +171,7 @@ pub(super) fn build(
         instances.push(instance);
     }
     Deployed {
-        plan,
+        plan: Arc::new(plan),
         nodes: instances.iter().map(|instance| instance.node.clone()).collect(),
         instances,
         configs,

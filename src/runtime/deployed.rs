@@ -19,7 +19,7 @@ use crate::model::flow::{NodeIndex, Plan, Stopped};
 
 /// A plan with its nodes, ready to run. Runs hold on to the one they started on.
 pub struct Deployed {
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     pub(super) nodes: Vec<Arc<dyn Node>>,
     /// The same nodes as they live on over deploys.
     pub(super) instances: Vec<Arc<Instance>>,

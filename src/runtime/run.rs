@@ -23,7 +23,7 @@ use super::exchange::ReplyTo;
 use super::places::Rank;
 use super::{Cx, Deployed, Node, NodeState, Reply, Step, Then, Wait};
 use crate::model::call::CallRecord;
-use crate::model::flow::NodeIndex;
+use crate::model::flow::{NodeIndex, Plan};
 use crate::model::run::{Attached, RunError, RunRecord, RunState, TraceStep, Trigger};
 use crate::model::trace_context::TraceParent;
 use crate::model::{Msg, RunId};
@@ -133,7 +133,8 @@ impl RunCore {
     }
 }
 
-/// A run that is over. Keeps its plan alive until nobody can ask for its trace any more.
+/// A run that is over. Keeps its plan until nobody can ask for its trace any more; not the nodes, which may hold sandboxes
+/// and connections.
 pub struct EndedRun {
     pub id: RunId,
     pub state: RunState,
@@ -152,7 +153,7 @@ pub struct EndedRun {
     /// What steps were given and sent.
     messages: Kept,
     calls: Calls,
-    deployed: Arc<Deployed>,
+    plan: Arc<Plan>,
 }
 
 impl EndedRun {
@@ -163,7 +164,7 @@ impl EndedRun {
 
     /// The name of its flow as people know it.
     pub fn flow_label(&self) -> String {
-        let flow = self.deployed.plan.flows.get(self.flow as usize);
+        let flow = self.plan.flows.get(self.flow as usize);
         flow.map(|f| if f.label.is_empty() { f.id.to_string() } else { f.label.to_string() }).unwrap_or_default()
     }
 
@@ -187,7 +188,7 @@ impl EndedRun {
 
     /// As kept in the history.
     pub fn to_record(&self) -> RunRecord {
-        let plan = &self.deployed.plan;
+        let plan = &self.plan;
         let mut exchanged = self.messages.steps.iter().peekable();
         let trace = self.steps.iter().enumerate().map(|(at, step)| {
             let node = &plan.nodes[step.node as usize];
@@ -264,7 +265,7 @@ pub(super) async fn drive(deployed: Arc<Deployed>, mut core: RunCore, too_late: 
         // Nobody asks this of a fast run.
         Some(Stop::GivenBack | Stop::Lost) | None => None,
     };
-    ended(deployed, core, why)
+    ended(&deployed, core, why)
 }
 
 /// Drives a durable run to its end, or to where somebody else is to go on.
@@ -285,15 +286,12 @@ pub(super) async fn drive_durable(deployed: Arc<Deployed>, mut core: RunCore) ->
     };
     match core.error.take_if(|_| failed && why.is_none()) {
         Some(error) => DurableEnd::Again { error, snapshot: core.snapshot(&deployed, true) },
-        None => {
-            let history = deployed.clone();
-            DurableEnd::Ended(history.services.history.ended_durable(ended(deployed, core, why)))
-        }
+        None => DurableEnd::Ended(deployed.services.history.ended_durable(ended(&deployed, core, why))),
     }
 }
 
 /// What is left of a run.
-fn ended(deployed: Arc<Deployed>, mut core: RunCore, stopped: Option<&'static str>) -> EndedRun {
+fn ended(deployed: &Deployed, mut core: RunCore, stopped: Option<&'static str>) -> EndedRun {
     let state = match (stopped, &core.error) {
         (Some(_), _) => RunState::Stopped,
         (None, Some(_)) => RunState::Failed,
@@ -322,7 +320,7 @@ fn ended(deployed: Arc<Deployed>, mut core: RunCore, stopped: Option<&'static st
         evidence: core.evidence,
         messages: core.recorder.map(|recorder| recorder.into_kept(limits)).unwrap_or_default(),
         calls: core.calls,
-        deployed,
+        plan: deployed.plan.clone(),
     }
 }
 

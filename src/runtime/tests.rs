@@ -270,6 +270,20 @@ async fn a_panic_without_catch_fails_the_run() {
 }
 
 #[tokio::test]
+async fn a_run_that_is_remembered_keeps_no_nodes_of_a_deploy_before() {
+    let (engine, _) = engine(vec![node("a", "pass", &[])], Clock::System, Limits::default());
+    let ended = run(&engine, Msg::new()).await;
+    let before = Arc::downgrade(&engine.current());
+    engine.deploy(Plan { flows: vec![tab()], ..Plan::default() });
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(before.strong_count(), 0);
+    let found = engine.services.history.find(ended.id).unwrap();
+    assert_eq!((found.trace.len(), found.trace[0].node.as_str()), (1, "a"));
+}
+
+#[tokio::test]
 async fn a_cycle_ends_at_the_hop_limit() {
     let limits = Limits { hops_max: 1000, ..Limits::default() };
     let (engine, _) = engine(vec![node("a", "pass", &[&[0]])], Clock::System, limits);
