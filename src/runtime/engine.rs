@@ -110,7 +110,7 @@ impl Engine {
 
     /// Stops the sources, waits for open runs, and after `grace` ends those left. Gives how many it had to end.
     pub async fn drain(&self, grace: Duration) -> usize {
-        let goodbye = self.current.load().stop_but(&HashSet::new()).1;
+        let goodbye = self.current.load_full().stop_but(&HashSet::new()).1;
         let left = self.end_runs(grace).await;
         goodbye.wait().await;
         left

@@ -73,7 +73,7 @@ impl Deployed {
 
     /// Stops what acts by itself and is not taken over: nodes first, then config nodes, as in Node-RED. Gives the ids of
     /// the stopped nodes.
-    pub(super) fn stop_but(&self, taken_over: &HashSet<usize>) -> (Vec<ArcStr>, Goodbye) {
+    pub(super) fn stop_but(self: &Arc<Self>, taken_over: &HashSet<usize>) -> (Vec<ArcStr>, Goodbye) {
         if self.stopped.swap(true, Ordering::AcqRel) {
             return (Vec::new(), Goodbye(Vec::new()));
         }
@@ -85,11 +85,14 @@ impl Deployed {
         let ids = ids.map(|(node, _)| node.id.clone()).collect();
         let limit = Duration::from_millis(CLOSE_MS_MAX);
         let spawn = |goodbye| {
-            let clock = self.services.clock.clone();
+            // What a node does last it does in its own plan, which nobody else may hold any more.
+            let deployed = self.clone();
             tokio::spawn(async move {
                 tokio::select! {
                     () = goodbye => {}
-                    () = clock.sleep(limit) => tracing::warn!("a node did not close within {CLOSE_MS_MAX} ms"),
+                    () = deployed.services.clock.sleep(limit) => {
+                        tracing::warn!("a node did not close within {CLOSE_MS_MAX} ms");
+                    }
                 }
             })
         };
