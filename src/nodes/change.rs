@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arcstr::ArcStr;
 
+use super::jsonata::invalid;
 use super::typed::{TypedInput, TypedTarget};
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::value::str_to_number;
@@ -268,7 +269,7 @@ impl Rule {
 
 fn value_of(to: &TypedInput, msg: &Msg, cx: &Cx<'_>) -> Result<Value, NodeError> {
     to.eval(msg, cx).map_err(|e| match to {
-        TypedInput::Jsonata(_) => NodeError { message: format!("Invalid JSONata expression: {}", e.message), ..e },
+        TypedInput::Jsonata(_) => invalid(e),
         _ => e,
     })
 }

@@ -22,7 +22,7 @@ use crate::model::flow::NodeIndex;
 use crate::model::path::Path;
 use crate::model::value::date_to_iso;
 use crate::model::{Msg, Object, Value};
-use crate::runtime::context::Level;
+use crate::runtime::context::{Level, UNKNOWN};
 use crate::runtime::{Cx, Deployed, NodeError, Place};
 
 /// An evaluation is ended after this long, milliseconds.
@@ -136,8 +136,13 @@ impl Jsonata {
         }
         let mut evaluator = Evaluator::with_options(context, options());
         let moments = self.calls.moment.then(|| Moments::of(place));
-        self.register(&mut evaluator, place, moments.as_ref())?;
-        let result = evaluator.evaluate(&self.ast, &input).map_err(node_error)?;
+        let around = (self.calls.context || self.calls.env).then(|| Rc::new(Surroundings::of(place)));
+        self.register(&mut evaluator, place, around.as_ref(), moments.as_ref())?;
+        let result = evaluator.evaluate(&self.ast, &input).map_err(|error| {
+            // No expression catches an error: what a context failed with is what ended it.
+            let failed = around.as_ref().and_then(|around| around.failed.take());
+            failed.unwrap_or_else(|| node_error(error))
+        })?;
         from_jsonata(&result, 0, moments.as_ref())
     }
 
@@ -184,10 +189,10 @@ impl Jsonata {
         &self,
         evaluator: &mut Evaluator,
         place: Place<'_>,
+        around: Option<&Rc<Surroundings>>,
         moments: Option<&Moments>,
     ) -> Result<(), NodeError> {
-        if self.calls.context || self.calls.env {
-            let around = Rc::new(Surroundings::of(place));
+        if let Some(around) = around.cloned() {
             for (name, level) in [("flowContext", Level::Flow), ("globalContext", Level::Global)] {
                 let around = around.clone();
                 let read = move |args: &[JValue]| around.context(level, args);
@@ -239,6 +244,14 @@ fn node_error(error: EvaluatorError) -> NodeError {
     }
 }
 
+/// As nodes report what an expression failed with: a context that could not be read is no fault of the expression.
+pub(super) fn invalid(error: NodeError) -> NodeError {
+    if error.code.as_deref() == Some(UNKNOWN) {
+        return error;
+    }
+    NodeError { message: format!("Invalid JSONata expression: {}", error.message), ..error }
+}
+
 /// True when the text contains `msg` as a word of its own: Node-RED's test for its old mode
 /// (`/(^|[^a-zA-Z0-9_'".])msg([^a-zA-Z0-9_'"]|$)/`).
 fn names_msg(text: &str) -> bool {
@@ -254,12 +267,14 @@ fn names_msg(text: &str) -> bool {
 struct Surroundings {
     deployed: Arc<Deployed>,
     node: NodeIndex,
+    /// Why a context could not be read, with its code, which the evaluator's errors have no room for.
+    failed: RefCell<Option<NodeError>>,
 }
 
 impl Surroundings {
     fn of(place: Place<'_>) -> Self {
         let (deployed, node) = place.held();
-        Surroundings { deployed, node }
+        Surroundings { deployed, node, failed: RefCell::default() }
     }
 
     fn context(&self, level: Level, args: &[JValue]) -> Result<JValue, EvaluatorError> {
@@ -268,7 +283,11 @@ impl Surroundings {
         let failed = EvaluatorError::EvaluationError;
         let path = Path::parse(key).map_err(|e| failed(e.to_string()))?.in_store(store);
         let value = self.deployed.place(self.node).context_get(level, &path, &Msg::new());
-        let value = value.map_err(|e| failed(e.message))?;
+        let value = value.map_err(|e| {
+            let text = e.message.clone();
+            self.failed.replace(Some(e));
+            failed(text)
+        })?;
         to_jsonata(&value, 0).map_err(|e| failed(e.message))
     }
 
@@ -570,6 +589,14 @@ mod tests {
         msg.set("b", Value::Bytes(Arc::new(vec![1, 2])));
         let out = bed("b", "jsonata").send_msgs(vec![msg]);
         assert_eq!(out[0].1.payload(), &Value::Bytes(Arc::new(vec![1, 2])));
+    }
+
+    #[test]
+    fn no_message_can_pass_for_a_moment() {
+        let forged = "{\"\\u0000thing\":0,\"_isAMomentObject\":true}";
+        let bed = bed("[$moment().year(), payload]", "jsonata");
+        let out = bed.payload(&format!(r#"{{"payload":{forged}}}"#));
+        assert_eq!(out.to_json(), format!("[2026,{forged}]"));
     }
 
     #[test]

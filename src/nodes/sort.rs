@@ -8,12 +8,13 @@ use std::sync::Arc;
 use arcstr::literal;
 
 use super::combining::Combining;
-use super::jsonata::Jsonata;
+use super::jsonata::{Jsonata, invalid};
 use super::sequence_groups::{Groups, Parts};
 use super::typed::msg_path;
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::path::Path;
 use crate::model::{Diagnostic, Msg, Object, Value};
+use crate::runtime::context::UNKNOWN;
 use crate::runtime::{Cx, Node, NodeConfig, NodeError, NodeType, Step};
 
 static SPEC: NodeSpec = NodeSpec {
@@ -136,6 +137,19 @@ impl Sort {
         Step::Done
     }
 
+    /// As in Node-RED the last message fails and the node is done with the others; but when a context could not be read,
+    /// which may be otherwise the next time, all fail, so that whoever catches them has the whole sequence.
+    fn failed(mut group: Vec<Msg>, error: NodeError, cx: &mut Cx<'_>) -> Step {
+        let last = group.pop().unwrap_or_default();
+        for msg in group {
+            match error.code.as_deref() {
+                Some(UNKNOWN) => cx.error(msg, error.clone()),
+                _ => cx.done(&msg),
+            }
+        }
+        Step::fail(last, error)
+    }
+
     fn sequence(&self, msg: Msg, key: &Key, cx: &mut Cx<'_>) -> Step {
         let Some(parts) = Parts::of(&msg) else { return Step::Done };
         let limit = cx.services().limits.node_messages_max;
@@ -146,17 +160,15 @@ impl Sort {
             Ok(None) => return Step::Done,
             Ok(Some(group)) => group,
         };
-        let mut keyed = Vec::with_capacity(group.len());
-        for msg in group {
-            let key = match key {
-                Key::Property(path) => msg.get_path(path),
-                Key::Expression(expression) => match expression.eval(&msg, cx) {
-                    Ok(key) => key,
-                    Err(error) => return Step::fail(last, invalid(error)),
-                },
-            };
-            keyed.push((key, msg));
-        }
+        let of = |msg: &Msg| match key {
+            Key::Property(path) => Ok(msg.get_path(path)),
+            Key::Expression(expression) => expression.eval(msg, cx),
+        };
+        let keys: Result<Vec<Value>, NodeError> = group.iter().map(of).collect();
+        let keyed = match keys {
+            Ok(keys) => keys.into_iter().zip(group).collect(),
+            Err(error) => return Self::failed(group, invalid(error), cx),
+        };
         for (index, mut msg) in self.by_key(keyed).enumerate() {
             if let Some(Value::Object(parts)) = msg.object_mut().get_mut("parts") {
                 Arc::<Object>::make_mut(parts).insert(literal!("index"), index);
@@ -185,10 +197,6 @@ fn merge_sorted<T>(mut items: Vec<T>, compare: &impl Fn(&T, &T) -> Ordering) -> 
     merged.extend(left);
     merged.extend(right);
     merged
-}
-
-fn invalid(error: NodeError) -> NodeError {
-    NodeError { message: format!("Invalid JSONata expression: {}", error.message), ..error }
 }
 
 impl Node for Sort {

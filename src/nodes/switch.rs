@@ -7,11 +7,11 @@ mod rules;
 
 use std::sync::{Arc, Mutex};
 
+use super::jsonata::invalid;
 use super::sequence_groups::{Groups, Parts};
 use super::typed::TypedInput;
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::{Diagnostic, Msg, Value};
-use crate::runtime::context::UNKNOWN;
 use crate::runtime::{Cx, Node, NodeConfig, NodeError, NodeState, NodeType, Step};
 use rules::{Compare, Operand, Rule, Test};
 
@@ -181,7 +181,7 @@ impl Switch {
     fn route(&self, msg: Msg, cx: &mut Cx<'_>) -> Step {
         let property = match self.property.eval(&msg, cx) {
             Ok(property) => property,
-            Err(error) => return Step::fail(msg, in_jsonata(error)),
+            Err(error) => return Step::fail(msg, invalid(error)),
         };
         let ports = match self.ports(&property, &msg, cx) {
             Ok(ports) => ports,
@@ -223,7 +223,7 @@ impl Switch {
 
     fn operand(&self, operand: &Operand, msg: &Msg, cx: &Cx<'_>) -> Result<Value, NodeError> {
         match operand {
-            Operand::Input(input) => input.eval(msg, cx).map_err(in_jsonata),
+            Operand::Input(input) => input.eval(msg, cx).map_err(invalid),
             Operand::Previous => Ok(self.previous.lock().unwrap_or_else(|p| p.into_inner()).clone()),
         }
     }
@@ -233,7 +233,7 @@ impl Switch {
             Operand::Input(TypedInput::Jsonata(expression)) if matches!(rule.test, Test::JsonataTrue) => {
                 let parts = msg.get("parts").filter(|_| Parts::of(msg).is_some());
                 let variables = parts.map(|p| [("I", p.get("index")), ("N", p.get("count"))]);
-                expression.eval_with(msg, cx.place(), variables.as_ref().map_or(&[], |v| v)).map_err(in_jsonata)?
+                expression.eval_with(msg, cx.place(), variables.as_ref().map_or(&[], |v| v)).map_err(invalid)?
             }
             operand => self.operand(operand, msg, cx)?,
         };
@@ -305,13 +305,6 @@ impl Switch {
         }
         Step::Done
     }
-}
-
-fn in_jsonata(error: NodeError) -> NodeError {
-    if error.code.as_deref() == Some(UNKNOWN) {
-        return error;
-    }
-    NodeError { message: format!("Invalid JSONata expression: {}", error.message), ..error }
 }
 
 fn set_part(msg: &mut Msg, key: &'static str, value: impl Into<Value>) {

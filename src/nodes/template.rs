@@ -2,6 +2,7 @@
 //!
 //! Behaviour: Node-RED's `80-template.js`.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::mustache::{Outside, Template, View};
@@ -133,12 +134,19 @@ impl TemplateNode {
     }
 
     fn render(&self, template: &Template, msg: &Msg, cx: &Cx<'_>) -> Result<Value, NodeError> {
+        // With its code, which the template's errors have no room for.
+        let failed: Cell<Option<NodeError>> = Cell::default();
         let outside = |name: &Outside| match name {
-            Outside::Context(level, path) => cx.context_get(*level, path, msg).map_err(|error| error.message),
+            Outside::Context(level, path) => cx.context_get(*level, path, msg).map_err(|error| {
+                let text = error.message.clone();
+                failed.set(Some(error));
+                text
+            }),
             Outside::Env(name) => Ok(env_text(cx.node(), cx.services(), name)),
         };
         let view = View { root: msg.to_value(), outside: &outside, escape_json: self.output == Output::Json };
-        parse_output(self.output, template.render(&view)?)
+        let text = template.render(&view).map_err(|text| failed.take().unwrap_or_else(|| text.into()))?;
+        parse_output(self.output, text)
     }
 }
 

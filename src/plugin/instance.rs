@@ -18,7 +18,7 @@ use super::sandbox::{Code, Sandbox};
 use super::wasi::{self, Wasi};
 use crate::clock::Clock;
 use crate::model::call::Export;
-use crate::runtime::run::gives_way;
+use crate::runtime::work::gives_way;
 
 /// Fuel of a call per millisecond of computing time. Measured: Cranelift's code burns from 0.6 M (a loop of one branch)
 /// to 10 M (long straight code) in a millisecond.

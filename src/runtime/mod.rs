@@ -25,6 +25,7 @@ pub mod snapshot;
 pub mod sockets;
 pub mod source;
 mod starting;
+pub mod work;
 
 pub use catalogue::{Catalogue, NodeConfig, NodeType};
 pub use current::current_run;

@@ -17,7 +17,7 @@ use crate::model::{Msg, Object};
 /// ([`Cx::run_state`]), state across activations to the node itself, behind a lock.
 pub trait Node: Send + Sync {
     /// Handles one message. A node that must wait returns [`Step::Wait`]; the future is polled once at once, so a
-    /// ready answer keeps its place in the queue; so does one that only computes ([`super::run::gives_way`]).
+    /// ready answer keeps its place in the queue; so does one that only computes ([`super::work::gives_way`]).
     fn on_msg(&self, msg: Msg, cx: &mut Cx<'_>) -> Step;
 
     /// Called when the run is otherwise empty, in plan order, for nodes that asked with [`Cx::at_run_end`];

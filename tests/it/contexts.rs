@@ -347,6 +347,8 @@ async fn a_database_that_is_away_fails_the_message() {
         json!({"id": "template", "type": "template", "template": "{{flow[shared].a}}"}),
         json!({"id": "switch", "type": "switch", "property": "#:(shared)::a", "propertyType": "flow",
                "rules": [{"t": "else"}], "outputs": 1}),
+        json!({"id": "split", "type": "split", "wires": [["sort"]]}),
+        json!({"id": "sort", "type": "sort", "seqKeyType": "jsonata", "seqKey": "$flowContext('a', 'shared') + payload"}),
     ];
     if functions.is_some() {
         nodes.push(json!({"id": "function", "type": "function", "name": "", "func": code, "outputs": 1}));
@@ -355,20 +357,18 @@ async fn a_database_that_is_away_fails_the_message() {
     let replica = Replica::with(&store, &flows(&nodes), functions.as_ref(), limits);
     replica.run("set", json!({"payload": 1})).await;
     assert_eq!(replica.run("get", json!({})).await, ["1"]);
+    assert_eq!(replica.run("split", json!({"payload": [2, 1, 3]})).await, ["1", "2", "3"]);
     database.kill_9();
-    for id in ["get", "set", "switch"] {
+    let away = "caught ECONTEXT context store \"shared\" in the database: ";
+    for id in ["get", "set", "switch", "jsonata", "template"] {
         let failed = replica.run(id, json!({"payload": 2})).await;
         assert_eq!(failed.len(), 1, "{id}: {failed:?}");
-        assert!(
-            failed[0].starts_with("caught ECONTEXT context store \"shared\" in the database: "),
-            "{id}: {failed:?}"
-        );
+        assert!(failed[0].starts_with(away), "{id}: {failed:?}");
     }
-    for id in ["jsonata", "template"] {
-        let failed = replica.run(id, json!({"payload": 2})).await;
-        assert_eq!(failed.len(), 1, "{id}: {failed:?}");
-        assert!(failed[0].starts_with("caught ") && failed[0].contains("\"a\" could not be read"), "{id}: {failed:?}");
-    }
+    // A sequence that could not be sorted is not lost: each of its messages is caught.
+    let failed = replica.run("split", json!({"payload": [2, 1, 3]})).await;
+    assert_eq!(failed.len(), 3, "{failed:?}");
+    assert!(failed.iter().all(|failed| failed.starts_with(away)), "{failed:?}");
     if functions.is_some() {
         let failed = replica.run("function", json!({})).await;
         assert_eq!(failed.len(), 4, "{failed:?}");
@@ -530,4 +530,31 @@ async fn replicas_show_it_delete_it_and_forget_it_with_its_tab() {
     assert_eq!(get(&second.url("/two/b")).await, (200, r#"{"y":2}"#.to_owned()));
     let files: Vec<PathBuf> = [&first.folder, &second.folder].iter().map(|f| f.0.join("context")).collect();
     assert!(files.iter().all(|folder| !folder.exists()), "nothing of it is in files");
+}
+
+/// Whoever asks for contexts while their database is away hears that, not that there are none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_admin_api_says_that_a_context_is_not_known() {
+    let database = postgres::Server::start(false);
+    let folder = Folder::new();
+    folder.write("flows.json", &Value::from(keeping("one")));
+    let mut command = Process::command(&folder, &database.database().await);
+    command.env("PROBITY_CONTEXTS_STORES", "shared=database").env("PROBITY_CONTEXTS_ANSWER_MS_MAX", "2000");
+    let server = Server::start(&mut command);
+    let process = Process { folder, server };
+    process.keep("/one/a", json!({"x": 1})).await;
+    let all = "/context/flow/one?store=shared";
+    let before = process.context(all).await;
+    assert_eq!(before["shared"]["a"]["msg"], r#"{"x":1}"#, "{before}");
+    database.kill_9();
+    let asked = [(reqwest::Method::GET, all), (reqwest::Method::GET, "/context/flow/one/a?store=shared")];
+    let deleted = (reqwest::Method::DELETE, "/context/flow/one/a?store=shared");
+    for (method, path) in asked.into_iter().chain([deleted]) {
+        let (status, body) = read(client().request(method.clone(), process.url(path)).send().await.unwrap()).await;
+        assert_eq!(status, 503, "{method} {path}: {body}");
+        assert!(body.to_string().contains("context_unavailable"), "{method} {path}: {body}");
+    }
+    database.start_again();
+    until("contexts are known again", async || get(&process.url(all)).await.0 == 200).await;
+    assert_eq!(process.context(all).await, before);
 }

@@ -285,7 +285,7 @@ fn compile<'js>(ctx: Ctx<'js>, text: String, name: String) -> Result<Js<'js>> {
     let mut options = EvalOptions::default();
     options.strict = false;
     options.filename = Some(name);
-    ctx.eval_with_options(text, options)
+    ctx.eval_with_options(raw::without_nul(&text).as_bytes(), options)
 }
 
 /// Whether [`compile`] would find an expression there, which is not evaluated.

@@ -103,7 +103,7 @@ type Loaded = (Vec<NodeType>, Vec<Description>, [Kept; 3]);
 
 fn load<'js>(ctx: &Ctx<'js>, api: &Object<'js>, file: &str, source: &str) -> std::result::Result<Loaded, Failure> {
     let failed = |e| failure::from_error(ctx, e);
-    let declared = Module::declare(ctx.clone(), file, source).map_err(failed)?;
+    let declared = Module::declare(ctx.clone(), file, raw::without_nul(source).as_bytes()).map_err(failed)?;
     let (module, evaluated) = declared.eval().map_err(failed)?;
     drain(ctx).map_err(failed)?;
     match evaluated.state() {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unnecessary_cast, reason = "sizes are u32 in QuickJS's bindings for wasm32, usize elsewhere")]
 
+use std::borrow::Cow;
 use std::ffi::CString;
 
 use rquickjs::{Ctx, Error, Object, Result, Value, qjs};
@@ -83,9 +84,16 @@ pub fn parse_json<'js>(ctx: &Ctx<'js>, text: &mut String) -> Result<Value<'js>> 
     own(ctx, value)
 }
 
+/// Source text with an escape for each NUL character, which `rquickjs` does not hand on: inside of a text it means the
+/// same, elsewhere it is the syntax error that a NUL is.
+pub fn without_nul(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\\u0000").into() } else { text.into() }
+}
+
 /// Parses JavaScript as a script of the file `name`; nothing of it runs.
 pub fn parse(ctx: &Ctx<'_>, text: &str, name: &str) -> Result<()> {
-    let (source, name) = (CString::new(text)?, CString::new(name)?);
+    let text = without_nul(text);
+    let (source, name) = (CString::new(&*text)?, CString::new(name)?);
     let flags = (qjs::JS_EVAL_TYPE_GLOBAL | qjs::JS_EVAL_FLAG_COMPILE_ONLY) as i32;
     // SAFETY: pointer and length are those of `text`, behind which is the NUL that QuickJS wants; what comes is owned below.
     let code = unsafe { qjs::JS_Eval(ctx.as_raw().as_ptr(), source.as_ptr(), text.len() as _, name.as_ptr(), flags) };

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::line::{Joined, Place};
 use super::{Delay, come_back, until};
 use crate::model::{Msg, Value};
-use crate::runtime::run::holding_up;
+use crate::runtime::work::holding_up;
 use crate::runtime::{Cx, NodeConfig, NodeError, Step, Then};
 use crate::store::Store;
 use crate::store::contexts::{RateLimit, RatePlace};

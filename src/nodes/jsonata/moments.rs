@@ -20,8 +20,6 @@ use crate::runtime::Place;
 /// Names that nobody can write in an expression.
 const METHOD: &str = "method of a moment";
 const TEXT: &str = "text of a moment";
-/// The property of an object that stands for one of [`Things`]; its value is the index.
-const HANDLE: &str = "\u{0}thing";
 
 /// What JSONata has no values for.
 #[derive(Clone, Debug)]
@@ -35,6 +33,9 @@ enum Thing {
 #[derive(Clone)]
 pub struct Moments {
     around: Rc<Around>,
+    /// The property of an object that stands for one of `things`; its value is the index. Another one for each evaluation:
+    /// nothing that comes from outside has it.
+    handle: Rc<str>,
     things: Rc<RefCell<Vec<Thing>>>,
 }
 
@@ -129,7 +130,8 @@ impl Moments {
         let zone = place.env("TZ");
         let local = zone.as_str().and_then(|name| TimeZone::get(name).ok()).unwrap_or(TimeZone::UTC);
         let around = Around { now: place.now().as_millisecond() as f64, local };
-        Moments { around: Rc::new(around), things: Rc::default() }
+        let handle = format!("\0moment {:016x}", fastrand::u64(..)).into();
+        Moments { around: Rc::new(around), handle, things: Rc::default() }
     }
 
     pub fn register(&self, evaluator: &mut Evaluator) -> Result<(), EvaluatorError> {
@@ -208,26 +210,26 @@ impl Moments {
         if let Thing::Moment(_) = thing {
             object.insert("_isAMomentObject".to_string(), JValue::Bool(true));
         }
-        object.insert(HANDLE.to_string(), JValue::Number(things.len() as f64));
+        object.insert(self.handle.to_string(), JValue::Number(things.len() as f64));
         things.push(thing);
         JValue::object(object)
     }
 
-    fn index(value: &JValue) -> Option<usize> {
+    fn index(&self, value: &JValue) -> Option<usize> {
         let JValue::Object(object) = value else { return None };
-        match object.get(HANDLE)? {
+        match object.get(&*self.handle)? {
             JValue::Number(n) => Some(*n as usize),
             _ => None,
         }
     }
 
     fn thing(&self, value: &JValue) -> Option<Thing> {
-        self.things.borrow().get(Self::index(value)?).cloned()
+        self.things.borrow().get(self.index(value)?).cloned()
     }
 
     fn change(&self, value: &JValue, thing: Thing) {
         let mut things = self.things.borrow_mut();
-        if let Some(kept) = Self::index(value).and_then(|i| things.get_mut(i)) {
+        if let Some(kept) = self.index(value).and_then(|i| things.get_mut(i)) {
             *kept = thing;
         }
     }

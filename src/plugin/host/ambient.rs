@@ -7,7 +7,7 @@ use crate::plugin::bindings::probity::plugin::types::{Failure, Value as Crossing
 use crate::plugin::bindings::probity::plugin::{clock, context, random, typed_input};
 use crate::plugin::wire;
 use crate::runtime::context::Level;
-use crate::runtime::run::holding_up;
+use crate::runtime::work::holding_up;
 
 use super::{Host, failure, function};
 

@@ -18,6 +18,7 @@ const CODE: &[(&str, &str, &str)] = &[
     ("// nothing but a remark", "", ""),
     ("return msg", "await 1;", ""),
     ("return { \u{0}: 1 };", "", ""),
+    ("return 'a\u{0}b';", "", ""),
     ("return '\u{2028}\u{1f600}';", "", ""),
 ];
 
@@ -43,7 +44,11 @@ async fn code_is_found_good_or_bad_together_as_alone() {
     let Some(together) = problems(nodes.clone().into(), &limits) else { return };
     let alone: Vec<_> = nodes.iter().take(CODE.len()).map(|node| problems(json!([node]), &limits).unwrap()).collect();
     let bad: Vec<bool> = alone.iter().map(|problems| !problems.is_empty()).collect();
-    assert_eq!(bad, [false, false, true, false, true, true, false, false, false, false, true, false], "{alone:#?}");
+    assert_eq!(
+        bad,
+        [false, false, true, false, true, true, false, false, false, false, true, false, false],
+        "{alone:#?}"
+    );
     let mut expected = Vec::new();
     for number in 0..nodes.len() {
         let kind = number % CODE.len();
@@ -57,4 +62,21 @@ async fn code_is_found_good_or_bad_together_as_alone() {
     let mut together = together;
     together.sort();
     assert_eq!(together, expected);
+}
+
+/// JavaScript takes it inside of texts, and so do nodes.
+#[tokio::test]
+async fn a_nul_character_is_part_of_a_text_or_a_syntax_error() {
+    let Some(functions) = functions(FunctionLimits::default()) else { return };
+    let rig = Rig::of(
+        &functions,
+        json!({"func": "return {payload: ['a\u{0}b'.charCodeAt(1), `\u{0}`.length, /^\u{0}$/.test('\\0')]};"}),
+    );
+    rig.inject("f", "{}");
+    rig.settle().await;
+    assert_eq!(rig.take(), [r#"1: {"payload":[0,1,true]}"#]);
+    let told =
+        problems(json!([node(0, &("return msg;\nlet \u{0} = 1;", "", ""))]), &FunctionLimits::default()).unwrap();
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("SyntaxError") && told[0].contains("line 2"), "{told:?}");
 }

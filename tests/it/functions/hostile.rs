@@ -1,6 +1,8 @@
 //! Hostile code in function nodes: a sample of what `benches/workloads/functions.rs` makes by the thousand. Each piece ends its own
 //! message with an error or sends nothing of the host, and the node next to it goes on.
 
+use std::time::Duration;
+
 use super::{FunctionLimits, Rig, functions};
 
 /// Pieces of code, and whether they must fail.
@@ -66,6 +68,38 @@ async fn hostile_code_ends_its_own_message_and_nothing_else() {
         assert_eq!(rig.take(), [r#"1: {"payload":2}"#], "{code}");
         // Timers it has set are over, too, and so are the runs that waited for them.
         rig.advance(2_000).await;
-        assert_eq!(rig.engine.open_runs(), 0, "{code}");
+        until_none_is_open(&rig).await;
+    }
+}
+
+/// A call is cut off wherever it stands, also while the sandbox itself takes a timer out of its list.
+#[tokio::test]
+async fn a_call_that_is_cut_off_loses_no_other_messages_timers() {
+    let limits = FunctionLimits { compute_ms_default: 2, ..FunctionLimits::default() };
+    let Some(functions) = functions(limits) else { return };
+    let code = "for (let i = 0; i < 100; i++) setTimeout(() => {}, 1000); return msg;";
+    let nodes = serde_json::json!([
+        {"id": "f", "type": "function", "func": code, "timeout": 0, "outputs": 1, "wires": [[]]},
+        {"id": "c", "type": "catch", "scope": ["f"], "wires": [[]]},
+    ]);
+    let rig = Rig::new(&functions, &nodes);
+    for _ in 0..90 {
+        rig.inject("f", "{}");
+        rig.settle().await;
+    }
+    rig.take();
+    // All are due at once: calling them takes many calls, and each but the last is cut off.
+    rig.clock.advance(Duration::from_secs(2));
+    until_none_is_open(&rig).await;
+    let cut = rig.take().iter().filter(|line| line.contains("longer than 2 ms")).count();
+    assert!(cut >= 3, "{cut}: no call was cut off, so that nothing was shown");
+}
+
+/// Real time passes meanwhile; a run that stays open for a minute stays so for ever.
+async fn until_none_is_open(rig: &Rig) {
+    let began = std::time::Instant::now();
+    while rig.engine.open_runs() > 0 {
+        assert!(began.elapsed() < Duration::from_secs(60), "{} runs stay open", rig.engine.open_runs());
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }

@@ -330,6 +330,7 @@
   api.failed = (error, message, origin) => {
     // A timer that ran too long fails the message that set it.
     if (origin === 0) origin = current;
+    mend();
     const entry = open.get(origin);
     if (entry !== undefined) { entry.settled = entry.done = true; entry.held = 0; over(origin, entry); }
     deferred = null;
@@ -441,6 +442,28 @@
     byId.delete(id);
     takeOut(timer);
     if (timer.every === 0) release(timer.origin);
+  }
+  // A call can be cut off at any place, also in here: what is told of timers and of what holds a message open is made anew
+  // from the two maps, so that nobody waits for a timer that was lost.
+  function mend() {
+    timers.length = 0;
+    for (const entry of open.values()) entry.held = 0;
+    for (const timer of byId.values()) {
+      timers.push(timer);
+      up(timers.length - 1);
+      if (timer.every === 0) count(timer.origin);
+    }
+    for (const call of calls.values()) count(call.origin);
+    const idle = timers.length === 0 && calls.size === 0;
+    for (const [origin, entry] of open) {
+      // What would have settled it may be what was cut off.
+      if (idle) entry.settled = entry.done = true;
+      if (origin !== 0) over(origin, entry);
+    }
+  }
+  function count(origin) {
+    const entry = open.get(origin);
+    if (entry !== undefined) entry.held++;
   }
   // Calls the next timer that is due at `now`; false when there is none.
   api.fire = (now) => {
