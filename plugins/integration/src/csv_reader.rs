@@ -32,25 +32,18 @@ pub struct CsvReader {
     capabilities = ["files"]
 )]
 impl Node for CsvReader {
-    fn process(&self, msg: Message, cx: &Context) -> Result<()> {
+    fn process(&self, mut msg: Message, cx: &Context) -> Result<()> {
         let config = self.over(&msg)?;
         ensure!(!config.path.is_empty(), "No file path specified");
         let bytes = cx.read_file(&config.path)?;
         let text = charset::decode(&bytes, None).context(&config.path)?;
         let delimiter = config.delimiter.bytes().next().unwrap_or(b',');
-        let rows = csv_log::rows(&text, delimiter).context(&config.path)?;
-        let last = rows.last().cloned();
-        let count = rows.len();
-        for (index, row) in rows.into_iter().enumerate() {
-            let mut one = msg.clone();
-            one.set_payload(row).set("index", index);
-            cx.emit(0, one)?;
+        let table = csv_log::table(&text, delimiter).context(&config.path)?;
+        for (index, row) in table.rows().enumerate() {
+            msg.set_payload(row).set("index", index);
+            cx.emit(0, msg.clone())?;
         }
-        let mut end = msg;
-        if let Some(last) = last {
-            end.set_payload(last).set("index", count - 1);
-        }
-        end.set("complete", true);
-        cx.emit(0, end)
+        msg.set("complete", true);
+        cx.emit(0, msg)
     }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
+use crate::traces::{List, written};
 use crate::{Unreadable, xes};
 
 /// The columns of a log that name the case, the activity and the time.
@@ -13,9 +14,27 @@ pub struct Columns<'c> {
     pub timestamp: &'c str,
 }
 
-/// The rows of a CSV file (RFC 4180) with a header, as objects of texts. Blanks around a field are cut off, blank lines
-/// passed over. All rows that are shorter or longer than the header are named in one error.
-pub fn rows(text: &str, delimiter: u8) -> Result<Vec<Map<String, Value>>, Unreadable> {
+/// The rows of a CSV file below its header.
+#[derive(Default)]
+pub struct Table {
+    names: Vec<String>,
+    rows: Vec<csv::StringRecord>,
+}
+
+impl Table {
+    /// Each row as an object of texts.
+    pub fn rows(&self) -> impl Iterator<Item = Map<String, Value>> {
+        self.rows.iter().map(|row| self.object(row))
+    }
+
+    fn object(&self, row: &csv::StringRecord) -> Map<String, Value> {
+        self.names.iter().cloned().zip(row.iter().map(Value::from)).collect()
+    }
+}
+
+/// Reads a CSV file (RFC 4180) with a header. Blanks around a field are cut off, blank lines passed over. All rows that are
+/// shorter or longer than the header are named in one error.
+pub fn table(text: &str, delimiter: u8) -> Result<Table, Unreadable> {
     let mut builder = csv::ReaderBuilder::new();
     let builder = builder.delimiter(delimiter).has_headers(false).flexible(true).trim(csv::Trim::All);
     let mut reader = builder.from_reader(text.as_bytes());
@@ -37,7 +56,7 @@ pub fn rows(text: &str, delimiter: u8) -> Result<Vec<Map<String, Value>>, Unread
             problems.push(format!("line {line} has {} fields, the header {}", record.len(), names.len()));
             continue;
         }
-        rows.push(names.iter().cloned().zip(record.iter().map(Value::from)).collect());
+        rows.push(record);
     }
     if across_lines && text.bytes().filter(|byte| *byte == b'"').count() % 2 == 1 {
         problems.push("a quote is opened and never closed".to_owned());
@@ -47,40 +66,54 @@ pub fn rows(text: &str, delimiter: u8) -> Result<Vec<Map<String, Value>>, Unread
     if more > 0 {
         problems.push(format!("and {more} more"));
     }
-    if problems.is_empty() { Ok(rows) } else { Err(Unreadable::new(problems.join("; "))) }
+    match problems.is_empty() {
+        true => Ok(Table { names: header.unwrap_or_default(), rows }),
+        false => Err(Unreadable::new(problems.join("; "))),
+    }
 }
 
-/// The traces of a log whose rows are events, cases in the order of their first events.
-pub fn log(rows: &[Map<String, Value>], columns: &Columns<'_>) -> Result<Value, Unreadable> {
-    let mut traces: Vec<(String, Vec<Value>)> = Vec::new();
-    let mut places: HashMap<String, usize> = HashMap::new();
-    for (index, row) in rows.iter().enumerate() {
-        let cell = |column: &str| row.get(column).and_then(Value::as_str);
-        let needed = |column: &str| {
-            cell(column).filter(|value| !value.is_empty()).ok_or_else(|| {
-                let names = row.keys().cloned().collect::<Vec<_>>().join(", ");
-                Unreadable::new(format!("row {} has no {column}; the columns are {names}", index + 1))
-            })
-        };
-        let (case, activity, time) = (needed(columns.case)?, needed(columns.activity)?, needed(columns.timestamp)?);
-        let known = [columns.case, columns.activity, columns.timestamp];
-        let mut texts = vec![("concept:name", activity)];
-        let rest = row.iter().filter(|(name, _)| !known.contains(&name.as_str()));
-        texts.extend(rest.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?))));
-        let event = Value::Object(xes::attributes(&texts, &[("time:timestamp", time)]));
-        let place = *places.entry(case.to_owned()).or_insert_with(|| {
-            traces.push((case.to_owned(), Vec::new()));
-            traces.len() - 1
-        });
-        traces[place].1.push(event);
-    }
-    let traces: Vec<Value> = traces
-        .into_iter()
-        .map(|(case, events)| {
-            let mut trace = xes::attributes(&[("concept:name", &case)], &[]);
-            trace.insert("event".to_owned(), Value::Array(events));
-            Value::Object(trace)
+/// What a row must have, of the columns that were named.
+struct Event<'r> {
+    case: &'r str,
+    activity: &'r str,
+    time: &'r str,
+}
+
+fn event<'r>(row: &'r Map<String, Value>, number: usize, columns: &Columns<'_>) -> Result<Event<'r>, Unreadable> {
+    let needed = |column: &str| {
+        row.get(column).and_then(Value::as_str).filter(|value| !value.is_empty()).ok_or_else(|| {
+            let names = row.keys().cloned().collect::<Vec<_>>().join(", ");
+            Unreadable::new(format!("row {number} has no {column}; the columns are {names}"))
         })
-        .collect();
-    Ok(json!({ "trace": traces }))
+    };
+    Ok(Event { case: needed(columns.case)?, activity: needed(columns.activity)?, time: needed(columns.timestamp)? })
+}
+
+/// The log whose events are the rows, JSON text; cases in the order of their first events.
+pub fn log(table: &Table, columns: &Columns<'_>) -> Result<String, Unreadable> {
+    let mut cases: Vec<(String, Vec<usize>)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for (at, row) in table.rows().enumerate() {
+        let case = event(&row, at + 1, columns)?.case;
+        let place = *places.entry(case.to_owned()).or_insert_with(|| {
+            cases.push((case.to_owned(), Vec::new()));
+            cases.len() - 1
+        });
+        cases[place].1.push(at);
+    }
+    let known = [columns.case, columns.activity, columns.timestamp];
+    let mut traces = List::with_capacity(table.rows.iter().map(|row| row.as_slice().len()).sum());
+    for (case, rows) in cases {
+        let mut events = List::with_capacity(0);
+        for at in rows {
+            let row = table.object(&table.rows[at]);
+            let Event { activity, time, .. } = event(&row, at + 1, columns)?;
+            let mut texts = vec![("concept:name", activity)];
+            let rest = row.iter().filter(|(name, _)| !known.contains(&name.as_str()));
+            texts.extend(rest.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?))));
+            events.push(&written(&Value::Object(xes::attributes(&texts, &[("time:timestamp", time)])))?);
+        }
+        traces.push(&events.in_object(xes::attributes(&[("concept:name", &case)], &[]), "event")?);
+    }
+    traces.in_log(Map::new())
 }

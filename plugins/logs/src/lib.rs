@@ -7,6 +7,7 @@ pub mod csv_log;
 pub mod gzip;
 pub mod log;
 pub mod ocel;
+pub mod traces;
 pub mod xes;
 pub mod xml;
 

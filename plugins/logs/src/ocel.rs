@@ -4,86 +4,132 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use serde_json::{Value, json};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 
+use crate::traces::List;
 use crate::{Unreadable, xes};
-
-/// Whether a JSON value is an OCEL 2.0 log.
-pub fn is_ocel(value: &Value) -> bool {
-    value.is_object() && ["objects", "events"].iter().all(|name| value[*name].is_array())
-}
 
 /// Whether a parsed XML root element `log` is an OCEL 2.0 log.
 pub fn is_ocel_xml(root: &Value) -> bool {
     root.get("objects").is_some() && root.get("events").is_some()
 }
 
-/// The JSON form of a parsed XML root element.
-pub fn of_xml(root: &Value) -> Value {
-    let inside = |of: &Value, list: &str, item: &str| -> Vec<Value> {
-        let lists = of[list].as_array().cloned().unwrap_or_default();
-        lists.iter().flat_map(|list| list[item].as_array().cloned().unwrap_or_default()).collect()
-    };
-    let attributes = |of: &Value| -> Value {
-        let all = inside(of, "attributes", "attribute");
-        all.iter()
-            .map(|found| json!({ "name": found["$"]["name"], "value": found["_"], "time": found["$"]["time"] }))
-            .collect()
-    };
-    let relations = |of: &Value| -> Value {
-        let mut all = inside(of, "objects", "relationship");
-        all.extend(inside(of, "objects", "object"));
-        all.iter()
-            .map(|found| json!({ "objectId": found["$"]["object-id"], "qualifier": found["$"]["qualifier"] }))
-            .collect()
-    };
-    let objects: Value = inside(root, "objects", "object")
-        .iter()
-        .map(|object| json!({ "id": object["$"]["id"], "type": object["$"]["type"], "attributes": attributes(object) }))
-        .collect();
-    let events: Value = inside(root, "events", "event")
-        .iter()
-        .map(|event| {
-            json!({ "id": event["$"]["id"], "type": event["$"]["type"], "time": event["$"]["time"],
-            "attributes": attributes(event), "relationships": relations(event) })
-        })
-        .collect();
-    json!({ "objects": objects, "events": events })
+/// What of a log is needed to see it from an object type: objects by their names, events as the text they become.
+#[derive(Default)]
+pub struct Ocel {
+    types: Vec<String>,
+    /// With the place of its type in `types`.
+    objects: Vec<(String, usize)>,
+    events: Vec<Event>,
+    /// Places in `events`, by the object's id.
+    events_of: HashMap<String, Vec<usize>>,
 }
 
-/// The log as one of traces: those of the objects of type `object_type`; the only type, when there is one only.
-pub fn flatten(log: &Value, object_type: &str) -> Result<Value, Unreadable> {
-    let list = |name: &str| log[name].as_array().map(Vec::as_slice).unwrap_or_default();
-    let types: BTreeSet<&str> = list("objects").iter().filter_map(|object| object["type"].as_str()).collect();
-    let known = types.iter().copied().collect::<Vec<_>>().join(", ");
-    let chosen = match (object_type, types.len()) {
-        ("", 1) => types.first().copied().unwrap_or_default(),
-        ("", _) => return Err(Unreadable::new(format!("the log is object-centric: choose an object type of {known}"))),
-        (chosen, _) if types.contains(chosen) => chosen,
-        (other, _) => return Err(Unreadable::new(format!("the log has no objects of type {other}; it has {known}"))),
-    };
-    let mut events_of: HashMap<&str, Vec<&Value>> = HashMap::new();
-    for event in list("events") {
-        let related: BTreeSet<&str> =
-            event["relationships"].as_array().into_iter().flatten().filter_map(|of| of["objectId"].as_str()).collect();
-        for object in related {
-            events_of.entry(object).or_default().push(event);
+struct Event {
+    time: Option<String>,
+    /// As XES has it, JSON.
+    text: String,
+}
+
+impl Ocel {
+    /// Of JSON text; `None` if that is no OCEL log.
+    pub fn of_json(text: &str) -> Result<Option<Self>, serde_json::Error> {
+        let Ok(whole) = serde_json::from_str::<HashMap<String, &RawValue>>(text) else {
+            // An error of its own, or JSON of another kind.
+            return serde_json::from_str::<&RawValue>(text).map(|_| None);
+        };
+        let list =
+            |name: &str| whole.get(name).and_then(|list| serde_json::from_str::<Vec<&RawValue>>(list.get()).ok());
+        let (Some(objects), Some(events)) = (list("objects"), list("events")) else { return Ok(None) };
+        let mut ocel = Ocel::default();
+        for object in objects {
+            ocel.object(&serde_json::from_str(object.get())?);
         }
+        for event in events {
+            ocel.event(&serde_json::from_str(event.get())?)?;
+        }
+        Ok(Some(ocel))
     }
-    let mut traces = Vec::new();
-    for object in list("objects").iter().filter(|object| object["type"] == chosen) {
-        let id = object["id"].as_str().unwrap_or_default();
-        let mut events = events_of.remove(id).unwrap_or_default();
-        // ISO 8601 in UTC sorts as text; what is equal keeps its order.
-        events.sort_by(|a, b| a["time"].as_str().cmp(&b["time"].as_str()));
-        let mut trace = xes::attributes(&[("concept:name", id)], &[]);
-        trace.insert("event".to_owned(), events.into_iter().map(event).collect());
-        traces.push(Value::Object(trace));
+
+    /// Takes an element `<object>` of an XML log.
+    pub fn object_of_xml(&mut self, object: &Value) {
+        self.object(&json!({ "id": object["$"]["id"], "type": object["$"]["type"] }));
     }
-    Ok(json!({ "string": [xes::item("ocel:object-type", chosen)], "trace": traces }))
+
+    /// Takes an element `<event>` of an XML log.
+    pub fn event_of_xml(&mut self, event: &Value) -> Result<(), Unreadable> {
+        let inside = |list: &str, item: &str| -> Vec<&Value> {
+            let lists = event[list].as_array().map(Vec::as_slice).unwrap_or_default();
+            lists.iter().flat_map(|list| list[item].as_array().map(Vec::as_slice).unwrap_or_default()).collect()
+        };
+        let attributes: Value = inside("attributes", "attribute")
+            .into_iter()
+            .map(|found| json!({ "name": found["$"]["name"], "value": found["_"] }))
+            .collect();
+        let related: Value = inside("objects", "relationship")
+            .into_iter()
+            .chain(inside("objects", "object"))
+            .map(|found| json!({ "objectId": found["$"]["object-id"] }))
+            .collect();
+        let event = json!({ "id": event["$"]["id"], "type": event["$"]["type"], "time": event["$"]["time"],
+            "attributes": attributes, "relationships": related });
+        self.event(&event).map_err(|error| Unreadable::new(format!("it cannot be written as JSON: {error}")))
+    }
+
+    fn object(&mut self, object: &Value) {
+        let Some(named) = object["type"].as_str() else { return };
+        let place = self.types.iter().position(|known| known == named).unwrap_or_else(|| {
+            self.types.push(named.to_owned());
+            self.types.len() - 1
+        });
+        self.objects.push((object["id"].as_str().unwrap_or_default().to_owned(), place));
+    }
+
+    fn event(&mut self, event: &Value) -> serde_json::Result<()> {
+        let related = event["relationships"].as_array().into_iter().flatten();
+        for object in related.filter_map(|of| of["objectId"].as_str()).collect::<BTreeSet<&str>>() {
+            match self.events_of.get_mut(object) {
+                Some(places) => places.push(self.events.len()),
+                None => drop(self.events_of.insert(object.to_owned(), vec![self.events.len()])),
+            }
+        }
+        let text = serde_json::to_string(&of_xes(event))?;
+        self.events.push(Event { time: event["time"].as_str().map(str::to_owned), text });
+        Ok(())
+    }
+
+    /// The log as one of traces, JSON text: those of the objects of type `object_type`; the only type, when there is one
+    /// only.
+    pub fn traces_of(mut self, object_type: &str) -> Result<String, Unreadable> {
+        let known =
+            self.types.iter().map(String::as_str).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ");
+        let chosen = match (object_type, self.types.len()) {
+            ("", 1) => 0,
+            ("", _) => {
+                return Err(Unreadable::new(format!("the log is object-centric: choose an object type of {known}")));
+            }
+            (chosen, _) => {
+                self.types.iter().position(|of| of == chosen).ok_or_else(|| {
+                    Unreadable::new(format!("the log has no objects of type {chosen}; it has {known}"))
+                })?
+            }
+        };
+        let mut traces = List::with_capacity(self.events.iter().map(|event| event.text.len() + 1).sum());
+        for (id, _) in self.objects.iter().filter(|(_, of)| *of == chosen) {
+            let mut places = self.events_of.remove(id).unwrap_or_default();
+            // ISO 8601 in UTC sorts as text; what is equal keeps its order.
+            places.sort_by(|a, b| self.events[*a].time.cmp(&self.events[*b].time));
+            let mut events = List::with_capacity(places.iter().map(|at| self.events[*at].text.len() + 1).sum());
+            places.iter().for_each(|at| events.push(&self.events[*at].text));
+            traces.push(&events.in_object(xes::attributes(&[("concept:name", id)], &[]), "event")?);
+        }
+        let of_type = json!([xes::item("ocel:object-type", &self.types[chosen])]);
+        traces.in_log(Map::from_iter([("string".to_owned(), of_type)]))
+    }
 }
 
-fn event(event: &Value) -> Value {
+fn of_xes(event: &Value) -> Map<String, Value> {
     let text = |name: &str| event[name].as_str().unwrap_or_default();
     let own = event["attributes"].as_array().map(Vec::as_slice).unwrap_or_default();
     let own: Vec<(String, String)> = own
@@ -96,5 +142,5 @@ fn event(event: &Value) -> Value {
         .collect();
     let mut texts = vec![("concept:name", text("type")), ("ocel:event-id", text("id"))];
     texts.extend(own.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    Value::Object(xes::attributes(&texts, &[("time:timestamp", text("time"))]))
+    xes::attributes(&texts, &[("time:timestamp", text("time"))])
 }

@@ -2,20 +2,6 @@
 
 use serde_json::{Map, Value, json};
 
-/// What `log` holds, of a parsed root element `log`: every trace an object with its events as a list, be it empty.
-pub fn log(root: Value) -> Value {
-    let mut log = match root {
-        Value::Object(log) => log,
-        _ => Map::new(),
-    };
-    let traces = match log.shift_remove("trace") {
-        Some(Value::Array(traces)) => traces,
-        _ => Vec::new(),
-    };
-    log.insert("trace".to_owned(), traces.into_iter().map(trace).collect());
-    Value::Object(log)
-}
-
 /// A trace with its events as a list, be it empty.
 pub fn trace(found: Value) -> Value {
     let mut trace = match found {

@@ -9,8 +9,8 @@ use crate::Unreadable;
 /// Elements nested deeper are refused.
 const DEPTH_MAX: usize = 100;
 
-/// What is done with each of the children that are taken apart.
-pub type Take<'t> = dyn FnMut(Value) -> Result<(), Unreadable> + 't;
+/// What is done with each element that is taken apart, by its name.
+pub type Take<'t> = dyn FnMut(&str, Value) -> Result<(), Unreadable> + 't;
 
 /// One element.
 #[derive(Default)]
@@ -20,13 +20,9 @@ struct Element {
     text: String,
 }
 
-/// The root element's name and content. Document types and entities of one's own are refused.
-pub fn parse(text: &str) -> Result<(String, Value), Unreadable> {
-    parse_apart(text, None, &mut |_| Ok(()))
-}
-
-/// As [`parse`]; the root's children named `apart` are given to `take`, one by one, and are not in its content.
-pub fn parse_apart(text: &str, apart: Option<&str>, take: &mut Take<'_>) -> Result<(String, Value), Unreadable> {
+/// The root element's name and content; elements that `apart` leads to, by their names below the root, are given to `take`,
+/// one by one, and are not in it. Document types and entities of one's own are refused.
+pub fn parse_apart(text: &str, apart: &[&[&str]], take: &mut Take<'_>) -> Result<(String, Value), Unreadable> {
     let mut reader = Reader::from_str(text);
     let mut open: Vec<Element> = Vec::new();
     let at =
@@ -100,7 +96,7 @@ fn element(start: &BytesStart<'_>) -> Result<Element, String> {
 fn close(
     open: &mut [Element],
     mut element: Element,
-    apart: Option<&str>,
+    apart: &[&[&str]],
     take: &mut Take<'_>,
 ) -> Result<Option<(String, Value)>, Unreadable> {
     let text = element.text.trim();
@@ -112,8 +108,12 @@ fn close(
             Value::Object(element.content)
         }
     };
-    if open.len() == 1 && apart == Some(element.name.as_str()) {
-        take(value)?;
+    let is_apart = |way: &&[&str]| {
+        let above = open.iter().skip(1).map(|parent| parent.name.as_str());
+        open.len() == way.len() && above.chain([element.name.as_str()]).eq(way.iter().copied())
+    };
+    if apart.iter().any(is_apart) {
+        take(&element.name, value)?;
         return Ok(None);
     }
     match open.last_mut() {
@@ -136,6 +136,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn parse(text: &str) -> Result<(String, Value), Unreadable> {
+        parse_apart(text, &[], &mut |_, _| Ok(()))
+    }
 
     #[test]
     fn elements_are_as_xml2js_makes_them() {

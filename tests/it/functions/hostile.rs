@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use probity::clock::Clock;
+
 use super::{FunctionLimits, Rig, functions};
 
 /// Pieces of code, and whether they must fail.
@@ -100,6 +102,6 @@ async fn until_none_is_open(rig: &Rig) {
     let began = std::time::Instant::now();
     while rig.engine.open_runs() > 0 {
         assert!(began.elapsed() < Duration::from_secs(60), "{} runs stay open", rig.engine.open_runs());
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        Clock::System.sleep(Duration::from_millis(1)).await;
     }
 }
