@@ -116,28 +116,26 @@ impl Fraction {
         if number.fract() == 0.0 && number.abs() < 9.0e15 {
             return Some(Fraction { n: number as i128, d: 1 });
         }
-        let text = format!("{number:e}");
-        let (mantissa, exponent) = text.split_once('e')?;
-        let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let n: i128 = format!("{whole}{part}").parse().ok()?;
-        let exponent = exponent.parse::<i32>().ok()? - i32::try_from(part.len()).ok()?;
-        let power = 10_i128.checked_pow(exponent.unsigned_abs())?;
-        let whole = if exponent < 0 { Fraction { n, d: power } } else { Fraction { n: n.checked_mul(power)?, d: 1 } };
-        whole.fitting()
+        // As it is printed: of two shortest notations Rust's own and JavaScript's are not always the same one.
+        spelled(ryu_js::Buffer::new().format_finite(number))?.fitting()
     }
+}
+
+/// What a decimal notation spells, over a power of ten.
+fn spelled(text: &str) -> Option<Fraction> {
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let (part, exponent) = (part.trim_end_matches('0'), exponent.parse::<i32>().ok()?);
+    let n: i128 = format!("{whole}{part}").parse().ok()?;
+    let exponent = exponent.checked_sub(i32::try_from(part.len()).ok()?)?;
+    let power = 10_i128.checked_pow(exponent.unsigned_abs())?;
+    Some(if exponent < 0 { Fraction { n, d: power } } else { Fraction { n: n.checked_mul(power)?, d: 1 } })
 }
 
 /// The number that a decimal notation spells, over a power of ten, where making it binary (`value`) changes it and 63 bits
 /// hold it: 9007199254740993 is not 9007199254740992.
 pub fn written(text: &str, value: f64) -> Option<Score> {
-    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-    let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let (part, exponent) = (part.trim_end_matches('0'), exponent.parse::<i32>().ok()?);
-    let digits: i128 = format!("{whole}{part}").parse().ok()?;
-    let shift = exponent.checked_sub(i32::try_from(part.len()).ok()?)?;
-    let power = 10_i128.checked_pow(shift.unsigned_abs())?;
-    let found =
-        if shift < 0 { Fraction { n: digits, d: power } } else { Fraction { n: digits.checked_mul(power)?, d: 1 } };
+    let found = spelled(text)?;
     let score = Score::new(i64::try_from(found.n).ok()?, i64::try_from(found.d).ok()?)?;
     let same = Fraction::decimal(value).is_some_and(|binary| binary.order(found).is_eq());
     (!same).then_some(score)

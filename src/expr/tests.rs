@@ -101,6 +101,16 @@ fn limits_hold() {
     assert!(parse(&" ".repeat(LENGTH_MAX + 1)).unwrap_err().expected.contains("4096"));
 }
 
+/// It lies exactly between two shortest notations, ….62 and ….63.
+#[test]
+fn a_number_is_what_it_is_printed_as() {
+    let number = Expr::Number(184181134982613.625);
+    let text = print(&number);
+    assert_eq!((text.as_str(), parse(&text).map(|o| o.expr)), ("184181134982613.62", Ok(number)));
+    let objective = parse(&format!("M == {text}")).unwrap();
+    assert_eq!(evaluate(&objective, &|_| Operand::Number(184181134982613.625)).truth, Some(true));
+}
+
 #[test]
 fn names_of_metrics() {
     assert!(is_identifier("COUNT_PR") && is_identifier("$x_1") && is_identifier("año"));
