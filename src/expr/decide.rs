@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::evaluate::{Operand, difference, is_comparison, number_of, truth_of};
+use super::evaluate::{Operand, difference, exactly_known, is_comparison, number_of, truth_of};
+use super::exact;
 use super::print::{metrics, print, symbol};
 use crate::model::objective::{BinaryOp, Expr, Function, Objective, UnaryOp};
 
@@ -69,7 +70,8 @@ pub enum Distance {
         /// `>=`, `<`, …: what must be so between `measured` and `bound`.
         operator: &'static str,
         bound: f64,
-        /// How much is missing, never negative; exact to 15 significant digits, as comparisons are.
+        /// How much is missing, never negative; exact where 63 bits hold it, else to 15 significant digits, as comparisons
+        /// are.
         by: f64,
         /// It must rise (`up`), fall (`down`) or move either way (`away`).
         direction: &'static str,
@@ -167,12 +169,13 @@ fn amount<'o>(
         _ if now > limit => ("down", false),
         _ => ("up", false),
     };
+    let exactly = exact::difference(measured, bound, &|name| exactly_known(lookup(name)));
     Some(Distance::Amount {
         measured: print(measured),
         now,
         operator: symbol(op),
         bound: limit,
-        by: difference(now, limit).abs(),
+        by: exactly.unwrap_or_else(|| difference(now, limit).abs()),
         direction,
         strict,
     })
@@ -255,6 +258,10 @@ mod tests {
         assert_eq!(by(&far("not (A < 5)", &[("A", 3.0)])), (2.0, "up", false));
         assert_eq!(by(&far("E / C * 100 <= 1", &[("E", 57.0), ("C", 100.0)])), (56.0, "down", false));
         assert_eq!(by(&far("A == 3", &[("A", 5.0)])), (2.0, "down", false));
+        assert_eq!(
+            by(&far("E / C == 1", &[("E", 8999999999999998.0), ("C", 8999999999999999.0)])).0,
+            1.0 / 8999999999999999.0
+        );
         assert_eq!(by(&far("A != 3", &[("A", 3.0)])), (0.0, "away", true));
         assert_eq!(far("A >= 95", &[("A", 95.0)]), Distance::None);
         let Distance::All { of } = far("A >= 95 and B <= 3 and C > 0", &[("A", 90.0), ("B", 9.0), ("C", 1.0)]) else {

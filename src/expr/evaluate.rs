@@ -132,6 +132,19 @@ pub(super) fn difference(left: f64, right: f64) -> f64 {
     decimal(decimal_sum(left - right, left.abs().max(right.abs())))
 }
 
+/// What is known exactly of an operand.
+pub(super) fn exactly_known(operand: Operand<'_>) -> Exact<'_> {
+    match operand {
+        // 0.5555555555555556 is what somebody's binary division left of 5 / 9, and no exact number.
+        Operand::Number(n) | Operand::Rounded(n) if decimal(n) != n => Exact::Missing,
+        Operand::Number(n) | Operand::Rounded(n) => Exact::Number(n),
+        Operand::Counted(score) => Exact::Score(score),
+        Operand::Bool(b) => Exact::Number(f64::from(u8::from(b))),
+        Operand::Text(text) => Exact::Text(text),
+        Operand::Withheld(_) | Operand::Missing(_) => Exact::Missing,
+    }
+}
+
 /// A value in the middle of an evaluation. `Unknown`'s reasons are in [`Evaluation::missing`].
 #[derive(Clone, Debug, PartialEq)]
 enum Operated<'a> {
@@ -278,15 +291,7 @@ impl<'l, 'a> Evaluation<'l, 'a> {
         if !numbers || !(inexact(left) || inexact(right)) {
             return None;
         }
-        exact::order(left, right, &|name| match (self.lookup)(name) {
-            // 0.5555555555555556 is what somebody's binary division left of 5 / 9, and no exact number.
-            Operand::Number(n) | Operand::Rounded(n) if decimal(n) != n => Exact::Missing,
-            Operand::Number(n) | Operand::Rounded(n) => Exact::Number(n),
-            Operand::Counted(score) => Exact::Score(score),
-            Operand::Bool(b) => Exact::Number(f64::from(u8::from(b))),
-            Operand::Text(text) => Exact::Text(text),
-            Operand::Withheld(_) | Operand::Missing(_) => Exact::Missing,
-        })
+        exact::order(left, right, &|name| exactly_known((self.lookup)(name)))
     }
 
     /// A value that is to be compared or cut: what was computed in 15 significant digits, what was collected as it is.

@@ -40,6 +40,12 @@ pub(super) fn order<'a>(left: &Expr, right: &Expr, lookup: &dyn Fn(&str) -> Exac
     Some(value(left, lookup)?.order(value(right, lookup)?))
 }
 
+/// How far two sides are from each other, where [`order`] knows how they compare; never negative.
+pub(super) fn difference<'a>(left: &Expr, right: &Expr, lookup: &dyn Fn(&str) -> Exact<'a>) -> Option<f64> {
+    let apart = value(left, lookup)?.plus(value(right, lookup)?.minus())?;
+    Some(apart.n.unsigned_abs() as f64 / apart.d as f64)
+}
+
 fn divides(expr: &Expr) -> bool {
     match expr {
         Expr::Binary(BinaryOp::Divide, ..) | Expr::Call(Function::Avg, _) => true,

@@ -441,4 +441,33 @@ mod tests {
         again.flush();
         assert_eq!(files.map(|file| file.exists()), [true, false, false]);
     }
+
+    #[test]
+    fn what_cannot_be_written_or_read_is_not_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("contexts");
+        let open = || ContextStore::open(vec![("default".into(), Home::Folder(place.clone()))], None);
+        let node = PlanNode { context: "t".into(), ..crate::runtime::tests::node("n", "x", &[]) };
+        let (of, path) = (Owner { node: &node, tenant: "" }, Path::parse("a").unwrap());
+        let context = open();
+        // No folder can be made in the place of a file.
+        std::fs::write(&place, "").unwrap();
+        assert!(context.set(of, Level::Flow, &path, 1.into(), None).unwrap());
+        context.flush();
+        std::fs::remove_file(&place).unwrap();
+        context.flush();
+        assert_eq!(open().get(of, Level::Flow, &path, None).unwrap(), 1.into());
+        // What somebody has broken is not overwritten, not the second time either.
+        let file = place.join("t/flow.json");
+        for broken in ["{", "[]"] {
+            std::fs::write(&file, broken).unwrap();
+            let context = open();
+            assert_eq!(context.get(of, Level::Flow, &path, None).unwrap(), Value::Undefined);
+            assert!(context.set(of, Level::Flow, &path, 2.into(), None).unwrap());
+            context.flush();
+            assert_eq!(open().get(of, Level::Flow, &path, None).unwrap(), 2.into());
+        }
+        let aside = ["flow.json.unreadable", "flow.json.unreadable-2"].map(|name| place.join("t").join(name));
+        assert_eq!(aside.map(|file| std::fs::read_to_string(file).unwrap()), ["{", "[]"]);
+    }
 }

@@ -36,12 +36,30 @@ pub(super) fn read(folder: &Path) -> Scopes {
             let text = std::fs::read_to_string(&path).map_err(|e| e.to_string());
             match text.and_then(|text| Value::from_json(&text).map_err(|e| e.to_string())) {
                 Ok(Value::Object(properties)) => drop(scopes.insert(scope, Object::clone(&properties))),
-                Ok(_) => tracing::error!("{}: a context must be a JSON object; it is left out", path.display()),
-                Err(error) => tracing::error!(error, "{}: a context could not be read", path.display()),
+                Ok(_) => set_aside(&path, "expected a JSON object"),
+                Err(error) => set_aside(&path, &error),
             }
         }
     }
     scopes
+}
+
+/// Gives a file that is no context another name, so that what flows keep from now on does not overwrite it.
+fn set_aside(path: &Path, why: &str) {
+    let free = (1_u32..).map(|n| match n {
+        1 => path.with_extension("json.unreadable"),
+        n => path.with_extension(format!("json.unreadable-{n}")),
+    });
+    let Some(aside) = free.take(1_000).find(|name| !name.exists()) else { return };
+    match std::fs::rename(path, &aside) {
+        Ok(()) => tracing::error!(
+            "{}: this is no context: {why}. Flows begin without it; it is kept as {}: mend it and give it its name back \
+             while Probity is stopped",
+            path.display(),
+            aside.display()
+        ),
+        Err(error) => tracing::error!(%error, "{}: this is no context: {why}", path.display()),
+    }
 }
 
 /// Writes a scope whole or not at all, or removes it.
