@@ -70,8 +70,8 @@ pub enum Distance {
         /// `>=`, `<`, …: what must be so between `measured` and `bound`.
         operator: &'static str,
         bound: f64,
-        /// How much is missing, never negative; exact where 63 bits hold it, else to 15 significant digits, as comparisons
-        /// are.
+        /// How much is missing, never negative: the number nearest to it where 63 bits hold it exactly, else to 15
+        /// significant digits, as comparisons are.
         by: f64,
         /// It must rise (`up`), fall (`down`) or move either way (`away`).
         direction: &'static str,
@@ -258,6 +258,8 @@ mod tests {
         assert_eq!(by(&far("not (A < 5)", &[("A", 3.0)])), (2.0, "up", false));
         assert_eq!(by(&far("E / C * 100 <= 1", &[("E", 57.0), ("C", 100.0)])), (56.0, "down", false));
         assert_eq!(by(&far("A == 3", &[("A", 5.0)])), (2.0, "down", false));
+        let quotients = [("A", 1500000003.0), ("B", 3000000006.0), ("C", 300000021.0), ("D", 1500000105.0)];
+        assert_eq!(by(&far("A / B - C / D <= 0", &quotients)), (0.3, "down", false));
         assert_eq!(
             by(&far("E / C == 1", &[("E", 8999999999999998.0), ("C", 8999999999999999.0)])).0,
             1.0 / 8999999999999999.0

@@ -42,8 +42,9 @@ pub(super) fn order<'a>(left: &Expr, right: &Expr, lookup: &dyn Fn(&str) -> Exac
 
 /// How far two sides are from each other, where [`order`] knows how they compare; never negative.
 pub(super) fn difference<'a>(left: &Expr, right: &Expr, lookup: &dyn Fn(&str) -> Exact<'a>) -> Option<f64> {
-    let apart = value(left, lookup)?.plus(value(right, lookup)?.minus())?;
-    Some(apart.n.unsigned_abs() as f64 / apart.d as f64)
+    let Fraction { n, d } = value(left, lookup)?.plus(value(right, lookup)?.minus())?;
+    let (n, divisor) = (n.abs(), gcd(n.abs(), d));
+    Some((n / divisor) as f64 / (d / divisor) as f64)
 }
 
 fn divides(expr: &Expr) -> bool {

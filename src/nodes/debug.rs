@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use arcstr::ArcStr;
 
-use super::jsonata::Jsonata;
+use super::jsonata::{Jsonata, invalid};
 use super::typed::msg_path;
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::{Diagnostic, Msg, Path, Value};
@@ -223,12 +223,12 @@ impl Node for Debug {
             Ok(value) => value,
             Err(error) => {
                 // Node-RED reports it without the message, so that no catch node hears of it.
-                cx.log(tracing::Level::ERROR, format!("Invalid JSONata expression: {error}"));
+                cx.log(tracing::Level::ERROR, invalid(error).message);
                 return Step::Done;
             }
         };
         if let Err(error) = self.show_status(&msg, &value, cx) {
-            cx.log(tracing::Level::ERROR, format!("Invalid JSONata expression: {error}"));
+            cx.log(tracing::Level::ERROR, invalid(error).message);
         }
         if self.logs {
             let text = plain(&value);

@@ -166,7 +166,7 @@ impl Function {
             // Twice: the error of what went wrong may itself be too much.
             for _ in 0..2 {
                 let Err(error) = done else { break };
-                done = self.failed(&ctx, error, given, id);
+                done = self.failed(&ctx, error, given, if what == "message" { number } else { 0 });
             }
             let done = done.and(message::release(&ctx, given));
             done.map_err(|e| failure::from_error(&ctx, e))

@@ -84,10 +84,24 @@ pub fn parse_json<'js>(ctx: &Ctx<'js>, text: &mut String) -> Result<Value<'js>> 
     own(ctx, value)
 }
 
-/// Source text with an escape for each NUL character, which `rquickjs` does not hand on: inside of a text it means the
-/// same, elsewhere it is the syntax error that a NUL is.
+/// Source text with an escape for each NUL character, which `rquickjs` does not hand on: in a string or a regular expression
+/// it gives the same value, elsewhere it is the syntax error that a NUL is.
 pub fn without_nul(text: &str) -> Cow<'_, str> {
-    if text.contains('\0') { text.replace('\0', "\\u0000").into() } else { text.into() }
+    if !text.contains('\0') {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    let mut escaped = false;
+    for c in text.chars() {
+        match c {
+            // A backslash before it is its own escape already.
+            '\0' if escaped => out.push_str("u0000"),
+            '\0' => out.push_str("\\u0000"),
+            c => out.push(c),
+        }
+        escaped = c == '\\' && !escaped;
+    }
+    out.into()
 }
 
 /// Parses JavaScript as a script of the file `name`; nothing of it runs.

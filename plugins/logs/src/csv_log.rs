@@ -15,7 +15,6 @@ pub struct Columns<'c> {
 }
 
 /// The rows of a CSV file below its header.
-#[derive(Default)]
 pub struct Table {
     names: Vec<String>,
     rows: Vec<csv::StringRecord>,

@@ -34,26 +34,28 @@ pub fn read_text(bytes: &[u8], name: &str, options: &Options<'_>) -> Result<Stri
     if is_csv(name) {
         return csv_log::log(&csv_log::table(&text, b',')?, &options.columns);
     }
-    let broken = |error| Unreadable::new(format!("Failed to parse JSON: {error}"));
+    let broken = |error: String| Unreadable::new(format!("Failed to parse JSON: {error}"));
     if !options.object_type.is_empty()
         && let Some(ocel) = Ocel::of_json(start).map_err(broken)?
     {
         return ocel.traces_of(options.object_type);
     }
-    serde_json::from_str::<serde_core::de::IgnoredAny>(start).map_err(broken)?;
+    serde_json::from_str::<serde_core::de::IgnoredAny>(start).map_err(|error| broken(error.to_string()))?;
     Ok(start.to_owned())
 }
 
 fn text_of_xml(text: &str, options: &Options<'_>) -> Result<String, Unreadable> {
     if text.contains("<objects") && text.contains("<events") {
         let mut ocel = Ocel::default();
-        let apart: &[&[&str]] = &[&["objects", "object"], &["events", "event"]];
+        // Traces, if it is no object-centric log, are read below.
+        let apart: &[&[&str]] = &[&["objects", "object"], &["events", "event"], &["trace"]];
         let mut take = |name: &str, found: Value| match name {
             "object" => {
                 ocel.object_of_xml(&found);
                 Ok(())
             }
-            _ => ocel.event_of_xml(&found),
+            "event" => ocel.event_of_xml(&found),
+            _ => Ok(()),
         };
         let (name, root) = xml::parse_apart(text, apart, &mut take)?;
         check_root(&name)?;
@@ -178,6 +180,14 @@ mod tests {
         }
         assert_eq!(read("l.json", json, "").unwrap(), json);
         assert!(read("l.xml", xml, "").unwrap_err().ends_with("choose an object type of item, order"));
+    }
+
+    #[test]
+    fn what_is_wrong_in_an_object_centric_log_is_named() {
+        let text = r#"{"objects": [], "events": [{"id": "e"}, {"id": 1e999}]}"#;
+        assert!(
+            read("l.json", text, "order").unwrap_err().starts_with("Failed to parse JSON: events[1]: number out of")
+        );
     }
 
     #[test]

@@ -33,21 +33,23 @@ struct Event {
 }
 
 impl Ocel {
-    /// Of JSON text; `None` if that is no OCEL log.
-    pub fn of_json(text: &str) -> Result<Option<Self>, serde_json::Error> {
+    /// Of JSON text; `None` if that is no OCEL log. An error says where and what is wrong.
+    pub fn of_json(text: &str) -> Result<Option<Self>, String> {
         let Ok(whole) = serde_json::from_str::<HashMap<String, &RawValue>>(text) else {
             // An error of its own, or JSON of another kind.
-            return serde_json::from_str::<&RawValue>(text).map(|_| None);
+            return serde_json::from_str::<&RawValue>(text).map(|_| None).map_err(|error| error.to_string());
         };
         let list =
             |name: &str| whole.get(name).and_then(|list| serde_json::from_str::<Vec<&RawValue>>(list.get()).ok());
         let (Some(objects), Some(events)) = (list("objects"), list("events")) else { return Ok(None) };
         let mut ocel = Ocel::default();
-        for object in objects {
-            ocel.object(&serde_json::from_str(object.get())?);
+        for (at, object) in objects.iter().enumerate() {
+            let object = serde_json::from_str(object.get()).map_err(|error| format!("objects[{at}]: {error}"))?;
+            ocel.object(&object);
         }
-        for event in events {
-            ocel.event(&serde_json::from_str(event.get())?)?;
+        for (at, event) in events.iter().enumerate() {
+            let event = serde_json::from_str(event.get()).and_then(|event| ocel.event(&event));
+            event.map_err(|error| format!("events[{at}]: {error}"))?;
         }
         Ok(Some(ocel))
     }

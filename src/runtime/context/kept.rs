@@ -26,7 +26,9 @@ pub(super) fn read(folder: &Path) -> Scopes {
     let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     for tab in entries(folder).filter(|path| path.is_dir()) {
         let name = tab.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        for path in entries(&tab).filter(|path| path.extension().is_some_and(|ending| ending == "json")) {
+        for path in
+            entries(&tab).filter(|path| path.extension().is_some_and(|ending| ending == "json") && path.is_file())
+        {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let scope: ArcStr = match (name.as_str(), stem.as_str()) {
                 (GLOBAL, "global") => GLOBAL.into(),
@@ -36,7 +38,7 @@ pub(super) fn read(folder: &Path) -> Scopes {
             let text = std::fs::read_to_string(&path).map_err(|e| e.to_string());
             match text.and_then(|text| Value::from_json(&text).map_err(|e| e.to_string())) {
                 Ok(Value::Object(properties)) => drop(scopes.insert(scope, Object::clone(&properties))),
-                Ok(_) => set_aside(&path, "expected a JSON object"),
+                Ok(_) => set_aside(&path, "it is no JSON object"),
                 Err(error) => set_aside(&path, &error),
             }
         }
@@ -44,21 +46,25 @@ pub(super) fn read(folder: &Path) -> Scopes {
     scopes
 }
 
-/// Gives a file that is no context another name, so that what flows keep from now on does not overwrite it.
+/// Gives a file that could not be read as a context another name, so that what flows keep from now on does not overwrite it.
 fn set_aside(path: &Path, why: &str) {
     let free = (1_u32..).map(|n| match n {
         1 => path.with_extension("json.unreadable"),
         n => path.with_extension(format!("json.unreadable-{n}")),
     });
-    let Some(aside) = free.take(1_000).find(|name| !name.exists()) else { return };
-    match std::fs::rename(path, &aside) {
-        Ok(()) => tracing::error!(
-            "{}: this is no context: {why}. Flows begin without it; it is kept as {}: mend it and give it its name back \
-             while Probity is stopped",
+    let aside = free.take(1_000).find(|name| !name.exists()).ok_or(ErrorKind::AlreadyExists.into());
+    match aside.and_then(|aside| std::fs::rename(path, &aside).map(|()| aside)) {
+        Ok(aside) => tracing::error!(
+            "{}: this context could not be read: {why}. Flows begin without it; it is kept as {}: mend the cause and give \
+             it its name back while Probity is stopped",
             path.display(),
             aside.display()
         ),
-        Err(error) => tracing::error!(%error, "{}: this is no context: {why}", path.display()),
+        Err(error) => tracing::error!(
+            %error,
+            "{}: this context could not be read: {why}. Flows begin without it, and overwrite it",
+            path.display()
+        ),
     }
 }
 

@@ -70,11 +70,11 @@ async fn a_nul_character_is_part_of_a_text_or_a_syntax_error() {
     let Some(functions) = functions(FunctionLimits::default()) else { return };
     let rig = Rig::of(
         &functions,
-        json!({"func": "return {payload: ['a\u{0}b'.charCodeAt(1), `\u{0}`.length, /^\u{0}$/.test('\\0')]};"}),
+        json!({"func": "return {payload: ['a\u{0}b'.charCodeAt(1), `\u{0}`.length, /^\u{0}$/.test('\\0'), '\\\u{0}\\\\\u{0}']};"}),
     );
     rig.inject("f", "{}");
     rig.settle().await;
-    assert_eq!(rig.take(), [r#"1: {"payload":[0,1,true]}"#]);
+    assert_eq!(rig.take(), [r#"1: {"payload":[0,1,true,"\u0000\\\u0000"]}"#]);
     let told =
         problems(json!([node(0, &("return msg;\nlet \u{0} = 1;", "", ""))]), &FunctionLimits::default()).unwrap();
     assert_eq!(told.len(), 1);

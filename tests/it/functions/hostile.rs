@@ -97,6 +97,36 @@ async fn a_call_that_is_cut_off_loses_no_other_messages_timers() {
     assert!(cut >= 3, "{cut}: no call was cut off, so that nothing was shown");
 }
 
+/// What came back of a link call is no message of its own: what it sets going belongs to the one that called.
+#[tokio::test]
+async fn a_call_that_is_cut_off_after_a_link_call_ends_the_message_that_made_it() {
+    let limits = FunctionLimits { compute_ms_default: 20, ..FunctionLimits::default() };
+    let Some(functions) = functions(limits) else { return };
+    let called = "await node.linkcall('x', {}); while (true) {}";
+    let flow = |func: &str, initialize: &str| {
+        serde_json::json!([
+            {"id": "f", "type": "function", "func": func, "initialize": initialize, "outputs": 1, "wires": [[]]},
+            {"id": "c", "type": "catch", "scope": ["f"], "wires": [[]]},
+            {"id": "x", "type": "link in", "name": "x", "links": [], "wires": [["back"]]},
+            {"id": "back", "type": "link out", "mode": "return", "links": [], "wires": []},
+        ])
+    };
+    // The interval goes on, so that the node is never without something that could happen.
+    let rig = Rig::new(&functions, &flow(called, "setInterval(() => {}, 1e6);"));
+    rig.inject("f", r#"{"payload":7}"#);
+    rig.settle().await;
+    until_none_is_open(&rig).await;
+    let said = rig.take();
+    assert!(said.iter().any(|line| line.starts_with("caught: the code ran longer than 20 ms")), "{said:?}");
+    // A start that is cut off has failed: messages are not kept waiting for it.
+    let rig = Rig::new(&functions, &flow("return msg;", called));
+    rig.inject("f", r#"{"payload":7}"#);
+    rig.settle().await;
+    until_none_is_open(&rig).await;
+    let said = rig.take();
+    assert!(said.iter().any(|line| line.starts_with("caught: the code of \"On Start\" failed")), "{said:?}");
+}
+
 /// Real time passes meanwhile; a run that stays open for a minute stays so for ever.
 async fn until_none_is_open(rig: &Rig) {
     let began = std::time::Instant::now();

@@ -131,16 +131,16 @@
       if (!isMessage(message)) return Promise.reject(new Error("linkcall: the message must be an object"));
       return new Promise((resolve, reject) => {
         const id = ++lastCall;
-        calls.set(id, { resolve, reject, origin: current });
-        hold(current);
         host.origin(current);
         try {
           host.linkCall(String(id), target, Number(options?.timeout) || 5000, message);
         } catch (error) {
-          calls.delete(id);
-          release(current);
           reject(error);
+          return;
         }
+        // What comes back of a call that is not known here is nobody's.
+        calls.set(id, { resolve, reject, origin: current });
+        hold(current);
       });
     },
   };
@@ -328,7 +328,7 @@
   // A promise nobody awaits was rejected.
   api.unhandled = (error) => fail(error, {}, current);
   api.failed = (error, message, origin) => {
-    // A timer that ran too long fails the message that set it.
+    // What ran too long for a timer or a link call fails the message that set or made it.
     if (origin === 0) origin = current;
     mend();
     const entry = open.get(origin);
@@ -363,8 +363,8 @@
   api.linkReturned = (id, message, error) => {
     const call = calls.get(id);
     if (call === undefined) return;
-    calls.delete(id);
     current = call.origin;
+    calls.delete(id);
     release(call.origin);
     if (error === undefined) call.resolve(message);
     else call.reject(new Error(error));
@@ -450,19 +450,20 @@
     for (const entry of open.values()) entry.held = 0;
     for (const timer of byId.values()) {
       timers.push(timer);
-      up(timers.length - 1);
       if (timer.every === 0) count(timer.origin);
     }
+    for (let at = (timers.length >> 1) - 1; at >= 0; at--) down(at);
     for (const call of calls.values()) count(call.origin);
     const idle = timers.length === 0 && calls.size === 0;
     for (const [origin, entry] of open) {
+      if (origin === 0) continue;
       // What would have settled it may be what was cut off.
       if (idle) entry.settled = entry.done = true;
-      if (origin !== 0) over(origin, entry);
+      over(origin, entry);
     }
   }
   function count(origin) {
-    const entry = open.get(origin);
+    const entry = origin === 0 ? undefined : open.get(origin);
     if (entry !== undefined) entry.held++;
   }
   // Calls the next timer that is due at `now`; false when there is none.
