@@ -104,11 +104,12 @@ fn limits_hold() {
 /// It lies exactly between two shortest notations, ….62 and ….63.
 #[test]
 fn a_number_is_what_it_is_printed_as() {
-    let number = Expr::Number(184181134982613.625);
+    let half = 184_181_134_982_613.0 + 0.625;
+    let number = Expr::Number(half);
     let text = print(&number);
     assert_eq!((text.as_str(), parse(&text).map(|o| o.expr)), ("184181134982613.62", Ok(number)));
     let objective = parse(&format!("M == {text}")).unwrap();
-    assert_eq!(evaluate(&objective, &|_| Operand::Number(184181134982613.625)).truth, Some(true));
+    assert_eq!(evaluate(&objective, &|_| Operand::Number(half)).truth, Some(true));
 }
 
 #[test]
