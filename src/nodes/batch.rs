@@ -13,7 +13,7 @@ use std::time::Duration;
 use arcstr::{ArcStr, literal};
 use tokio::sync::watch;
 
-use super::combining::{Combining, kept_msgs, restored_msgs};
+use super::combining::{Combining, dropped, kept_msgs, restored_msgs};
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::run::Trigger;
 use crate::model::value::Handle;
@@ -179,7 +179,7 @@ impl Batch {
             overflows
         });
         overflows
-            .then(|| Step::fail(msg, format!("too many pending messages in batch node: more than {max}; all dropped")))
+            .then(|| dropped(msg, format!("too many pending messages in batch node: more than {max}; all dropped"), cx))
     }
 
     fn count(&self, msg: Msg, (count, overlap, honour_parts): (usize, usize, bool), cx: &mut Cx<'_>) -> Step {

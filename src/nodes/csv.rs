@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use arcstr::{ArcStr, literal};
 
-use super::combining::Combining;
+use super::combining::{Combining, dropped};
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::{Diagnostic, Msg, Object, Value};
 use crate::runtime::{Cx, Node, NodeConfig, NodeState, NodeType, Status, Step};
@@ -256,7 +256,7 @@ impl Csv {
                 msg.set(literal!("payload"), rows);
                 cx.emit(0, msg);
             }
-            Err(problem) => return Step::fail(msg, problem),
+            Err(problem) => return dropped(msg, problem, cx),
         }
         Step::Done
     }

@@ -215,6 +215,10 @@ fn flush_count(flush: &Value) -> usize {
     flush.as_f64().map_or(usize::MAX, |n| n.max(0.0) as usize)
 }
 
+fn too_many(max: usize) -> String {
+    format!("too many pending messages in delay node: {max} (node_messages_max); all dropped")
+}
+
 impl Delay {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|p| p.into_inner())
@@ -229,7 +233,7 @@ impl Delay {
         let joined = {
             let mut state = self.state();
             if state.line.len() >= max {
-                state.line.clear();
+                state.line.clear(Turn::TooMany);
                 None
             } else {
                 Some(state.line.join(place, due, msg.clone(), (!leaves).then(|| cx.run_id())))
@@ -237,11 +241,7 @@ impl Delay {
         };
         self.show_depth(cx);
         match joined {
-            None => {
-                let problem =
-                    format!("too many pending messages in delay node: {max} (node_messages_max); all dropped");
-                Step::fail(msg, problem)
-            }
+            None => Step::fail(msg, too_many(max)),
             Some(Joined { id, turn, replaced }) => {
                 if let Some(replaced) = replaced.filter(|_| self.second_output) {
                     cx.emit(1, replaced);
@@ -305,6 +305,7 @@ impl Delay {
                         cx.emit(1, msg);
                         Step::Done
                     }
+                    (None, Turn::TooMany) => Step::fail(msg, too_many(cx.services().limits.node_messages_max)),
                     (None, _) => Step::Done,
                 };
                 drop(leaving);
@@ -333,7 +334,7 @@ impl Delay {
     fn reset(&self, cx: &mut Cx<'_>) {
         {
             let mut state = self.state();
-            state.line.clear();
+            state.line.clear(Turn::Dropped);
             state.rate = self.rate;
             state.last = None;
             state.full_until = 0.0;

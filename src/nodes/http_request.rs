@@ -273,7 +273,7 @@ impl HttpRequest {
     /// The error goes to catch nodes, and (unless only there) on as the payload.
     fn failed(errors_to_catch_only: bool, mut msg: Msg, error: NetError, url: &str, cx: &mut Cx<'_>) -> Step {
         let timed_out = error.code == "ETIMEDOUT";
-        if cx.is_tried_again() {
+        if cx.is_tried_again() && cx.is_unanswered() {
             let unsettled = !error.was_not_sent();
             return Step::fail(msg, NodeError::with_code(error.to_string(), error.code).unsettled(unsettled));
         }

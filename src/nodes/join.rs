@@ -14,7 +14,7 @@ use std::time::Duration;
 use arcstr::{ArcStr, literal};
 use tokio::sync::oneshot;
 
-use super::combining::Combining;
+use super::combining::{Combining, Sequences, dropped};
 use super::split::unescape;
 use super::typed::msg_path;
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
@@ -163,6 +163,18 @@ fn custom(config: &NodeConfig<'_>) -> Result<Custom, Vec<Diagnostic>> {
     })
 }
 
+impl Custom {
+    /// The sequence that a message says to be part of; `None` when groups are not made by that.
+    fn sequence(&self, msg: &Msg) -> Option<ArcStr> {
+        let mut parts = msg.get("parts").filter(|_| self.count_by_parts)?.clone();
+        if !self.useparts {
+            parts = parts.get("parts");
+        }
+        let id = parts.as_object()?.get("id")?;
+        Some(id.to_js_string())
+    }
+}
+
 /// A time that ends outside the run it began in; travels in a message of its own.
 struct Elapsed {
     key: ArcStr,
@@ -184,63 +196,125 @@ impl Handle for Elapsed {
     }
 }
 
-/// Tells complete nodes of the messages whose groups are over.
-fn tell_done(groups: &Combining<Groups>, cx: &mut Cx<'_>) {
-    if cx.is_heard() {
-        let done = groups.with(cx, |groups| std::mem::take(&mut groups.done));
-        done.iter().for_each(|msg| cx.done(msg));
+/// Works on the groups a sequence is put together in and tells complete nodes what they are done with; `None`: on the
+/// groups of what belongs to none.
+fn working<R>(
+    groups: &Combining<Groups>,
+    sequence: Option<&str>,
+    cx: &mut Cx<'_>,
+    work: impl FnOnce(&mut Groups) -> R,
+) -> R {
+    let work = |groups: &mut Groups| (work(groups), std::mem::take(&mut groups.done));
+    let (result, done) = match sequence {
+        Some(id) => groups.with_sequence(id, cx, work),
+        None => groups.with(cx, work),
+    };
+    done.iter().for_each(|msg| cx.done(msg));
+    result
+}
+
+/// Sends a group whose time is over: the run's, when the run holds it.
+fn elapsed(groups: &Combining<Groups>, (key, timer): (&ArcStr, u64), accumulate: bool, cx: &mut Cx<'_>) {
+    let of_run = cx.is_unanswered() && cx.run_state::<Groups>().holds(key);
+    let work = |groups: &mut Groups| (groups.elapsed(key, timer, accumulate), std::mem::take(&mut groups.done));
+    let (msg, done) = if of_run { work(cx.run_state::<Groups>()) } else { groups.with(cx, work) };
+    if let Some(msg) = msg {
+        cx.emit(0, msg);
     }
+    done.iter().for_each(|msg| cx.done(msg));
 }
 
 impl Join {
-    /// Keeps a copy of a message for complete nodes.
-    fn hear(&self, msg: &Msg, cx: &mut Cx<'_>) {
-        if cx.is_heard() && !msg.is_signal() {
-            self.groups.with(cx, |groups| groups.heard = Some(msg.clone()));
+    /// Gives a message to the groups. One that a group took is done when the group is.
+    fn give<R>(
+        &self,
+        msg: Msg,
+        sequence: Option<&str>,
+        cx: &mut Cx<'_>,
+        work: impl FnOnce(&mut Groups, Msg) -> R,
+    ) -> R {
+        let heard = (cx.is_heard() && !msg.is_signal()).then(|| msg.clone());
+        let (result, taken) = working(&self.groups, sequence, cx, |groups| {
+            groups.heard = heard;
+            let result = work(groups, msg);
+            (result, groups.heard.take().is_none())
+        });
+        if taken && cx.is_heard() {
+            cx.keep();
         }
-    }
-
-    /// A message that a group took is done when the group is.
-    fn heard(&self, cx: &mut Cx<'_>) {
-        if cx.is_heard() {
-            let taken = self.groups.with(cx, |groups| groups.heard.take().is_none());
-            if taken {
-                cx.keep();
-            }
-            tell_done(&self.groups, cx);
-        }
+        result
     }
 
     fn custom(&self, custom: &Custom, msg: Msg, cx: &mut Cx<'_>) -> Step {
-        if let Some(elapsed) = msg.get(ELAPSED).and_then(|v| v.as_handle::<Elapsed>()) {
-            let accumulate = custom.accumulate;
-            if let Some(msg) = self.groups.with(cx, |g| g.elapsed(&elapsed.key, elapsed.timer, accumulate)) {
-                cx.emit(0, msg);
-            }
-            tell_done(&self.groups, cx);
+        if let Some(timer) = msg.get(ELAPSED).and_then(|v| v.as_handle::<Elapsed>()) {
+            elapsed(&self.groups, (&timer.key, timer.timer), custom.accumulate, cx);
             return Step::Done;
         }
         if let Some(waited) = msg.get(WAITED).filter(|_| cx.is_resumed()) {
             let (key, timer) = (waited.get("key").to_js_string(), waited.get("timer").to_number() as u64);
-            let cancelled = self.groups.with(cx, |groups| groups.run_again(&key, timer));
+            let cancelled = working(&self.groups, Some(&key), cx, |groups| groups.run_again(&key, timer));
             return cancelled.map_or(Step::Done, |cancelled| self.wait(custom, key, timer, cancelled, cx));
         }
         let max = cx.services().limits.node_messages_max;
         let failed = msg.clone();
-        self.hear(&msg, cx);
-        let outcomes = self.groups.with(cx, |groups| groups.custom(custom, msg, max));
+        // A time that ends outside of the run ends that of a group of the node.
+        let outlives_run = custom.timeout.is_some_and(|after| after >= cx.time_left());
+        let sequence = custom.sequence(&msg).filter(|_| !outlives_run);
+        let outcomes = self.give(msg, sequence.as_deref(), cx, |groups, msg| groups.custom(custom, msg, max));
         let mut step = Step::Done;
         for outcome in outcomes {
             match outcome {
                 Outcome::Kept => {}
                 Outcome::Send(msg) => cx.emit(0, msg),
                 Outcome::Warn(text) => cx.warn(text),
-                Outcome::Fail(problem) => cx.error(failed.clone(), problem),
+                Outcome::Fail(problem) | Outcome::TooMany(problem) => cx.error(failed.clone(), problem),
                 Outcome::Time { key, timer, cancelled } => step = self.wait(custom, key, timer, cancelled, cx),
             }
         }
-        self.heard(cx);
         step
+    }
+
+    /// Puts a message to its group by what it says of itself.
+    fn auto(&self, msg: Msg, cx: &mut Cx<'_>) -> Step {
+        let max = cx.services().limits.node_messages_max;
+        let id = msg.get("parts").map(|parts| parts.get("id")).filter(|id| !id.is_undefined());
+        let id = id.map(|id| id.to_js_string());
+        if id.is_none() && msg.object().contains_key("reset") && cx.is_unanswered() && !cx.has_caller() {
+            *cx.run_state::<Groups>() = Groups::default();
+        }
+        let (outcome, left) = self.give(msg, id.as_deref(), cx, |groups, msg| {
+            let mut msg = Some(msg);
+            (groups.auto(&mut msg, max), msg)
+        });
+        match outcome {
+            Outcome::Kept | Outcome::Time { .. } => {}
+            Outcome::Send(msg) => cx.emit(0, msg),
+            Outcome::Warn(text) => cx.warn(text),
+            Outcome::Fail(problem) => return Step::fail(left.unwrap_or_default(), problem),
+            Outcome::TooMany(problem) => return dropped(left.unwrap_or_default(), problem, cx),
+        }
+        Step::Done
+    }
+
+    /// What is not whole at the end of a run nobody waits for is the node's from then on.
+    fn hand_over(&self, cx: &mut Cx<'_>) -> Step {
+        let max = cx.services().limits.node_messages_max;
+        let has_places = matches!(self.mode, Mode::Auto);
+        let of_run = std::mem::take(cx.run_state::<Groups>());
+        let (outcomes, whole) = working(&self.groups, None, cx, |groups| groups.absorb(of_run, has_places, max));
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Send(msg) => cx.emit(0, msg),
+                Outcome::Fail(problem) | Outcome::TooMany(problem) => cx.error(Msg::new(), problem),
+                _ => {}
+            }
+        }
+        if let Mode::Reduce(reduce) = &self.mode {
+            for pending in whole {
+                reduce.send_whole(pending, cx);
+            }
+        }
+        Step::Done
     }
 
     /// Waits for the time of a group, or for its end before that.
@@ -268,16 +342,15 @@ impl Join {
         });
         let (clock, groups) = (cx.clock(), self.groups.clone());
         Step::wait(async move {
-            let elapsed = tokio::select! {
+            let is_over = tokio::select! {
                 biased;
                 _ = cancelled => false,
                 () = clock.sleep(after) => true,
             };
             Box::new(move |cx: &mut Cx<'_>| {
-                if elapsed && let Some(msg) = groups.with(cx, |g| g.elapsed(&key, timer, accumulate)) {
-                    cx.emit(0, msg);
+                if is_over {
+                    elapsed(&groups, (&key, timer), accumulate, cx);
                 }
-                tell_done(&groups, cx);
                 Step::Done
             }) as Then
         })
@@ -292,30 +365,15 @@ impl Node for Join {
         match &self.mode {
             Mode::Custom(custom) => self.custom(custom, msg, cx),
             Mode::Reduce(reduce) => reduce.take(&self.groups, msg, cx),
-            Mode::Auto => {
-                let max = cx.services().limits.node_messages_max;
-                self.hear(&msg, cx);
-                let mut msg = Some(msg);
-                let outcome = self.groups.with(cx, |groups| groups.auto(&mut msg, max));
-                self.heard(cx);
-                match outcome {
-                    Outcome::Kept | Outcome::Time { .. } => Step::Done,
-                    Outcome::Send(msg) => {
-                        cx.emit(0, msg);
-                        Step::Done
-                    }
-                    Outcome::Warn(text) => {
-                        cx.warn(text);
-                        Step::Done
-                    }
-                    Outcome::Fail(problem) => Step::fail(msg.unwrap_or_default(), problem),
-                }
-            }
+            Mode::Auto => self.auto(msg, cx),
         }
     }
 
     /// What a caller's run leaves incomplete is gone with it, which must not go unseen.
     fn on_run_end(&self, cx: &mut Cx<'_>) -> Step {
+        if !cx.has_caller() {
+            return self.hand_over(cx);
+        }
         let (groups, held) = self.groups.with(cx, |g| {
             let parts = g.groups.values().map(Group::parts).chain(g.pending.values().map(Pending::len));
             (g.groups.len() + g.pending.len(), parts.sum::<usize>())

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use arcstr::ArcStr;
 
+use super::combining::Sequences;
 use crate::model::{Msg, Value};
 use crate::runtime::NodeState;
 
@@ -70,6 +71,23 @@ impl<T> Groups<T> {
         }
         Ok(None)
     }
+
+    /// Whether some of this sequence is held.
+    pub fn holds(&self, id: &str) -> bool {
+        self.groups.contains_key(id)
+    }
+
+    /// Adds all that `other` holds; gives the sequences that are whole with it.
+    pub fn absorb(&mut self, other: Groups<T>, limit: usize) -> Result<Vec<Vec<T>>, TooMany> {
+        let mut whole = Vec::new();
+        for (id, group) in other.groups {
+            let parts = Parts { id, count: group.count };
+            for item in group.items {
+                whole.extend(self.add(&parts, item, limit)?);
+            }
+        }
+        Ok(whole)
+    }
 }
 
 impl<T> Groups<T> {
@@ -104,6 +122,12 @@ impl NodeState for Groups<Msg> {
     }
 }
 
+impl Sequences for Groups<Msg> {
+    fn holds(&self, id: &str) -> bool {
+        Groups::holds(self, id)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,5 +145,21 @@ mod tests {
         }
         assert_eq!(groups.add(&parts("c", None), 9, 3), Err(TooMany));
         assert_eq!(groups.add(&parts("c", Some(1.0)), 9, 3), Ok(Some(vec![9])));
+    }
+
+    #[test]
+    fn sequences_of_two_holders_come_together() {
+        let of = |items: &[(&str, i32)]| {
+            let mut groups = Groups::default();
+            for (id, item) in items {
+                let parts = Parts { id: (*id).into(), count: Some(2.0) };
+                assert_eq!(groups.add(&parts, *item, 9), Ok(None));
+            }
+            groups
+        };
+        let mut groups = of(&[("a", 1), ("b", 2)]);
+        assert_eq!(groups.absorb(of(&[("b", 3), ("c", 4)]), 9), Ok(vec![vec![2, 3]]));
+        assert!(groups.holds("a") && groups.holds("c") && !groups.holds("b"));
+        assert_eq!((groups.held(), groups.absorb(of(&[("d", 5)]), 2)), (2, Err(TooMany)));
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arcstr::literal;
 
-use super::combining::Combining;
+use super::combining::{Combining, again, dropped, given_again};
 use super::jsonata::{Jsonata, invalid};
 use super::sequence_groups::{Groups, Parts};
 use super::typed::msg_path;
@@ -50,6 +50,8 @@ static SPEC: NodeSpec = NodeSpec {
 };
 
 pub const TYPE: NodeType = NodeType { spec: &SPEC, build };
+
+const TOO_MANY: &str = "too many pending messages in sort node";
 
 enum Sorted {
     /// The array in this property; `None` compares its elements.
@@ -138,8 +140,12 @@ impl Sort {
     }
 
     /// As in Node-RED the last message fails and the node is done with the others; but when a context could not be read,
-    /// which may be otherwise the next time, all fail, so that whoever catches them has the whole sequence.
+    /// which may be otherwise the next time, all fail, so that whoever catches them has the whole sequence. A durable run
+    /// that tries it again sorts the whole again.
     fn failed(mut group: Vec<Msg>, error: NodeError, cx: &mut Cx<'_>) -> Step {
+        if cx.is_tried_again() {
+            return again(&group, group.last().cloned().unwrap_or_default(), error, cx);
+        }
         let last = group.pop().unwrap_or_default();
         for msg in group {
             match error.code.as_deref() {
@@ -151,15 +157,37 @@ impl Sort {
     }
 
     fn sequence(&self, msg: Msg, key: &Key, cx: &mut Cx<'_>) -> Step {
+        if let Some(group) = given_again(&msg, cx) {
+            cx.keep();
+            return self.whole(group, key, cx);
+        }
         let Some(parts) = Parts::of(&msg) else { return Step::Done };
         let limit = cx.services().limits.node_messages_max;
         let last = msg.clone();
         cx.keep();
-        let group = match self.groups.with(cx, |groups| groups.add(&parts, msg, limit)) {
-            Err(_) => return Step::fail(last, "too many pending messages in sort node"),
-            Ok(None) => return Step::Done,
-            Ok(Some(group)) => group,
+        match self.groups.with_sequence(&parts.id, cx, |groups| groups.add(&parts, msg, limit)) {
+            Err(_) => dropped(last, TOO_MANY, cx),
+            Ok(None) => Step::Done,
+            Ok(Some(group)) => self.whole(group, key, cx),
+        }
+    }
+
+    /// What is not whole at the end of a run nobody waits for is the node's from then on.
+    fn hand_over(&self, cx: &mut Cx<'_>) -> Step {
+        let limit = cx.services().limits.node_messages_max;
+        let whole = self.groups.hand_over(cx, |groups, of_run| groups.absorb(of_run, limit));
+        let (Ok(whole), Sorted::Sequence(key)) = (whole, &self.sorted) else {
+            return Step::fail(Msg::new(), TOO_MANY);
         };
+        for group in whole {
+            if let Step::Fail(failure) = self.whole(group, key, cx) {
+                cx.error(failure.msg, failure.error);
+            }
+        }
+        Step::Done
+    }
+
+    fn whole(&self, group: Vec<Msg>, key: &Key, cx: &mut Cx<'_>) -> Step {
         let of = |msg: &Msg| match key {
             Key::Property(path) => Ok(msg.get_path(path)),
             Key::Expression(expression) => expression.eval(msg, cx),
@@ -214,6 +242,9 @@ impl Node for Sort {
 
     /// What a caller's run leaves incomplete is gone with it, which must not go unseen.
     fn on_run_end(&self, cx: &mut Cx<'_>) -> Step {
+        if !cx.has_caller() {
+            return self.hand_over(cx);
+        }
         let held = self.groups.with(cx, |groups| groups.held());
         if held > 0 {
             cx.warn(format!("the run ended before all of a sequence came; {held} message(s) were not sorted"));

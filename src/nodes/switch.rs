@@ -7,8 +7,9 @@ mod rules;
 
 use std::sync::{Arc, Mutex};
 
+use super::combining::{Combining, Sequences, again, dropped, given_again};
 use super::jsonata::invalid;
-use super::sequence_groups::{Groups, Parts};
+use super::sequence_groups::{Groups, Parts, TooMany};
 use super::typed::TypedInput;
 use crate::model::node_spec::{NodeSpec, Property, PropertyKind};
 use crate::model::{Diagnostic, Msg, Value};
@@ -63,8 +64,10 @@ struct Switch {
     needs_count: bool,
     /// The property of the message before.
     previous: Mutex<Value>,
-    groups: Mutex<SwitchGroups>,
+    groups: Combining<SwitchGroups>,
 }
+
+const TOO_MANY: &str = "too many pending messages in switch node";
 
 /// Sequences on their way in (waiting for their length) and on their way out (waiting to be renumbered).
 #[derive(Default)]
@@ -122,12 +125,24 @@ fn build(cfg: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
         repair,
         needs_count: repair || tail,
         previous: Mutex::new(Value::Null),
-        groups: Mutex::default(),
+        groups: Combining::default(),
     }))
 }
 
 impl Node for Switch {
     fn on_msg(&self, msg: Msg, cx: &mut Cx<'_>) -> Step {
+        if let Some(failed) = given_again(&msg, cx) {
+            if cx.has_caller() {
+                cx.at_run_end();
+            }
+            cx.keep();
+            let last = failed.last().cloned();
+            let step = self.route_all(failed, cx);
+            if let (Step::Done, Some(last)) = (&step, last) {
+                cx.done(&last);
+            }
+            return step;
+        }
         let parts = Parts::of(&msg);
         if let Some(parts) = parts.filter(|_| self.needs_count) {
             if cx.has_caller() {
@@ -140,7 +155,10 @@ impl Node for Switch {
 
     /// What a caller's run leaves incomplete is gone with it, which must not go unseen.
     fn on_run_end(&self, cx: &mut Cx<'_>) -> Step {
-        let held = self.with_groups(cx, |groups| groups.incoming.held() + groups.outgoing.held());
+        if !cx.has_caller() {
+            return self.hand_over(cx);
+        }
+        let held = self.groups.with(cx, |groups| groups.incoming.held() + groups.outgoing.held());
         if held > 0 {
             cx.warn(format!("the run ended before all of a sequence came; {held} message(s) were not sent on"));
         }
@@ -148,33 +166,68 @@ impl Node for Switch {
     }
 }
 
+impl Sequences for SwitchGroups {
+    fn holds(&self, id: &str) -> bool {
+        self.incoming.holds(id) || self.outgoing.holds(id)
+    }
+}
+
 impl Switch {
+    /// What is not whole at the end of a run nobody waits for is the node's from then on.
+    fn hand_over(&self, cx: &mut Cx<'_>) -> Step {
+        let limit = cx.services().limits.node_messages_max;
+        let whole = self.groups.hand_over(cx, |groups, of_run| {
+            Ok::<_, TooMany>((
+                groups.incoming.absorb(of_run.incoming, limit)?,
+                groups.outgoing.absorb(of_run.outgoing, limit)?,
+            ))
+        });
+        let Ok((incoming, outgoing)) = whole else { return Step::fail(Msg::new(), TOO_MANY) };
+        for msgs in incoming {
+            if let Step::Fail(failure) = self.whole(msgs, cx) {
+                cx.error(failure.msg, failure.error);
+            }
+        }
+        outgoing.into_iter().for_each(|group| self.renumber(group, cx));
+        Step::Done
+    }
+
     /// Holds a message of a sequence back until all of it is here.
     fn collect(&self, msg: Msg, parts: Parts, cx: &mut Cx<'_>) -> Step {
         let limit = cx.services().limits.node_messages_max;
         let last = msg.clone();
-        let complete = self.with_groups(cx, |groups| groups.incoming.add(&parts, msg, limit));
+        let complete = self.groups.with_sequence(&parts.id, cx, |groups| groups.incoming.add(&parts, msg, limit));
         match complete {
-            Err(_) => Step::fail(last, "too many pending messages in switch node"),
+            Err(_) => dropped(last, TOO_MANY, cx),
             Ok(None) => Step::Done,
-            Ok(Some(msgs)) => {
-                for mut msg in msgs {
-                    set_part(&mut msg, "count", parts.count.unwrap_or_default());
-                    if let Step::Fail(failure) = self.route(msg, cx) {
-                        cx.error(failure.msg, failure.error);
-                    }
-                }
-                Step::Done
-            }
+            Ok(Some(msgs)) => self.whole(msgs, cx),
         }
     }
 
-    /// State of sequences: the run's when somebody waits for it, so that callers never meet; else the node's.
-    fn with_groups<R>(&self, cx: &mut Cx<'_>, f: impl FnOnce(&mut SwitchGroups) -> R) -> R {
-        if cx.has_caller() {
-            f(cx.run_state::<SwitchGroups>())
-        } else {
-            f(&mut self.groups.lock().unwrap_or_else(|p| p.into_inner()))
+    /// All messages of a sequence are here.
+    fn whole(&self, mut msgs: Vec<Msg>, cx: &mut Cx<'_>) -> Step {
+        let count = msgs.len();
+        msgs.iter_mut().for_each(|msg| set_part(msg, "count", count));
+        self.route_all(msgs, cx)
+    }
+
+    /// Each message that fails does so for itself; a durable run that tries it again gives these again, and no others.
+    fn route_all(&self, msgs: Vec<Msg>, cx: &mut Cx<'_>) -> Step {
+        let mut failed = Vec::new();
+        let mut why = None;
+        for msg in msgs {
+            match self.route(msg, cx) {
+                Step::Fail(failure) if cx.is_tried_again() => {
+                    failed.push(failure.msg.clone());
+                    why = Some(failure);
+                }
+                Step::Fail(failure) => cx.error(failure.msg, failure.error),
+                _ => {}
+            }
+        }
+        match why {
+            Some(failure) => again(&failed, failure.msg, failure.error, cx),
+            None => Step::Done,
         }
     }
 
@@ -281,12 +334,19 @@ impl Switch {
     fn send_in_order(&self, msg: Msg, parts: Parts, ports: Vec<usize>, cx: &mut Cx<'_>) -> Step {
         let limit = cx.services().limits.node_messages_max;
         let last = msg.clone();
-        let complete = self.with_groups(cx, |groups| groups.outgoing.add(&parts, (msg, ports), limit));
+        let complete =
+            self.groups.with_sequence(&parts.id, cx, |groups| groups.outgoing.add(&parts, (msg, ports), limit));
         let group = match complete {
-            Err(_) => return Step::fail(last, "too many pending messages in switch node"),
+            Err(_) => return dropped(last, TOO_MANY, cx),
             Ok(None) => return Step::Done,
             Ok(Some(group)) => group,
         };
+        self.renumber(group, cx);
+        Step::Done
+    }
+
+    /// Sends each output its part of a sequence, as a sequence of its own.
+    fn renumber(&self, group: Vec<(Msg, Vec<usize>)>, cx: &mut Cx<'_>) {
         let ids: Vec<_> = self.rules.iter().map(|_| crate::model::id::hex16()).collect();
         let mut counts = vec![0usize; self.rules.len()];
         for port in group.iter().flat_map(|(_, ports)| ports) {
@@ -303,7 +363,6 @@ impl Switch {
                 cx.emit(port, msg);
             }
         }
-        Step::Done
     }
 }
 

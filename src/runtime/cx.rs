@@ -260,10 +260,10 @@ impl Cx<'_> {
         Some(format!("{}/{}/{n}", self.core.id, self.node().id))
     }
 
-    /// True when a message that this node fails now will be given to it again: in a durable run that nobody waits for,
-    /// unless a catch node takes the error.
+    /// True when a message that this node fails now will be given to it again: in a durable run, unless a catch node takes
+    /// the error.
     pub fn is_tried_again(&self) -> bool {
-        self.core.durable.is_some() && self.core.reply.is_none() && self.node().catch.is_empty()
+        self.core.durable.is_some() && self.node().catch.is_empty()
     }
 
     /// True in a durable run that nobody waits for an answer of.
@@ -276,8 +276,8 @@ impl Cx<'_> {
         self.core.durable.as_ref().is_some_and(|durable| durable.resumed)
     }
 
-    /// For a node that has taken its message into its state and now waits: what it is given should the run be taken up
-    /// again meanwhile, in place of the message it had.
+    /// For a node that has taken its message into its state and now waits, or fails: what it is given should the run be
+    /// taken up again meanwhile, in place of the message it had. `None`: nothing, and a failure is not tried again.
     pub fn resume_with(&mut self, msg: impl FnOnce() -> Option<Msg>) {
         let way = self.core.way;
         if let Some(durable) = &mut self.core.durable {

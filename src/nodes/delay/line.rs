@@ -20,7 +20,10 @@ pub(super) enum Turn {
     Now,
     /// A newer message of its topic has taken its place.
     Replaced,
+    /// Somebody emptied the line.
     Dropped,
+    /// The line grew too long and was emptied: the message fails.
+    TooMany,
     /// Another message of its run took it along.
     Gone,
 }
@@ -239,9 +242,10 @@ impl Line {
         }
     }
 
-    pub(super) fn clear(&mut self) {
+    /// Empties the line; `told` says why.
+    pub(super) fn clear(&mut self, told: Turn) {
         for ticket in self.tickets.drain(..) {
-            ticket.tell(Turn::Dropped);
+            ticket.tell(told);
         }
     }
 

@@ -185,6 +185,26 @@ impl Group {
         }
     }
 
+    /// Takes over the parts of a group of the same sequence; those of a sequence with places stand where they stood.
+    pub(super) fn absorb(&mut self, other: Group, has_places: bool) -> Result<(), String> {
+        for (index, value) in other.items.into_iter().enumerate().filter(|(_, value)| !value.is_undefined()) {
+            self.add(None, if has_places { index as f64 } else { f64::NAN }, value)?;
+        }
+        if self.kind == Kind::Merged {
+            self.add(None, f64::NAN, Value::Object(other.object))?;
+        } else {
+            for (key, value) in other.object.iter() {
+                self.add(Some(key.clone()), f64::NAN, value.clone())?;
+            }
+        }
+        if self.target.is_nan() || self.target == 0.0 {
+            self.target = other.target;
+        }
+        self.heard.extend(other.heard);
+        self.merge(other.msg, None);
+        Ok(())
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.target > 0.0 && self.count as f64 >= self.target
     }

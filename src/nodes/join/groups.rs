@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use arcstr::{ArcStr, literal};
 use tokio::sync::oneshot;
 
+use super::super::combining::Sequences;
 use super::group::{Group, Kind};
 use super::reduce::Pending;
 use super::{Custom, NO_ID};
@@ -52,6 +53,12 @@ impl NodeState for Groups {
     }
 }
 
+impl Sequences for Groups {
+    fn holds(&self, id: &str) -> bool {
+        self.groups.contains_key(id) || self.pending.contains_key(id)
+    }
+}
+
 /// What became of a message.
 pub(super) enum Outcome {
     Kept,
@@ -59,6 +66,8 @@ pub(super) enum Outcome {
     Send(Msg),
     Warn(String),
     Fail(String),
+    /// All that was held was dropped.
+    TooMany(String),
     /// A group was opened, or its time starts anew.
     Time {
         key: ArcStr,
@@ -86,9 +95,42 @@ impl Groups {
     /// Drops everything: one more message would be too many.
     fn overflow(&mut self, max: usize) -> Outcome {
         *self = Groups { timers: self.timers, ..Groups::default() };
-        Outcome::Fail(format!(
+        Outcome::TooMany(format!(
             "too many pending messages in join node: more than {max} (node_messages_max); all dropped"
         ))
+    }
+
+    /// Takes over what a run leaves; gives what becomes of it, and the sequences to reduce that are whole.
+    pub(super) fn absorb(&mut self, of_run: Groups, has_places: bool, max: usize) -> (Vec<Outcome>, Vec<Pending>) {
+        let mut outcomes = Vec::new();
+        for (id, group) in of_run.groups {
+            let Some(held) = self.groups.get_mut(&id) else {
+                self.held += group.places();
+                self.groups.insert(id, group);
+                continue;
+            };
+            let before = held.places();
+            outcomes.extend(held.absorb(group, has_places).err().map(Outcome::Fail));
+            self.held += held.places() - before;
+            if held.is_full() {
+                outcomes.extend(self.finish(&id).map(Outcome::Send));
+            }
+        }
+        let mut whole = Vec::new();
+        for (id, pending) in of_run.pending {
+            self.held += pending.len();
+            let held = self.pending.entry(id.clone()).or_default();
+            held.absorb(pending);
+            if held.is_whole() {
+                let pending = self.pending.remove(&id).unwrap_or_default();
+                self.held -= pending.len();
+                whole.push(pending);
+            }
+        }
+        if self.held > max || self.groups.len() > max {
+            outcomes.push(self.overflow(max));
+        }
+        (outcomes, whole)
     }
 
     fn start_timer(&mut self, key: &ArcStr) -> Outcome {

@@ -2,7 +2,7 @@
 
 use arcstr::literal;
 
-use super::super::combining::{Combining, kept_msgs, restored_msgs};
+use super::super::combining::{Combining, again, dropped, given_again, kept_msgs, restored_msgs};
 use super::super::jsonata::Jsonata;
 use super::super::typed::TypedInput;
 use super::Groups;
@@ -37,6 +37,16 @@ impl Pending {
     pub(super) fn len(&self) -> usize {
         self.msgs.len()
     }
+
+    pub(super) fn is_whole(&self) -> bool {
+        self.count == Some(self.msgs.len() as f64)
+    }
+
+    /// Takes over the messages of the same sequence.
+    pub(super) fn absorb(&mut self, other: Pending) {
+        self.count = self.count.or(other.count);
+        self.msgs.extend(other.msgs);
+    }
 }
 
 impl Reduce {
@@ -64,6 +74,11 @@ impl Reduce {
 
     /// Keeps a message; the last of its sequence reduces it.
     pub(super) fn take(&self, groups: &Combining<Groups>, msg: Msg, cx: &mut Cx<'_>) -> Step {
+        if let Some(msgs) = given_again(&msg, cx) {
+            cx.keep();
+            let last = msgs.last().cloned().unwrap_or_default();
+            return self.send(Pending { count: Some(msgs.len() as f64), msgs }, last, cx);
+        }
         let Some(Value::Object(parts)) = msg.get("parts").cloned() else {
             cx.emit(0, msg);
             return Step::Done;
@@ -73,12 +88,12 @@ impl Reduce {
         let max = cx.services().limits.node_messages_max;
         let last = msg.clone();
         cx.keep();
-        let whole = groups.with(cx, |groups| {
+        let whole = groups.with_sequence(&id, cx, |groups| {
             let pending = groups.pending.entry(id.clone()).or_default();
             pending.count = pending.count.or(count);
             pending.msgs.push(msg);
             groups.held += 1;
-            if pending.count == Some(pending.msgs.len() as f64) {
+            if pending.is_whole() {
                 let whole = groups.pending.remove(&id);
                 groups.held -= whole.as_ref().map_or(0, Pending::len);
                 return Ok(whole);
@@ -92,27 +107,41 @@ impl Reduce {
         });
         match whole {
             Ok(None) => Step::Done,
-            Err(problem) => Step::fail(last, problem),
-            Ok(Some(whole)) => {
-                whole.msgs.iter().for_each(|msg| cx.done(msg));
-                self.send(whole, last, cx)
-            }
+            Err(problem) => dropped(last, problem, cx),
+            Ok(Some(whole)) => self.send(whole, last, cx),
         }
     }
 
+    /// As in Node-RED the node is done with all messages before it reduces them; where a failure is tried again, after that.
     fn send(&self, whole: Pending, last: Msg, cx: &mut Cx<'_>) -> Step {
-        match self.reduce(whole, cx) {
+        let tried_again = cx.is_tried_again();
+        if !tried_again {
+            whole.msgs.iter().for_each(|msg| cx.done(msg));
+        }
+        match self.reduce(&whole, cx) {
             Ok(msg) => {
+                if tried_again {
+                    whole.msgs.iter().for_each(|msg| cx.done(msg));
+                }
                 cx.emit(0, msg);
                 Step::Done
             }
+            Err(error) if tried_again => again(&whole.msgs, last, error, cx),
             Err(error) => Step::fail(last, error),
         }
     }
 
-    fn reduce(&self, whole: Pending, cx: &Cx<'_>) -> Result<Msg, NodeError> {
+    /// Reduces a sequence that has come together without a message at hand.
+    pub(super) fn send_whole(&self, whole: Pending, cx: &mut Cx<'_>) {
+        let last = whole.msgs.last().cloned().unwrap_or_default();
+        if let Step::Fail(failure) = self.send(whole, last, cx) {
+            cx.error(failure.msg, failure.error);
+        }
+    }
+
+    fn reduce(&self, whole: &Pending, cx: &Cx<'_>) -> Result<Msg, NodeError> {
         let index = |msg: &Msg| msg.get("parts").map(|p| p.get("index")).unwrap_or_default();
-        let mut msgs = whole.msgs;
+        let mut msgs = whole.msgs.clone();
         msgs.sort_by(|a, b| index(a).to_number().total_cmp(&index(b).to_number()));
         if self.right {
             msgs.reverse();

@@ -15,7 +15,7 @@ use crate::harness::postgres;
 use crate::io::Flows;
 use crate::serve::{Folder, Server, until};
 
-/// A durable tab in which this node passes what comes on to the receiver.
+/// A durable tab whose node `send` passes what comes on to the receiver, as every other `http request` does.
 struct Bed {
     database: String,
     receiver: Arc<Receiver>,
@@ -27,10 +27,13 @@ impl Bed {
         let (database, receiver, folder) = (postgres::database().await, Receiver::serve().await, Folder::new());
         let mut flows = vec![
             json!({"id": "t", "type": "tab", "label": "durable", "durability": "durable"}),
-            json!({"id": "send", "z": "t", "type": "http request", "method": "POST", "ret": "txt", "url": receiver.url,
-                "x": 1, "y": 1, "wires": [[]]}),
+            json!({"id": "send", "z": "t", "type": "http request", "method": "POST", "ret": "txt", "x": 1, "y": 1,
+                "wires": [[]]}),
         ];
         flows.extend_from_slice(nodes);
+        for node in flows.iter_mut().filter(|node| node["type"] == "http request") {
+            node["url"] = json!(receiver.url);
+        }
         folder.write("flows.json", &json!(flows));
         Bed { database, receiver, folder }
     }
@@ -152,6 +155,31 @@ async fn an_injection_outlives_the_process() {
     // That of the first life, and this one's own.
     until("both are sent", async || bed.keys("i").len() == 2).await;
     bed.done(&server, "i").await;
+    assert_eq!(bed.runs().await, [("inject".to_owned(), 2)]);
+}
+
+/// What its run had put together of a sequence is not lost either, though nobody waits for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sequence_of_an_injection_outlives_the_process() {
+    let inject = json!({"id": "in", "z": "t", "type": "inject", "once": true, "onceDelay": "0.1", "repeat": "",
+        "crontab": "", "props": [{"p": "payload"}], "payload": "[1,2,3]", "payloadType": "json", "x": 1, "y": 1,
+        "wires": [["split"]]});
+    let split = json!({"id": "split", "z": "t", "type": "split", "x": 1, "y": 1, "wires": [["slow"]]});
+    let slow = json!({"id": "slow", "z": "t", "type": "delay", "pauseType": "rate", "rate": "1", "nbRateUnits": "0.2",
+        "rateUnits": "second", "drop": false, "x": 1, "y": 1, "wires": [["part"]]});
+    let join = json!({"id": "join", "z": "t", "type": "join", "x": 1, "y": 1, "wires": [["send"]]});
+    let part = json!({"id": "part", "z": "t", "type": "http request", "method": "POST", "ret": "txt", "x": 1, "y": 1,
+        "wires": [["join"]]});
+    let bed = Bed::new(&[inject, split, slow, part, join]).await;
+    let joined = r#"["taken","taken","taken"]"#;
+    // The first part is in the join, the second one's answer is on its way there.
+    bed.dies("effect.sent:2", nothing).await;
+    assert_eq!((bed.keys("1").len(), bed.keys("2").len(), bed.keys(joined).len()), (1, 1, 0));
+    let server = bed.start();
+    // That of the first life, and this one's own.
+    until("both are sent", async || bed.keys(joined).len() == 2).await;
+    bed.done(&server, joined).await;
+    assert_eq!((bed.keys("1").len(), bed.keys("2").len(), bed.keys("3").len()), (2, 2, 2));
     assert_eq!(bed.runs().await, [("inject".to_owned(), 2)]);
 }
 
