@@ -13,7 +13,7 @@ use super::inputs::{Inputs, in_order};
 use super::observed;
 use super::penalties;
 use super::queries::{Collected, Plan, Query};
-use crate::expr::{self, Exact, Operand};
+use crate::expr::{self, Operand};
 use crate::model::RunId;
 use crate::model::agreement::{Agreement, Guarantee, Term};
 use crate::model::state::{Coverage, Sample, SampleValue, Scope, State, StateKind, Verdict, Window};
@@ -192,25 +192,13 @@ fn judge(state: &mut State, term: &Term, metrics: &[Column<'_>], cells: &[Cell<'
         None => Verdict::Unknown,
     });
     state.score = match state.value {
-        Some(_) => expr::score(&term.objective, &|name| place(name).map_or(Exact::Missing, |m| exact(operands[m]))),
+        Some(_) => expr::score(&term.objective, &|name| place(name).map_or(Operand::Missing(""), |m| operands[m])),
         None => None,
     };
     settle(state, term, &|name| {
         place(name).map_or(Operand::Missing("it is not in the term's `with`"), |m| operands[m])
     });
     gather(state, metrics, cells, &operands);
-}
-
-/// What is known exactly of a metric: its counts, where its source gave them.
-fn exact(operand: Operand<'_>) -> Exact<'_> {
-    match operand {
-        Operand::Counted(score) => Exact::Score(score),
-        Operand::Number(n) => Exact::Number(n),
-        Operand::Bool(b) => Exact::Number(f64::from(u8::from(b))),
-        Operand::Text(text) => Exact::Text(text),
-        // Nobody knows its counts.
-        Operand::Rounded(_) | Operand::Withheld(_) | Operand::Missing(_) => Exact::Missing,
-    }
 }
 
 /// What the verdict costs and earns, and why that cannot be said.

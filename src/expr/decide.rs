@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::evaluate::{Operand, difference, exactly_known, is_comparison, number_of, truth_of};
-use super::exact;
+use super::evaluate::{Operand, decide_branches, difference, exactly_known, is_comparison, number_of, truth_of};
+use super::exact::{self, Known};
 use super::print::{metrics, print, symbol};
 use crate::model::objective::{BinaryOp, Expr, Function, Objective, UnaryOp};
 
@@ -169,7 +169,10 @@ fn amount<'o>(
         _ if now > limit => ("down", false),
         _ => ("up", false),
     };
-    let exactly = exact::difference(measured, bound, &|name| exactly_known(lookup(name)));
+    let found: Vec<_> = [measured, bound].into_iter().flat_map(|side| decide_branches(side, lookup)).collect();
+    let branch = |arguments: &[Expr]| exact::branch(&found, arguments);
+    let known = Known { metric: &|name| exactly_known(lookup(name)), branch: &branch };
+    let exactly = exact::difference(measured, bound, known);
     Some(Distance::Amount {
         measured: print(measured),
         now,

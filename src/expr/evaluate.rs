@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::exact::{self, Exact};
+use super::exact::{self, Exact, Known};
 use super::print::{has_metric, metrics, number_text, symbol, write, write_number, write_text};
 use crate::model::objective::{BinaryOp, Expr, Function, Objective, UnaryOp};
 use crate::model::score::Score;
@@ -127,6 +127,14 @@ pub(super) fn number_of<'a>(expr: &'a Expr, lookup: &dyn Fn(&str) -> Operand<'a>
     Evaluation::new(lookup).settled(expr).number()
 }
 
+/// Of each `coalesce`, `if` and `count` met in evaluating `expr`, by the place of its arguments, what it came to: see
+/// [`Known::branch`].
+pub(super) fn decide_branches<'a>(expr: &'a Expr, lookup: &dyn Fn(&str) -> Operand<'a>) -> Vec<(*const Expr, usize)> {
+    let mut evaluation = Evaluation::new(lookup);
+    evaluation.value(expr);
+    evaluation.branches
+}
+
 /// `left - right` to 15 significant digits of the larger one: 9.3 - 2.1 is 7.2.
 pub(super) fn difference(left: f64, right: f64) -> f64 {
     decimal(decimal_sum(left - right, left.abs().max(right.abs())))
@@ -201,11 +209,13 @@ struct Evaluation<'l, 'a> {
     missing: Vec<String>,
     /// A value that its source rounded was used.
     met_rounded: bool,
+    /// What [`decide_branches`] gives.
+    branches: Vec<(*const Expr, usize)>,
 }
 
 impl<'l, 'a> Evaluation<'l, 'a> {
     fn new(lookup: &'l dyn Fn(&str) -> Operand<'a>) -> Self {
-        Evaluation { lookup, missing: Vec::new(), met_rounded: false }
+        Evaluation { lookup, missing: Vec::new(), met_rounded: false, branches: Vec::new() }
     }
 
     fn top(&mut self, expr: &'a Expr) -> (Option<bool>, Option<f64>) {
@@ -291,7 +301,8 @@ impl<'l, 'a> Evaluation<'l, 'a> {
         if !numbers || !(inexact(left) || inexact(right)) {
             return None;
         }
-        exact::order(left, right, &|name| exactly_known((self.lookup)(name)))
+        let branch = |arguments: &[Expr]| exact::branch(&self.branches, arguments);
+        exact::order(left, right, Known { metric: &|name| exactly_known((self.lookup)(name)), branch: &branch })
     }
 
     /// A value that is to be compared or cut: what was computed in 15 significant digits, what was collected as it is.
@@ -322,19 +333,6 @@ impl<'l, 'a> Evaluation<'l, 'a> {
 
     fn is_withheld(&self, expr: &'a Expr) -> bool {
         metrics(expr).into_iter().any(|name| matches!((self.lookup)(name), Operand::Withheld(_)))
-    }
-
-    /// Whether an argument is without value because one is withheld, which is said.
-    fn withholds(&mut self, expr: &'a Expr) -> bool {
-        if !self.is_withheld(expr) {
-            return false;
-        }
-        let before = self.missing.len();
-        let known = self.value(expr) != Unknown;
-        if known {
-            self.missing.truncate(before);
-        }
-        !known
     }
 
     /// Both sides are evaluated, so that the reasons of both are known; one decided side may be enough.
@@ -427,17 +425,20 @@ impl<'l, 'a> Evaluation<'l, 'a> {
 
     fn call(&mut self, function: Function, arguments: &'a [Expr]) -> Operated<'a> {
         match function {
-            Function::Count | Function::Exists if arguments.iter().any(|a| self.withholds(a)) => Unknown,
-            Function::Count => {
-                let known = arguments.iter().filter(|a| self.quietly(a) != Unknown).count();
-                Number(known as f64)
-            }
-            Function::Exists => Bool(arguments.first().is_some_and(|a| self.quietly(a) != Unknown)),
+            Function::Count => match self.known(arguments) {
+                None => Unknown,
+                Some(known) => {
+                    self.branches.push((arguments.as_ptr(), known));
+                    Number(known as f64)
+                }
+            },
+            Function::Exists => self.known(arguments).map_or(Unknown, |known| Bool(known > 0)),
             Function::Coalesce => {
                 let before = self.missing.len();
-                for argument in arguments {
+                for (at, argument) in arguments.iter().enumerate() {
                     let value = self.value(argument);
                     if value != Unknown {
+                        self.branches.push((arguments.as_ptr(), at));
                         self.missing.truncate(before);
                         return value;
                     }
@@ -453,23 +454,33 @@ impl<'l, 'a> Evaluation<'l, 'a> {
         }
     }
 
-    /// Evaluates without keeping reasons: for functions that look at the absence itself.
-    fn quietly(&mut self, expr: &'a Expr) -> Operated<'a> {
-        let before = self.missing.len();
-        let value = self.value(expr);
-        self.missing.truncate(before);
-        value
+    /// How many arguments have a value; `None`, and why, when one has none because something is withheld.
+    fn known(&mut self, arguments: &'a [Expr]) -> Option<usize> {
+        let mut known = 0;
+        for argument in arguments {
+            let before = self.missing.len();
+            match self.value(argument) {
+                Unknown if self.is_withheld(argument) => return None,
+                Unknown => {}
+                _ => known += 1,
+            }
+            // That something is absent is what is asked for.
+            self.missing.truncate(before);
+        }
+        Some(known)
     }
 
     /// `if(c, a, b)`. Undecided when `c` is, even if both ends agree.
     fn choose(&mut self, arguments: &'a [Expr]) -> Operated<'a> {
         let [condition, then, otherwise] = arguments else { return Unknown };
         let condition = self.value(condition);
-        match self.condition(condition, "the condition of `if`") {
-            Bool(true) => self.value(then),
-            Bool(false) => self.value(otherwise),
-            _ => Unknown,
-        }
+        let (at, chosen) = match self.condition(condition, "the condition of `if`") {
+            Bool(true) => (1, then),
+            Bool(false) => (2, otherwise),
+            _ => return Unknown,
+        };
+        self.branches.push((arguments.as_ptr(), at));
+        self.value(chosen)
     }
 
     /// Functions of numbers; one argument without a value leaves the result without one.

@@ -1,13 +1,13 @@
 //! Exact arithmetic beside the binary one: what a measured side comes to as a fraction of whole numbers.
 
-use super::evaluate::numeric;
+use super::evaluate::{Operand, decide_branches, numeric};
 use super::print::metrics;
 use crate::model::objective::{BinaryOp, Expr, Function, Objective, UnaryOp};
 use crate::model::score::Score;
 
 /// What is known exactly of a metric.
 #[derive(Clone, Copy, Debug)]
-pub enum Exact<'a> {
+pub(super) enum Exact<'a> {
     /// A number as collected: its shortest decimal notation is what was meant.
     Number(f64),
     /// What was counted.
@@ -16,43 +16,87 @@ pub enum Exact<'a> {
     Missing,
 }
 
+/// What an exact value is computed from.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'l, 'a> {
+    pub(super) metric: &'l dyn Fn(&str) -> Exact<'a>,
+    /// Of `coalesce` and `if` with these arguments the place of the one that gives the value; of `count` how many have one.
+    pub(super) branch: &'l dyn Fn(&[Expr]) -> Option<usize>,
+}
+
 /// The measured side of an objective (see [`super::Outcome::value`]) as an exact fraction, when it is a ratio or rests
 /// on counts: it divides, averages, or uses a metric that came as a score. `None` otherwise, when something has no
 /// value, and beyond 64 bits. Not reduced: `PASSED / TOTAL * 100` with 199 of 200 is `19900/200`.
-pub fn score<'a>(objective: &Objective, lookup: &dyn Fn(&str) -> Exact<'a>) -> Option<Score> {
+pub fn score<'a>(objective: &'a Objective, lookup: &dyn Fn(&str) -> Operand<'a>) -> Option<Score> {
     let measured = match &objective.expr {
         Expr::Binary(op, left, right) if super::evaluate::is_comparison(*op) => {
             if metrics(left).is_empty() && !metrics(right).is_empty() { right } else { left }
         }
         _ => return None,
     };
-    let counted = || metrics(measured).into_iter().any(|name| matches!(lookup(name), Exact::Score(_)));
-    if !divides(measured) && !counted() {
+    let branches = if branches(measured) { decide_branches(measured, lookup) } else { Vec::new() };
+    let known = Known { metric: &|name| counted(lookup(name)), branch: &|arguments| branch(&branches, arguments) };
+    if !is_ratio(measured, known) {
         return None;
     }
-    let Fraction { n, d } = value(measured, lookup)?.fitting()?;
+    let Fraction { n, d } = value(measured, known)?.fitting()?;
     Score::new(i64::try_from(n).ok()?, i64::try_from(d).ok()?)
 }
 
 /// How two sides of a comparison compare as exact fractions of what is written: `1 / 3 * 3` is 1, `0.1 + 0.2` is 0.3, and
 /// 9999999999999999 of 10000000000000000 are not all. `None` where one of them has no such value, or has more than 63 bits.
-pub(super) fn order<'a>(left: &Expr, right: &Expr, lookup: &dyn Fn(&str) -> Exact<'a>) -> Option<std::cmp::Ordering> {
-    Some(value(left, lookup)?.order(value(right, lookup)?))
+pub(super) fn order(left: &Expr, right: &Expr, known: Known<'_, '_>) -> Option<std::cmp::Ordering> {
+    Some(value(left, known)?.order(value(right, known)?))
 }
 
 /// How far two sides are from each other, where [`order`] knows how they compare; never negative.
-pub(super) fn difference<'a>(left: &Expr, right: &Expr, lookup: &dyn Fn(&str) -> Exact<'a>) -> Option<f64> {
-    let Fraction { n, d } = value(left, lookup)?.plus(value(right, lookup)?.minus())?;
+pub(super) fn difference(left: &Expr, right: &Expr, known: Known<'_, '_>) -> Option<f64> {
+    let Fraction { n, d } = value(left, known)?.plus(value(right, known)?.minus())?;
     let (n, divisor) = (n.abs(), gcd(n.abs(), d));
     Some((n / divisor) as f64 / (d / divisor) as f64)
 }
 
-fn divides(expr: &Expr) -> bool {
+/// Of arguments what [`decide_branches`] found of them.
+pub(super) fn branch(branches: &[(*const Expr, usize)], arguments: &[Expr]) -> Option<usize> {
+    let found = branches.iter().find(|(of, _)| std::ptr::eq(*of, arguments.as_ptr()));
+    found.map(|(_, branch)| *branch)
+}
+
+/// Whether it uses a function whose value depends on what has a value, or holds.
+pub(super) fn branches(expr: &Expr) -> bool {
     match expr {
+        Expr::Call(Function::Coalesce | Function::If | Function::Count, _) => true,
+        Expr::Call(_, arguments) => arguments.iter().any(branches),
+        Expr::Binary(_, left, right) => branches(left) || branches(right),
+        Expr::Unary(_, inner) => branches(inner),
+        _ => false,
+    }
+}
+
+/// What is known exactly of a metric: its counts, where its source gave them.
+fn counted(operand: Operand<'_>) -> Exact<'_> {
+    match operand {
+        Operand::Counted(score) => Exact::Score(score),
+        Operand::Number(n) => Exact::Number(n),
+        Operand::Bool(b) => Exact::Number(f64::from(u8::from(b))),
+        Operand::Text(text) => Exact::Text(text),
+        // Nobody knows its counts.
+        Operand::Rounded(_) | Operand::Withheld(_) | Operand::Missing(_) => Exact::Missing,
+    }
+}
+
+/// Whether it divides, averages or uses what was counted.
+fn is_ratio(expr: &Expr, known: Known<'_, '_>) -> bool {
+    match expr {
+        Expr::Metric(name) => matches!((known.metric)(name), Exact::Score(_)),
         Expr::Binary(BinaryOp::Divide, ..) | Expr::Call(Function::Avg, _) => true,
-        Expr::Binary(_, left, right) => divides(left) || divides(right),
-        Expr::Unary(_, inner) => divides(inner),
-        Expr::Call(_, arguments) => arguments.iter().any(divides),
+        Expr::Binary(_, left, right) => is_ratio(left, known) || is_ratio(right, known),
+        Expr::Unary(_, inner) => is_ratio(inner, known),
+        Expr::Call(Function::Coalesce | Function::If, arguments) => {
+            let chosen = (known.branch)(arguments).and_then(|at| arguments.get(at));
+            chosen.is_some_and(|chosen| is_ratio(chosen, known))
+        }
+        Expr::Call(_, arguments) => arguments.iter().any(|argument| is_ratio(argument, known)),
         _ => false,
     }
 }
@@ -175,13 +219,13 @@ fn gcd(mut a: i128, mut b: i128) -> i128 {
     a.max(1)
 }
 
-fn value<'a>(expr: &Expr, lookup: &dyn Fn(&str) -> Exact<'a>) -> Option<Fraction> {
+fn value(expr: &Expr, known: Known<'_, '_>) -> Option<Fraction> {
     match expr {
         Expr::Number(n) => Fraction::decimal(*n),
         Expr::Exact(score) => Some(Fraction { n: i128::from(score.numerator()), d: i128::from(score.denominator()) }),
         Expr::Text(text) => Fraction::decimal(numeric(text)?),
         Expr::Bool(b) => Some(Fraction { n: i128::from(*b), d: 1 }),
-        Expr::Metric(name) => match lookup(name) {
+        Expr::Metric(name) => match (known.metric)(name) {
             Exact::Number(n) => Fraction::decimal(n),
             Exact::Score(score) => {
                 Some(Fraction { n: i128::from(score.numerator()), d: i128::from(score.denominator()) })
@@ -189,9 +233,9 @@ fn value<'a>(expr: &Expr, lookup: &dyn Fn(&str) -> Exact<'a>) -> Option<Fraction
             Exact::Text(text) => Fraction::decimal(numeric(text)?),
             Exact::Missing => None,
         },
-        Expr::Unary(UnaryOp::Negate, inner) => Some(value(inner, lookup)?.minus()),
+        Expr::Unary(UnaryOp::Negate, inner) => Some(value(inner, known)?.minus()),
         Expr::Binary(op, left, right) => {
-            let (left, right) = (value(left, lookup)?, value(right, lookup)?);
+            let (left, right) = (value(left, known)?, value(right, known)?);
             match op {
                 BinaryOp::Add => left.plus(right),
                 BinaryOp::Subtract => left.plus(right.minus()),
@@ -201,8 +245,12 @@ fn value<'a>(expr: &Expr, lookup: &dyn Fn(&str) -> Exact<'a>) -> Option<Fraction
                 _ => None,
             }
         }
+        Expr::Call(Function::Coalesce | Function::If, arguments) => {
+            value(arguments.get((known.branch)(arguments)?)?, known)
+        }
+        Expr::Call(Function::Count, arguments) => Some(Fraction { n: (known.branch)(arguments)? as i128, d: 1 }),
         Expr::Call(function, arguments) => {
-            let all: Vec<Fraction> = arguments.iter().map(|a| value(a, lookup)).collect::<Option<_>>()?;
+            let all: Vec<Fraction> = arguments.iter().map(|a| value(a, known)).collect::<Option<_>>()?;
             let sum = || all.iter().try_fold(Fraction::ZERO, |sum, each| sum.plus(*each));
             match function {
                 Function::Sum => sum(),
@@ -212,7 +260,13 @@ fn value<'a>(expr: &Expr, lookup: &dyn Fn(&str) -> Exact<'a>) -> Option<Fraction
                 Function::Abs => all.first().map(|f| Fraction { n: f.n.abs(), d: f.d }),
                 Function::Floor => all.first().map(|f| f.floor()),
                 Function::Ceil => all.first().map(|f| f.minus().floor().minus()),
-                Function::Round if all.len() == 1 => Some(all[0].plus(Fraction { n: 1, d: 2 })?.floor()),
+                Function::Round => {
+                    // Decimals, as [`super::evaluate`] cuts them.
+                    let digits = all.get(1).map_or(0, |f| (f.n / f.d).clamp(0, 15) as u32);
+                    let scale = Fraction { n: 10_i128.pow(digits), d: 1 };
+                    let scaled = all.first()?.times(scale)?;
+                    scaled.plus(Fraction { n: 1, d: 2 })?.floor().over(scale)
+                }
                 _ => None,
             }
         }
@@ -231,10 +285,14 @@ mod tests {
     use super::*;
     use crate::expr::parse;
 
+    fn looked_up(known: &[(&str, f64)]) -> impl Fn(&str) -> Operand<'static> {
+        |name| known.iter().find(|k| k.0 == name).map_or(Operand::Missing(""), |k| Operand::Number(k.1))
+    }
+
     fn of(objective: &str, known: &[(&str, f64)]) -> Option<String> {
         let objective = parse(objective).unwrap();
-        let lookup = |name: &str| known.iter().find(|k| k.0 == name).map_or(Exact::Missing, |k| Exact::Number(k.1));
-        score(&objective, &lookup).map(Score::text)
+        let lookup = looked_up(known);
+        score(&objective, &|name| lookup(name)).map(Score::text)
     }
 
     #[test]
@@ -261,8 +319,18 @@ mod tests {
     #[test]
     fn a_counted_metric_has_one_without_dividing() {
         let objective = parse("RATE >= 100").unwrap();
-        let found = score(&objective, &|_| Exact::Score(Score::new(19900, 200).unwrap())).unwrap();
+        let found = score(&objective, &|_| Operand::Counted(Score::new(19900, 200).unwrap())).unwrap();
         assert_eq!(found.text(), "19900/200");
+    }
+
+    #[test]
+    fn what_stands_in_for_a_ratio_is_none() {
+        let known = [("P", 199.0), ("T", 200.0), ("ZERO", 0.0)];
+        assert_eq!(of("coalesce(P / T, 1) >= 1", &known).unwrap(), "199/200");
+        assert_eq!(of("coalesce(P / ZERO, 1) >= 1", &known), None);
+        assert_eq!(of("if(T > 100, P / T, P) >= 1", &known).unwrap(), "199/200");
+        assert_eq!(of("if(T > 200, P / T, P) >= 1", &known), None);
+        assert_eq!(of("sum(P, T) / count(P, T, NONE) >= 1", &known).unwrap(), "399/2");
     }
 
     #[test]
@@ -278,8 +346,12 @@ mod tests {
             Expr::Binary(_, left, _) => (**left).clone(),
             other => other.clone(),
         };
-        let lookup = |name: &str| known.iter().find(|k| k.0 == name).map_or(Exact::Missing, |k| Exact::Number(k.1));
-        order(&side(&left), &side(&right), &lookup)
+        let (left, right) = (side(&left), side(&right));
+        let lookup = looked_up(known);
+        let found: Vec<_> =
+            [&left, &right].into_iter().flat_map(|side| decide_branches(side, &|name| lookup(name))).collect();
+        let branch = |arguments: &[Expr]| branch(&found, arguments);
+        order(&left, &right, Known { metric: &|name| counted(lookup(name)), branch: &branch })
     }
 
     #[test]
@@ -298,6 +370,12 @@ mod tests {
             ("ceil(M)", "-7", Equal),
             ("round(M)", "-7", Equal),
             ("round(A / B * 100)", "100", Equal),
+            ("round(A / B, 12)", "0.999999999999999", Greater),
+            ("round(A / B, 13)", "A / B", Equal),
+            ("round(M / 2, 1)", "-3.7", Equal),
+            ("coalesce(NONE, A / 0, A / B)", "1", Less),
+            ("if(A < B, A, B) / B", "1", Less),
+            ("count(A, NONE, B / 0, M) / 3", "0.666666666666666", Greater),
         ] {
             assert_eq!(ordered(left, right, &known), Some(order), "{left} and {right}");
         }

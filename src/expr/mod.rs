@@ -27,7 +27,7 @@ mod print;
 pub use decide::{Distance, deciding, distance};
 pub(crate) use evaluate::numeric;
 pub use evaluate::{Operand, Outcome, evaluate, without_value};
-pub use exact::{Exact, counted_text, decimal_sum, score, written};
+pub use exact::{counted_text, decimal_sum, score, written};
 pub use parse::{DEPTH_MAX, ExprError, LENGTH_MAX, parse};
 pub use print::{compares_null, is_identifier, may_be_condition, metrics, number_text, print};
 

@@ -120,6 +120,24 @@ fn names_of_metrics() {
     assert_eq!(metrics(&objective.expr), ["A", "B", "C"]);
 }
 
+/// Each level is evaluated once: 2^90 times the innermost one would take for ever.
+#[test]
+fn deep_objectives_are_evaluated_in_no_time() {
+    let withheld = |name: &str| if name == "W" { Operand::Withheld("is of too few") } else { Operand::Number(1.0) };
+    let nested = |open: &str, close: &str| format!("{}A{} >= 0", open.repeat(60), close.repeat(60));
+    for text in [
+        nested("count(coalesce(", ", W))"),
+        nested("coalesce(exists(", "), W)"),
+        nested("if(", " >= 1, 1, W)"),
+        nested("(1 + coalesce(", ", W))"),
+    ] {
+        let objective = parse(&text).unwrap();
+        assert_eq!(evaluate(&objective, &|name| withheld(name)).truth, Some(true), "{text}");
+        score(&objective, &|name| withheld(name));
+        distance(&objective, &|name| withheld(name));
+    }
+}
+
 /// Trees with the functions of numbers, and, if asked for, those that look at the absence of values itself.
 fn trees(with_absence: bool) -> impl Strategy<Value = Expr> {
     let leaf = prop_oneof![
