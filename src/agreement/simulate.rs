@@ -15,8 +15,8 @@ use super::explain::terms;
 use super::observed;
 use super::queries::{Plan, Query, state_name};
 use crate::expr::{self, Operand};
-use crate::model::agreement::Agreement;
-use crate::model::state::{Sample, Scope, State, StoredState, Verdict, Window};
+use crate::model::agreement::{Agreement, Term};
+use crate::model::state::{Sample, SampleValue, Scope, State, StoredState, Verdict, Window};
 
 pub mod words;
 
@@ -228,6 +228,59 @@ pub fn leave_out_named(
         });
         if samples.is_empty() {
             *answer = Err(NOT_OF_SCOPE.to_owned());
+        }
+    }
+}
+
+/// Whether the agreement asks for a metric of all members of a scope and of some by name: of these only one answer is
+/// stored.
+pub fn asks_both_ways(agreement: &Agreement) -> bool {
+    let terms = || agreement.guarantees.iter().flat_map(|guarantee| &guarantee.terms);
+    let (of_all, by_name): (Vec<_>, Vec<_>) = terms().partition(|term| term.scope.has_wildcard());
+    let asked = |term: &Term, metric: &str| term.with.iter().any(|(name, _)| name == metric);
+    of_all.iter().flat_map(|term| &term.with).any(|(metric, _)| by_name.iter().any(|term| asked(term, metric)))
+}
+
+/// A question about a scope in a window: metric, parameters, the scope asked about, and the one that is answered about.
+type Asked<'s> = (&'s str, String, &'s Scope, &'s Scope, Timestamp, Timestamp);
+
+/// Puts into the answers what the stored verdicts were judged from, where what is stored of a metric is another answer (see
+/// [`asks_both_ways`]). `again` are the verdicts that the current agreement comes to from what is stored.
+pub fn put_right(
+    current: &Agreement,
+    plan: &Plan,
+    verdicts: &[StoredState],
+    again: &[State],
+    answers: &mut [Result<Vec<Sample>, String>],
+) {
+    let own = verdicts.iter().map(|stored| &stored.state).filter(|state| state.agreement_version == current.hash);
+    let given: HashMap<Place<'_>, &State> = own.filter(|s| s.inputs.is_some()).map(|s| (place(s), s)).collect();
+    let mut values: HashMap<Asked<'_>, Option<f64>> = HashMap::new();
+    for state in again {
+        let Some(given) = given.get(&place(state)).filter(|given| given.inputs != state.inputs) else { continue };
+        let terms = terms(current, &state.of, &state.scope, &state.window);
+        for (term, (metric, params)) in terms.iter().flat_map(|term| term.with.iter().map(move |with| (term, with))) {
+            let is_one =
+                terms.iter().all(|other| other.scope == term.scope || other.with.iter().all(|w| w.0 != *metric));
+            if is_one && state.values.get(metric) != given.values.get(metric) {
+                let params = super::collector::canonical(&Value::Object(params.clone()));
+                let asked = (metric.as_str(), params, &term.scope, &given.scope, given.window.from, given.window.to);
+                values.insert(asked, given.values.get(metric).copied().flatten());
+            }
+        }
+    }
+    if values.is_empty() {
+        return;
+    }
+    for (query, answer) in plan.queries.iter().zip(answers) {
+        let params = super::collector::canonical(&Value::Object(query.params.clone()));
+        for sample in answer.iter_mut().flatten() {
+            let asked =
+                (&*query.metric, params.clone(), &query.scope, &sample.scope, query.window.from, query.window.to);
+            let Some(value) = values.get(&asked) else { continue };
+            let none = || SampleValue::Missing { missing: "it had none when this was judged".to_owned() };
+            sample.value = value.map_or_else(none, SampleValue::Number);
+            sample.score = None;
         }
     }
 }

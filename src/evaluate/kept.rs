@@ -160,6 +160,7 @@ impl Evaluator {
         unanswered: &Unanswered,
         states: &mut Vec<State>,
     ) -> Vec<Kept> {
+        stand(agreement, plan, unanswered, states);
         let reason = |queries: &[usize], of: &HashSet<usize>| {
             let failed = queries.iter().filter(|i| of.contains(*i)).find_map(|i| {
                 let failed = answers.get(*i).and_then(|answer| answer.as_ref().err())?;
@@ -253,6 +254,31 @@ impl Evaluator {
         let mut found = self.store.all_states(&query).await?;
         found.retain(|s| wanted.contains(&bounds(&s.state.window)));
         Ok(found)
+    }
+}
+
+/// Lets verdicts stand that were judged again from nothing but what is stored and came to other inputs than they were given
+/// from: of a scope that is asked about by name and among all members the metric's state has one answer only.
+fn stand(agreement: &Agreement, plan: &Plan, unanswered: &Unanswered, states: &mut [State]) {
+    if unanswered.remembered.is_empty() {
+        return;
+    }
+    let mut from_stored: HashMap<(&str, Bounds), bool> = HashMap::new();
+    for judgement in &plan.judgements {
+        let place = (agreement.guarantees[judgement.guarantee].id.as_str(), bounds(&judgement.window));
+        let all = judgement.queries.iter().all(|i| unanswered.remembered.contains(i));
+        *from_stored.entry(place).or_insert(true) &= all;
+    }
+    for state in states.iter_mut().filter(|state| state.kind == StateKind::Guarantee) {
+        let at = bounds(&state.window);
+        if !from_stored.get(&(state.of.as_str(), at)).is_some_and(|all| *all) {
+            continue;
+        }
+        let given = unanswered.verdicts.get(&(state.of.clone(), at)).and_then(|given| given.get(&state.scope));
+        let given = given.filter(|given| given.agreement_version == state.agreement_version);
+        if let Some(given) = given.filter(|given| given.inputs.is_some() && given.inputs != state.inputs) {
+            *state = given.clone();
+        }
     }
 }
 

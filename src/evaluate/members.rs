@@ -12,7 +12,7 @@ use jiff::{Timestamp, ToSpan};
 use super::kept::{Bounds, Unanswered, bounds};
 use super::{EvaluateError, Evaluator};
 use crate::agreement::observed;
-use crate::agreement::queries::Plan;
+use crate::agreement::queries::{Judgement, Plan};
 use crate::agreement::slices::Answers;
 use crate::model::RunId;
 use crate::model::agreement::Agreement;
@@ -130,8 +130,8 @@ impl Evaluator {
     }
 
     /// The answers about all members in windows that are over, with a sample without value for each member that was known
-    /// while its window was open and is left out now, or of which the source says nothing now; but for those whom a term asks
-    /// about by name. What was judged for good is not looked at: see [`Evaluator::remembered`].
+    /// while its window was open and is left out now, or of which the source says nothing now; but for those of whom nothing
+    /// is known but what a term asks about them by name. What was judged for good is not looked at: see [`Evaluator::remembered`].
     pub(super) async fn with_earlier_members<'a>(
         &self,
         agreement: &Agreement,
@@ -177,6 +177,14 @@ impl Evaluator {
                 }
             }
         }
+        let asked: HashSet<usize> = asked.into_values().flat_map(HashMap::into_values).flatten().collect();
+        let of_all: HashSet<&str> = asked.iter().map(|i| plan.queries[*i].metric.as_str()).collect();
+        if by_name.iter().any(|(metric, _)| of_all.contains(metric)) {
+            let open = self.store.all_states(&StateQuery { kind: Some(StateKind::Guarantee), ..query }).await?;
+            for (i, scope) in named_members(agreement, plan, (&asked, &by_name), &open) {
+                missed.entry(i).or_default().insert(scope.clone());
+            }
+        }
         for (i, members) in &mut missed {
             for sample in answers[*i].iter().flatten().filter(|sample| plan.queries[*i].is_answered_by(sample)) {
                 members.remove(&sample.scope);
@@ -209,6 +217,34 @@ impl Evaluator {
         }
         Ok(Cow::Owned(answers))
     }
+}
+
+/// Whom a guarantee asks about among all members, and another term by name: questions of `asked`, and who was judged while
+/// the window was open as only the answer about all members can have come to.
+fn named_members<'s>(
+    agreement: &Agreement,
+    plan: &Plan,
+    (asked, by_name): (&HashSet<usize>, &HashSet<(&str, &Scope)>),
+    open: &'s [StoredState],
+) -> Vec<(usize, &'s Scope)> {
+    let mut judgements: HashMap<(&str, Bounds), Vec<&Judgement>> = HashMap::new();
+    for judgement in &plan.judgements {
+        let guarantee = &agreement.guarantees[judgement.guarantee];
+        judgements.entry((&guarantee.id, bounds(&judgement.window))).or_default().push(judgement);
+    }
+    let mut found = Vec::new();
+    for state in open.iter().map(|stored| &stored.state) {
+        for judgement in judgements.get(&(state.of.as_str(), bounds(&state.window))).into_iter().flatten() {
+            let guarantee = &agreement.guarantees[judgement.guarantee];
+            let is_member = guarantee.terms[judgement.term].scope.covers(&state.scope)
+                && !guarantee.terms.iter().any(|term| term.scope == state.scope);
+            let questions = judgement.queries.iter().filter(|i| {
+                is_member && asked.contains(i) && by_name.contains(&(plan.queries[**i].metric.as_str(), &state.scope))
+            });
+            found.extend(questions.map(|i| (*i, &state.scope)));
+        }
+    }
+    found
 }
 
 /// What is stored of a scope with `*`, as it is now that its members have come; `None` when that is said already.

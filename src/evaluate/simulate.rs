@@ -9,7 +9,8 @@ use crate::agreement::budgets::compare::changes;
 use crate::agreement::budgets::judge::{Due, due, states};
 use crate::agreement::queries;
 use crate::agreement::simulate::{
-    NOT_OF_WINDOW, Simulation, answers, compare, is_outdated, leave_out_incomparable, leave_out_named,
+    NOT_OF_WINDOW, Simulation, answers as stored_answers, asks_both_ways, compare, is_outdated, leave_out_incomparable,
+    leave_out_named, put_right,
 };
 use crate::model::RunId;
 use crate::model::agreement::Agreement;
@@ -60,8 +61,14 @@ pub async fn simulate(
         |of: &Agreement| queries::plan(of, None, from, to).map_err(|e| SimulateError::TooManyWindows(e.to_string()));
     let (planned, mut plan) = (plan(current)?, plan(candidate)?);
     let left_out = leave_out_incomparable(&mut plan, candidate, (current, &planned), &mut verdicts);
-    let mut answers = answers(current, candidate, &plan, &metrics);
+    let mut answers = stored_answers(current, candidate, &plan, &metrics);
     leave_out_named(current, &plan, &verdicts, &mut answers);
+    if asks_both_ways(current) {
+        let mut own = stored_answers(current, current, &planned, &metrics);
+        leave_out_named(current, &planned, &verdicts, &mut own);
+        let again = judge::judge(current, &planned, &own, RunId::fresh(), to);
+        put_right(current, &plan, &verdicts, &again, &mut answers);
+    }
     // Whether a window was still open is no part of the comparison.
     let states = judge::judge(candidate, &plan, &answers, RunId::fresh(), to);
     let mut judged: Vec<State> = states.into_iter().filter(|s| s.kind == StateKind::Guarantee).collect();

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::super::rig::{Rig, msg};
+use super::super::rig::{Rig, msg, node};
 use crate::model::RunId;
 use crate::model::run::{RunState, Trigger};
+use crate::runtime::Limits;
 use crate::runtime::durable::{Beginning, Control, DurableEnd, DurableOpening, Lease, Marked, Wish};
 use crate::runtime::opening::Start;
 
@@ -202,5 +203,27 @@ async fn sequences_of_several_runs_come_together() {
             assert!(expected.contains(&came.as_str()), "{node}, at once {at_once}: {came}");
         }
         assert!(rig.complaints().is_empty(), "{node}: {:?}", rig.complaints());
+    }
+}
+
+/// What was dropped cannot be tried again: the run says so, instead of ending as done with the rest.
+#[tokio::test]
+async fn a_run_that_makes_a_node_hold_too_many_fails() {
+    let limits = Limits { node_messages_max: 2, ..Limits::default() };
+    for (node_type, config) in [
+        ("sort", "{}"),
+        ("join", r#"{"mode":"reduce","reduceExp":"$A + payload"}"#),
+        ("join", "{}"),
+        ("switch", r#"{"property":"payload","repair":true,"rules":[{"t":"else"}]}"#),
+        ("batch", r#"{"mode":"count","count":4}"#),
+    ] {
+        for trigger in triggers() {
+            let nodes = vec![node("n0", "split", "{}", &[&[1]]), node("n1", node_type, config, &[&[]])];
+            let rig = Rig::with(nodes, limits.clone(), |_| {});
+            let end = durable(&rig, &trigger, message(r#"{"payload":[1,2,3,4]}"#)).await;
+            let DurableEnd::Ended(run) = end else { panic!("{node_type} {config}: it is over") };
+            assert_eq!(run.state, RunState::Failed, "{node_type} {config}");
+            assert!(rig.complaints()[0].contains("too many pending"), "{node_type}: {:?}", rig.complaints());
+        }
     }
 }

@@ -395,3 +395,19 @@ async fn a_node_says_whether_its_limit_is_shared() {
     }
     assert_eq!(replicas.seconds(0).await, ["1 1"]);
 }
+
+/// Each message that is dropped is an error of its own, so that nobody takes it for sent.
+#[tokio::test]
+async fn a_line_that_grows_too_long_fails_all_that_wait() {
+    let limits = crate::runtime::Limits { node_messages_max: 2, ..Default::default() };
+    let config = r#"{"pauseType":"rate","rate":"1","nbRateUnits":"1","rateUnits":"second"}"#;
+    let rig = Rig::with(vec![node("d", "delay", config, &[])], limits, |_| {});
+    for n in 0..4 {
+        send(&rig, &format!(r#"{{"payload":{n}}}"#));
+        rig.settle().await;
+    }
+    assert_eq!(rig.take_payloads(), ["0"]);
+    let told = rig.complaints();
+    assert_eq!(told.iter().filter(|text| text.contains("too many pending messages")).count(), 3, "{told:?}");
+    assert_eq!(rig.engine.open_runs(), 0);
+}

@@ -1,8 +1,8 @@
 //! What a source says of members and windows, asked about or not, and that what is stored comes to the same again.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
 use probity::agreement::explain::VerdictId;
@@ -273,6 +273,116 @@ async fn who_is_asked_about_by_name_is_not_missed_among_all() {
     assert_eq!(again.kept.len(), 2, "{:#?}", again.kept);
     let committed = again.committed.unwrap();
     assert_eq!((committed.inserted, committed.revised), (0, 0), "{:#?}", again.states);
+}
+
+/// `A >= 1` of each team by hour, and of team a, which is asked about by name.
+fn each_and_one() -> Arc<Agreement> {
+    let guarantee = |id: &str, team: &str| {
+        json!({ "id": id, "scope": { "team": { "default": "*" } }, "of": [{
+            "scope": { "team": team }, "objective": "A >= 1", "with": { "A": {} }, "window": { "period": "hourly" },
+        }] })
+    };
+    let extra = json!({ "terms": {
+        "metrics": { "A": { "collector": in_process() } },
+        "guarantees": [guarantee("EACH", "*"), guarantee("ONE", "a")],
+    } });
+    agreement("sla", in_process(), extra)
+}
+
+/// What it answers about all teams and about a by name.
+type Two = Arc<Mutex<Result<(Value, Value), String>>>;
+
+fn two(answers: &Two) -> InProcess {
+    let answers = answers.clone();
+    Arc::new(move |query, _| {
+        let answer = answers.lock().unwrap().clone();
+        let of_all = query.scope.0["team"] == "*";
+        let computations =
+            answer.map(|(all, one)| if of_all { all } else { json!([{ "scope": query.scope, "value": one }]) });
+        async move { computations.map(|list| json!({ "computations": list })) }.boxed()
+    })
+}
+
+async fn said_of_each(store: &Arc<dyn Store>) -> BTreeMap<(String, String), (Option<Verdict>, bool)> {
+    let verdicts = stored(store, StateKind::Guarantee).await;
+    let one = |s: &StoredState| {
+        ((s.state.of.clone(), s.state.scope.0["team"].clone()), (s.state.verdict, s.state.provisional))
+    };
+    verdicts.iter().map(one).collect()
+}
+
+/// Of a team that is asked about by name, too, only one of two answers is stored: the other verdict is no other for that,
+/// neither when nobody answers any more nor when it is simulated.
+#[tokio::test]
+async fn who_is_asked_about_twice_is_judged_by_each_answer() {
+    for fixture in [Fixture::memory().await, Fixture::sqlite().await, Fixture::postgres().await] {
+        let store = &fixture.store;
+        let clock = Clock::manual(at("2026-03-02T00:00:00Z"));
+        let sla = each_and_one();
+        let all = json!([{ "scope": { "team": "a" }, "value": 7 }, { "scope": { "team": "b" }, "value": 5 }]);
+        let answers: Two = Arc::new(Mutex::new(Ok((all, json!(0)))));
+        let evaluator = evaluator(&clock, store, vec![sla.clone()], two(&answers), "[]");
+        hour(&evaluator, &sla, 0).await;
+        let key = |of: &str, team: &str| (of.to_owned(), team.to_owned());
+        let expected = BTreeMap::from([
+            (key("EACH", "a"), (Some(Verdict::Fulfilled), false)),
+            (key("EACH", "b"), (Some(Verdict::Fulfilled), false)),
+            (key("ONE", "a"), (Some(Verdict::Violated), false)),
+        ]);
+        assert_eq!(said_of_each(store).await, expected);
+        comes_to_the_same(store, &sla).await;
+        *answers.lock().unwrap() = Err("connection refused".into());
+        let again = hour(&evaluator, &sla, 0).await;
+        let committed = again.committed.unwrap();
+        assert_eq!((committed.inserted, committed.revised), (0, 0), "{:#?}", again.states);
+        assert_eq!(again.kept.len(), 3, "{:#?}", again.kept);
+        assert_eq!(said_of_each(store).await, expected);
+        // A candidate judges each by its own answer.
+        let mut stricter = sla.document.clone();
+        for guarantee in 0..2 {
+            stricter["terms"]["guarantees"][guarantee]["of"][0]["objective"] = "A >= 6".into();
+        }
+        let (stricter, _) = probity::agreement::load(&stricter.to_string(), "test");
+        let stricter = stricter.unwrap();
+        let simulation = simulate(store.as_ref(), &sla, &stricter, None, None, clock.now()).await.unwrap();
+        let flips: Vec<(&str, &str)> =
+            simulation.flips.iter().map(|f| (f.guarantee.as_str(), f.scope.0["team"].as_str())).collect();
+        assert_eq!((flips, simulation.same), (vec![("EACH", "b")], 2), "{simulation:#?}");
+    }
+}
+
+/// That a team is asked about by name does not keep it from being missed among all.
+#[tokio::test]
+async fn who_is_asked_about_by_name_and_left_out_of_all_is_unknown_among_them() {
+    for fixture in [Fixture::memory().await, Fixture::sqlite().await, Fixture::postgres().await] {
+        let store = &fixture.store;
+        let clock = Clock::manual(at("2026-03-01T00:30:00Z"));
+        let sla = each_and_one();
+        let both = json!([{ "scope": { "team": "a" }, "value": 5 }, { "scope": { "team": "b" }, "value": 5 }]);
+        let answers: Two = Arc::new(Mutex::new(Ok((both.clone(), json!(5)))));
+        let evaluator = evaluator(&clock, store, vec![sla.clone()], two(&answers), "[]");
+        hour(&evaluator, &sla, 0).await;
+        clock.set(at("2026-03-01T01:30:00Z"));
+        *answers.lock().unwrap() = Ok((json!([{ "scope": { "team": "b" }, "value": 5 }]), json!(5)));
+        hour(&evaluator, &sla, 0).await;
+        let key = |of: &str, team: &str| (of.to_owned(), team.to_owned());
+        let expected = BTreeMap::from([
+            (key("EACH", "a"), (Some(Verdict::Unknown), false)),
+            (key("EACH", "b"), (Some(Verdict::Fulfilled), false)),
+            (key("ONE", "a"), (Some(Verdict::Fulfilled), false)),
+        ]);
+        assert_eq!(said_of_each(store).await, expected);
+        comes_to_the_same(store, &sla).await;
+        *answers.lock().unwrap() = Err("connection refused".into());
+        let again = hour(&evaluator, &sla, 0).await;
+        let committed = again.committed.unwrap();
+        assert_eq!((committed.inserted, committed.revised), (0, 0), "{:#?}", again.states);
+        assert_eq!(said_of_each(store).await, expected);
+        *answers.lock().unwrap() = Ok((both, json!(5)));
+        hour(&evaluator, &sla, 0).await;
+        assert_eq!(said_of_each(store).await[&key("EACH", "a")], (Some(Verdict::Fulfilled), false));
+        comes_to_the_same(store, &sla).await;
+    }
 }
 
 /// Guarantees with windows of different lengths, of which one reaches further than anybody has judged the other.
