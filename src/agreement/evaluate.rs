@@ -311,17 +311,30 @@ pub fn metrics_states(
     run: RunId,
     now: Timestamp,
 ) -> Vec<State> {
-    let mut found: Vec<(u8, State)> = Vec::new();
-    for (query, answer) in plan.queries.iter().zip(answers) {
-        let rank =
-            |state: &State| u8::from(matches!(observed::value(state, &query.metric), SampleValue::Missing { .. }));
-        found.extend(metric_states(agreement, query, answer, run, now).into_iter().map(|s| (rank(&s), s)));
+    let place = |query: &'_ Query| (query.window.from, query.window.to);
+    let mut asked: HashMap<(&str, (Timestamp, Timestamp)), usize> = HashMap::new();
+    for query in &plan.queries {
+        *asked.entry((&query.state_name, place(query))).or_default() += 1;
     }
-    // Stable: of equal rank the first answer stands.
-    found.sort_by_key(|(rank, _)| *rank);
+    let mut found: Vec<State> = Vec::new();
+    let (mut with_value, mut without) = (Vec::new(), Vec::new());
+    for (query, answer) in plan.queries.iter().zip(answers) {
+        let states = metric_states(agreement, query, answer, run, now);
+        if asked[&(query.state_name.as_str(), place(query))] == 1 {
+            found.extend(states);
+            continue;
+        }
+        for state in states {
+            match observed::value(&state, &query.metric) {
+                SampleValue::Missing { .. } => without.push(state),
+                _ => with_value.push(state),
+            }
+        }
+    }
     let mut seen = HashSet::new();
     let mut first = |s: &State| seen.insert((s.of.clone(), s.scope.canonical(), s.window.from, s.window.to));
-    found.into_iter().map(|(_, state)| state).filter(|state| first(state)).collect()
+    found.extend(with_value.into_iter().chain(without).filter(|state| first(state)));
+    found
 }
 
 /// The states of a metric itself in the window it was asked for, from the answer to one query: one for each scope that

@@ -31,15 +31,9 @@ pub(super) fn judge(
         }
         let collected = plan.collected(judgement, answers);
         let found = &agreement.guarantees[judgement.guarantee];
-        of_guarantee.extend(guarantee_states(
-            agreement,
-            found,
-            judgement.term,
-            &judgement.window,
-            &collected,
-            run,
-            now,
-        ));
+        // Of one term alone no two states are of one scope and window.
+        let states = if found.terms.len() == 1 { &mut states } else { &mut of_guarantee };
+        states.extend(guarantee_states(agreement, found, judgement.term, &judgement.window, &collected, run, now));
     }
     states.append(&mut joined(of_guarantee));
     states.extend(metrics_states(agreement, plan, answers, run, now));

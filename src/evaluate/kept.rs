@@ -160,6 +160,9 @@ impl Evaluator {
         unanswered: &Unanswered,
         states: &mut Vec<State>,
     ) -> Vec<Kept> {
+        if unanswered.open.is_empty() && unanswered.remembered.is_empty() {
+            return Vec::new();
+        }
         stand(agreement, plan, unanswered, states);
         let reason = |queries: &[usize], of: &HashSet<usize>| {
             let failed = queries.iter().filter(|i| of.contains(*i)).find_map(|i| {

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use jiff::{Timestamp, ToSpan};
+use jiff::Timestamp;
 
 use super::kept::{Bounds, Unanswered, bounds};
 use super::{EvaluateError, Evaluator};
@@ -16,7 +16,7 @@ use crate::agreement::queries::{Judgement, Plan};
 use crate::agreement::slices::Answers;
 use crate::model::RunId;
 use crate::model::agreement::Agreement;
-use crate::model::state::{Amounts, Sample, SampleValue, Scope, State, StateKind, StoredState, Verdict, Window};
+use crate::model::state::{Amounts, Sample, SampleValue, Scope, State, StateKind, StoredState, Verdict};
 use crate::model::waiver;
 use crate::store::{PageRequest, StateQuery};
 
@@ -27,11 +27,11 @@ struct Members<'s> {
     of: &'s str,
     /// The scope with `*`.
     scope: &'s Scope,
-    windows: HashSet<&'s Window>,
+    windows: HashSet<Bounds>,
 }
 
 /// Windows in which members were judged, by guarantee and by name of a metric's states.
-type Known<'s> = HashMap<(StateKind, &'s str), HashSet<&'s Window>>;
+type Known<'s> = HashMap<(StateKind, &'s str), HashSet<Bounds>>;
 
 /// The scopes with `*` of which an evaluation says something, by guarantee and by name of a metric's states.
 fn wholes<'s>(agreement: &'s Agreement, plan: &'s Plan) -> BTreeMap<(StateKind, &'s str), BTreeSet<&'s Scope>> {
@@ -62,28 +62,38 @@ fn members<'s>(agreement: &'s Agreement, plan: &'s Plan, states: &'s [State]) ->
     for (of, scopes) in wholes {
         let Some(states) = said.get(&of) else { continue };
         let patterns: BTreeSet<Vec<&str>> = scopes.iter().map(|scope| scope.wildcards().collect()).collect();
-        let mut windows: BTreeMap<&Scope, HashSet<&Window>> =
-            scopes.into_iter().map(|scope| (scope, HashSet::new())).collect();
+        let scopes: Vec<&Scope> = scopes.into_iter().collect();
+        let mut windows = vec![HashSet::new(); scopes.len()];
         let (whole, concrete): (Vec<&State>, Vec<&State>) = states.iter().partition(|s| s.scope.has_wildcard());
+        // A scope comes in every window.
+        let mut places: HashMap<&Scope, Vec<usize>> = HashMap::new();
         for state in concrete {
-            for pattern in &patterns {
-                let mut scope = state.scope.clone();
-                let named = scope.0.iter_mut().filter(|(key, _)| pattern.contains(&key.as_str()));
-                named.for_each(|(_, member)| *member = "*".into());
-                if let Some(windows) = windows.get_mut(&scope) {
-                    windows.insert(&state.window);
-                }
+            let places = places.entry(&state.scope).or_insert_with(|| {
+                let wholes = patterns.iter().map(|pattern| {
+                    let mut scope = state.scope.clone();
+                    let named = scope.0.iter_mut().filter(|(key, _)| pattern.contains(&key.as_str()));
+                    named.for_each(|(_, member)| *member = "*".into());
+                    scope
+                });
+                wholes.filter_map(|whole| scopes.binary_search(&&whole).ok()).collect()
+            });
+            for place in places {
+                windows[*place].insert(bounds(&state.window));
             }
         }
         for state in whole {
-            if let Some(windows) = windows.get_mut(&state.scope) {
-                windows.remove(&state.window);
+            if let Ok(place) = scopes.binary_search(&&state.scope) {
+                windows[place].remove(&bounds(&state.window));
             }
         }
-        let known = windows.into_iter().filter(|(_, windows)| !windows.is_empty());
+        let known = scopes.into_iter().zip(windows).filter(|(_, windows)| !windows.is_empty());
         found.extend(known.map(|(scope, windows)| Members { kind: of.0, of: of.1, scope, windows }));
     }
     found
+}
+
+fn instant(microseconds: Option<i64>) -> Option<Timestamp> {
+    microseconds.and_then(|us| Timestamp::from_microsecond(us).ok())
 }
 
 impl Evaluator {
@@ -108,8 +118,8 @@ impl Evaluator {
                 agreement: Some(agreement.id.clone()),
                 scope: Some(scope.clone()),
                 // By their ends, which are exact: a rolling window reaches back over many that are none of these.
-                from: windows().map(|w| w.to).min().and_then(|end| end.checked_sub(1.microsecond()).ok()),
-                to: windows().map(|w| w.to).max(),
+                from: instant(windows().map(|w| w.1 - 1).min()),
+                to: instant(windows().map(|w| w.1).max()),
                 ..StateQuery::default()
             };
             let mut page = PageRequest { limit: 1000, after: None };
@@ -117,7 +127,7 @@ impl Evaluator {
                 let stored = self.store.states(&query, &page).await?;
                 let whole = stored.items.into_iter().map(|stored| stored.state).filter(|whole| {
                     let windows = known.get(&(whole.kind, whole.of.as_str()));
-                    windows.is_some_and(|windows| windows.contains(&whole.window))
+                    windows.is_some_and(|windows| windows.contains(&bounds(&whole.window)))
                 });
                 found.extend(whole.filter_map(|whole| outdated(agreement, whole, run, asked_at)));
                 match stored.next {
@@ -158,12 +168,11 @@ impl Evaluator {
             .collect();
         let mut missed: HashMap<usize, BTreeSet<Scope>> = HashMap::new();
         let windows = || asked.values().flat_map(HashMap::keys);
-        let at = |microseconds: Option<i64>| microseconds.and_then(|us| Timestamp::from_microsecond(us).ok());
         let query = StateQuery {
             agreement: Some(agreement.id.clone()),
             kind: Some(StateKind::Metric),
-            from: at(windows().map(|w| w.1 - 1).min()),
-            to: at(windows().map(|w| w.1).max()),
+            from: instant(windows().map(|w| w.1 - 1).min()),
+            to: instant(windows().map(|w| w.1).max()),
             provisional: Some(true),
             ..StateQuery::default()
         };

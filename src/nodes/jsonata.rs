@@ -4,20 +4,24 @@
 //! properties an expression can read are converted (see [`Reads`]); what is merely counted is not copied.
 
 mod moments;
+mod reads;
+mod values;
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use indexmap::IndexMap;
 use jsonata_core::Expression;
-use jsonata_core::ast::{AstNode, PathStep, Stage};
+use jsonata_core::ast::AstNode;
 use jsonata_core::evaluator::{Context, Evaluator, EvaluatorError, EvaluatorOptions};
-use jsonata_core::value::{JMap, JValue};
+use jsonata_core::value::JValue;
 
 use self::moments::Moments;
+use self::reads::Reads;
+use self::values::{convert_object, from_jsonata, outline, to_jsonata};
 use crate::model::flow::NodeIndex;
 use crate::model::path::Path;
 use crate::model::value::date_to_iso;
@@ -31,8 +35,6 @@ const EVAL_MS_MAX: u64 = 2_000;
 const EVAL_DEPTH_MAX: usize = 2_000;
 /// Items of a sequence an expression may build.
 const SEQUENCE_LEN_MAX: usize = 1_000_000;
-/// Nesting of a value handed to or taken from an expression.
-const VALUE_DEPTH_MAX: usize = 512;
 /// Programs each thread keeps; beyond that it starts anew.
 const PROGRAMS_MAX: usize = 512;
 
@@ -298,235 +300,6 @@ impl Surroundings {
             value => to_jsonata(&value, 0).map_err(|e| EvaluatorError::EvaluationError(e.message)),
         }
     }
-}
-
-/// The message properties an expression can read. Errs on the side of too many: names are collected wherever
-/// they stand, string literals (as in `$lookup`) among them.
-#[derive(Debug, Default)]
-struct Reads {
-    names: BTreeSet<String>,
-    /// Names that stand directly inside `$count(…)` or `$exists(…)`, which look at no contents.
-    counted: BTreeSet<String>,
-    /// The message as a whole can be read: by `$`, `$$`, `*`, `**`, `%`, or by a function that takes its context.
-    whole: bool,
-}
-
-impl Reads {
-    /// `rooted`: the node is evaluated with the message itself as context.
-    fn visit(&mut self, node: &AstNode, rooted: bool) {
-        use AstNode as A;
-        match node {
-            A::String(name) | A::Name(name) => {
-                self.names.insert(name.clone());
-            }
-            A::Number(_) | A::Boolean(_) | A::Null | A::Undefined | A::Placeholder | A::Regex { .. } => {}
-            A::Variable(name) => self.whole |= name == "$" || (rooted && name.is_empty()),
-            A::ParentVariable(_) | A::Parent(_) => self.whole = true,
-            A::Wildcard | A::Descendant => self.whole |= rooted,
-            A::Path { steps } => {
-                for (i, step) in steps.iter().enumerate() {
-                    self.visit_step(step, rooted && i == 0);
-                }
-            }
-            A::Binary { lhs, rhs, .. } => {
-                self.visit(lhs, rooted);
-                self.visit(rhs, rooted);
-            }
-            A::Unary { operand, .. } => self.visit(operand, rooted),
-            A::Function { name, args, .. } => self.visit_call(name, args, rooted),
-            A::Call { procedure, args } => {
-                self.visit(procedure, rooted);
-                self.visit_all(args, rooted);
-            }
-            A::Lambda { body, signature, .. } => {
-                self.whole |= signature.as_ref().is_some_and(|s| s.contains('-'));
-                self.visit(body, rooted);
-            }
-            A::Array(items) | A::Block(items) | A::ArrayGroup(items) => self.visit_all(items, rooted),
-            A::Object(pairs) => self.visit_pairs(pairs, rooted),
-            A::ObjectTransform { input, pattern } => {
-                self.visit(input, rooted);
-                self.visit_pairs(pattern, rooted);
-            }
-            A::Conditional { condition, then_branch, else_branch } => {
-                self.visit(condition, rooted);
-                self.visit(then_branch, rooted);
-                if let Some(node) = else_branch {
-                    self.visit(node, rooted);
-                }
-            }
-            A::FunctionApplication(inner) => self.visit(inner, rooted),
-            A::Sort { input, terms } => {
-                self.visit(input, rooted);
-                for (term, _) in terms {
-                    self.visit(term, false);
-                }
-            }
-            A::Transform { location, update, delete } => {
-                self.visit(location, rooted);
-                self.visit(update, rooted);
-                if let Some(node) = delete {
-                    self.visit(node, rooted);
-                }
-            }
-        }
-    }
-
-    fn visit_step(&mut self, step: &PathStep, rooted: bool) {
-        self.visit(&step.node, rooted);
-        for stage in &step.stages {
-            if let Stage::Filter(filter) = stage {
-                self.visit(filter, false);
-            }
-        }
-    }
-
-    fn visit_call(&mut self, name: &str, args: &[AstNode], rooted: bool) {
-        self.whole |= match name {
-            "eval" => true,
-            // Functions that take an object as context when an argument is missing.
-            "boolean" | "not" | "string" | "keys" | "spread" | "clone" => args.is_empty(),
-            "each" | "sift" | "lookup" => args.len() < 2,
-            _ => false,
-        };
-        if let ("count" | "exists", [only]) = (name, args)
-            && rooted
-            && let Some(name) = single_name(only)
-        {
-            self.counted.insert(name.to_string());
-            return;
-        }
-        self.visit_all(args, rooted);
-    }
-
-    fn visit_all(&mut self, nodes: &[AstNode], rooted: bool) {
-        for node in nodes {
-            self.visit(node, rooted);
-        }
-    }
-
-    fn visit_pairs(&mut self, pairs: &[(AstNode, AstNode)], rooted: bool) {
-        for (key, value) in pairs {
-            self.visit(key, rooted);
-            self.visit(value, rooted);
-        }
-    }
-}
-
-fn single_name(node: &AstNode) -> Option<&str> {
-    match node {
-        AstNode::Name(name) => Some(name),
-        AstNode::Path { steps } => match steps.as_slice() {
-            [step] if step.stages.is_empty() => single_name(&step.node),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-fn too_deep() -> NodeError {
-    NodeError::new(format!("a value is nested deeper than {VALUE_DEPTH_MAX} levels"))
-}
-
-/// A value as JSONata sees it. Dates are ISO text, buffers `{type:"Buffer",data:[…]}`.
-fn to_jsonata(value: &Value, depth: usize) -> Result<JValue, NodeError> {
-    if depth > VALUE_DEPTH_MAX {
-        return Err(too_deep());
-    }
-    Ok(match value {
-        Value::Undefined => JValue::Undefined,
-        Value::Null => JValue::Null,
-        Value::Bool(b) => JValue::Bool(*b),
-        Value::Number(n) => JValue::Number(*n),
-        Value::String(s) => JValue::string(s.as_str()),
-        Value::Date(ms) => JValue::string(date_to_iso(*ms)),
-        Value::Bytes(bytes) => {
-            let data = bytes.iter().map(|b| JValue::Number(f64::from(*b))).collect();
-            JValue::object(IndexMap::from([
-                ("type".to_string(), JValue::string("Buffer")),
-                ("data".to_string(), JValue::array(data)),
-            ]))
-        }
-        Value::Error(e) => JValue::object(IndexMap::from([
-            ("name".to_string(), JValue::string(e.name.as_str())),
-            ("message".to_string(), JValue::string(e.message.as_str())),
-        ])),
-        Value::Array(items) => {
-            let items: Result<Vec<_>, _> = items.iter().map(|v| to_jsonata(v, depth + 1)).collect();
-            JValue::array(items?)
-        }
-        Value::Object(object) => convert_object(object, depth)?,
-        Value::Handle(handle) => match handle.object() {
-            Some(object) => convert_object(&object, depth)?,
-            None => JValue::Null,
-        },
-    })
-}
-
-fn convert_object(object: &Object, depth: usize) -> Result<JValue, NodeError> {
-    let mut map = IndexMap::with_capacity(object.len());
-    for (key, value) in object.iter() {
-        if !value.is_undefined() {
-            map.insert(key.to_string(), to_jsonata(value, depth + 1)?);
-        }
-    }
-    Ok(JValue::object(map))
-}
-
-/// A value for expressions that only count it: objects inside an array lose their contents.
-fn outline(value: &Value) -> Result<JValue, NodeError> {
-    let Value::Array(items) = value else { return to_jsonata(value, 1) };
-    let empty = JValue::Object(Rc::new(JMap::default()));
-    let items: Result<Vec<_>, _> = items
-        .iter()
-        .map(|item| match item {
-            Value::Object(_) => Ok(empty.clone()),
-            other => to_jsonata(other, 2),
-        })
-        .collect();
-    Ok(JValue::array(items?))
-}
-
-/// `moments`: those of the evaluation, which leave it as ISO 8601 text.
-fn from_jsonata(value: &JValue, depth: usize, moments: Option<&Moments>) -> Result<Value, NodeError> {
-    if depth > VALUE_DEPTH_MAX {
-        return Err(too_deep());
-    }
-    Ok(match value {
-        JValue::Null => Value::Null,
-        JValue::Bool(b) => Value::Bool(*b),
-        JValue::Number(n) => Value::Number(*n),
-        JValue::String(s) => Value::from(&**s),
-        JValue::Array(items) => {
-            let items: Result<Vec<_>, _> = items.iter().map(|v| from_jsonata(v, depth + 1, moments)).collect();
-            Value::array(items?)
-        }
-        JValue::Object(map) => {
-            if let Some(left) = moments.and_then(|moments| moments.left_behind(value)) {
-                return Ok(left);
-            }
-            let mut object = Object::with_capacity(map.len());
-            for (key, value) in map.iter() {
-                object.insert(key.as_str(), from_jsonata(value, depth + 1, moments)?);
-            }
-            buffer_of(&object).unwrap_or_else(|| object.into())
-        }
-        _ => Value::Undefined,
-    })
-}
-
-/// The buffer that `{type:"Buffer",data:[…]}` stands for.
-fn buffer_of(object: &Object) -> Option<Value> {
-    if object.len() != 2 || object.get("type")?.as_str() != Some("Buffer") {
-        return None;
-    }
-    let bytes: Option<Vec<u8>> = object
-        .get("data")?
-        .as_array()?
-        .iter()
-        .map(|v| v.as_f64().filter(|n| n.fract() == 0.0 && (0.0..256.0).contains(n)).map(|n| n as u8))
-        .collect();
-    Some(Value::Bytes(Arc::new(bytes?)))
 }
 
 #[cfg(test)]

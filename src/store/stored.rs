@@ -24,8 +24,6 @@ pub(super) struct StateTexts {
     pub values: String,
     pub coverage: Option<String>,
     pub evidence: String,
-    /// NaN is no value.
-    pub value: Option<f64>,
     pub penalties: Option<String>,
     pub rewards: Option<String>,
     pub waiver: Option<String>,
@@ -34,22 +32,33 @@ pub(super) struct StateTexts {
 pub(super) fn state_texts(state: &State) -> StateTexts {
     StateTexts {
         scope: scope(&state.scope),
-        values: values(&state.values),
+        values: written(|out| write_values(&state.values, out)),
         coverage: state.coverage.as_ref().map(json),
-        evidence: evidence(&state.evidence),
-        value: state.value.filter(|value| !value.is_nan()),
+        evidence: written(|out| write_evidence(&state.evidence, out)),
         penalties: amounts(&state.penalties),
         rewards: amounts(&state.rewards),
         waiver: state.waiver.as_deref().map(waiver),
     }
 }
 
-/// None are stored as NULL.
-fn amounts(amounts: &Amounts) -> Option<String> {
-    (!amounts.is_empty()).then(|| values(amounts))
+/// A state's value; NaN is none.
+pub(super) fn value(state: &State) -> Option<f64> {
+    state.value.filter(|value| !value.is_nan())
 }
 
-fn waiver(applied: &AppliedWaiver) -> String {
+/// What a writer of JSON writes.
+fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+    let mut out = Vec::new();
+    write(&mut out);
+    String::from_utf8(out).expect("JSON is UTF-8")
+}
+
+/// None are stored as NULL.
+pub(super) fn amounts(amounts: &Amounts) -> Option<String> {
+    (!amounts.is_empty()).then(|| written(|out| write_values(amounts, out)))
+}
+
+pub(super) fn waiver(applied: &AppliedWaiver) -> String {
     let clean = AppliedWaiver {
         id: text(&applied.id).into_owned(),
         reason: text(&applied.reason).into_owned(),
@@ -107,7 +116,12 @@ where
 }
 
 pub(super) fn json<T: Serialize>(value: &T) -> String {
-    serde_json::to_string(value).expect("model values have text keys and no failing serialisers")
+    written(|out| write_json(value, out))
+}
+
+/// Appends the JSON text of a value.
+pub(super) fn write_json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("model values have text keys and no failing serialisers");
 }
 
 /// Text without NUL, which Postgres cannot hold; its picture `␀` stands instead. Without this one odd character
@@ -118,23 +132,30 @@ pub(super) fn text(text: &str) -> Cow<'_, str> {
 
 /// The canonical scope, by which states are also found.
 pub(super) fn scope(scope: &Scope) -> String {
-    if scope.0.iter().any(|(name, member)| name.contains('\0') || member.contains('\0')) {
-        let clean = scope.0.iter().map(|(name, member)| (text(name).into_owned(), text(member).into_owned()));
-        return Scope(clean.collect()).canonical();
-    }
-    scope.canonical()
+    written(|out| write_scope(scope, out))
 }
 
-fn values(values: &BTreeMap<String, Option<f64>>) -> String {
+/// Appends the canonical scope.
+pub(super) fn write_scope(scope: &Scope, out: &mut Vec<u8>) {
+    if scope.0.iter().any(|(name, member)| name.contains('\0') || member.contains('\0')) {
+        let clean = scope.0.iter().map(|(name, member)| (text(name), text(member)));
+        return write_json(&clean.collect::<BTreeMap<_, _>>(), out);
+    }
+    write_json(&scope.0, out);
+}
+
+/// Appends numbers by name, as a JSON object.
+pub(super) fn write_values(values: &BTreeMap<String, Option<f64>>, out: &mut Vec<u8>) {
     if values.keys().any(|name| name.contains('\0')) {
         let clean: BTreeMap<_, _> = values.iter().map(|(name, value)| (text(name), value)).collect();
-        return json(&clean);
+        return write_json(&clean, out);
     }
-    json(values)
+    write_json(values, out);
 }
 
-fn evidence(evidence: &[Evidence]) -> String {
-    json(&readable(evidence))
+/// Appends pieces of evidence, as a JSON array.
+pub(super) fn write_evidence(evidence: &[Evidence], out: &mut Vec<u8>) {
+    write_json(&*readable(evidence), out);
 }
 
 /// Data nested too deeply to be read back is kept as its JSON text.

@@ -17,6 +17,9 @@ pub(super) enum Field<'a> {
     /// `text` or `json`.
     Text(&'a str),
     Jsonb(&'a str),
+    /// `jsonb` or `json` that this appends.
+    JsonbOf(&'a dyn Fn(&mut Vec<u8>)),
+    JsonOf(&'a dyn Fn(&mut Vec<u8>)),
     Bytes(&'a [u8]),
     Instant(Timestamp),
     Float(f64),
@@ -61,6 +64,11 @@ impl Rows {
                 self.buffer.push(1);
                 self.buffer.extend_from_slice(value.as_bytes());
             }
+            Field::JsonbOf(write) => self.appended(&|buffer| {
+                buffer.push(1);
+                write(buffer);
+            }),
+            Field::JsonOf(write) => self.appended(write),
             Field::Bytes(value) => self.bytes(value),
             Field::Instant(value) => self.bytes(&Instant(value).micros().to_be_bytes()),
             Field::Float(value) => self.bytes(&value.to_be_bytes()),
@@ -69,6 +77,15 @@ impl Rows {
             Field::Bool(value) => self.bytes(&[u8::from(value)]),
             Field::Null => self.buffer.extend_from_slice(&(-1i32).to_be_bytes()),
         }
+    }
+
+    /// A field of as many bytes as are appended.
+    fn appended(&mut self, write: &dyn Fn(&mut Vec<u8>)) {
+        self.length(0);
+        let begin = self.buffer.len();
+        write(&mut self.buffer);
+        let length = i32::try_from(self.buffer.len() - begin).unwrap_or(i32::MAX);
+        self.buffer[begin - 4..begin].copy_from_slice(&length.to_be_bytes());
     }
 
     fn bytes(&mut self, bytes: &[u8]) {

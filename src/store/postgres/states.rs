@@ -209,7 +209,6 @@ const COLUMNS: &[&str] = &[
 
 fn write(row: &Row<'_>, recorded_at: Timestamp, out: &mut copy::Rows) {
     let state = row.state;
-    let texts = stored::state_texts(state);
     let jsonb = |text: &Option<String>, out: &mut copy::Rows| {
         out.field(text.as_deref().map_or(Field::Null, Field::Jsonb));
     };
@@ -217,17 +216,17 @@ fn write(row: &Row<'_>, recorded_at: Timestamp, out: &mut copy::Rows) {
     out.field(Field::Text(&stored::text(&state.agreement)));
     out.field(Field::Text(state.kind.as_str()));
     out.field(Field::Text(&stored::text(&state.of)));
-    out.field(Field::Jsonb(&texts.scope));
+    out.field(Field::JsonbOf(&|out| stored::write_scope(&state.scope, out)));
     out.field(Field::Instant(state.window.from));
     out.field(Field::Instant(state.window.to));
     out.field(Field::Text(&state.window.from_local));
     out.field(Field::Text(&state.window.to_local));
     out.field(Field::optional(state.verdict, |verdict| Field::Text(verdict.as_str())));
-    out.field(Field::optional(texts.value, Field::Float));
-    out.field(Field::Jsonb(&texts.values));
+    out.field(Field::optional(stored::value(state), Field::Float));
+    out.field(Field::JsonbOf(&|out| stored::write_values(&state.values, out)));
     out.field(Field::Text(&stored::text(&state.reason)));
-    jsonb(&texts.coverage, out);
-    out.field(Field::Text(&texts.evidence));
+    jsonb(&state.coverage.as_ref().map(stored::json), out);
+    out.field(Field::JsonOf(&|out| stored::write_evidence(&state.evidence, out)));
     out.field(Field::Bool(state.provisional));
     out.field(Field::Text(&state.agreement_version));
     out.field(Field::Uuid(state.run.0));
@@ -236,9 +235,9 @@ fn write(row: &Row<'_>, recorded_at: Timestamp, out: &mut copy::Rows) {
     out.field(Field::Uuid(row.content));
     out.field(Field::optional(state.score, |score| Field::BigInt(score.numerator())));
     out.field(Field::optional(state.score, |score| Field::BigInt(score.denominator())));
-    jsonb(&texts.penalties, out);
-    jsonb(&texts.rewards, out);
-    jsonb(&texts.waiver, out);
+    jsonb(&stored::amounts(&state.penalties), out);
+    jsonb(&stored::amounts(&state.rewards), out);
+    jsonb(&state.waiver.as_deref().map(stored::waiver), out);
     out.field(Field::optional(state.inputs.as_ref(), |digest| Field::Bytes(&digest.0)));
     out.field(Field::Uuid(row.provenance));
 }

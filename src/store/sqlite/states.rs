@@ -105,7 +105,7 @@ pub(super) async fn insert(
                 .push_bind(state.window.from_local.as_str())
                 .push_bind(state.window.to_local.as_str())
                 .push_bind(state.verdict.map(|verdict| verdict.as_str()))
-                .push_bind(texts.value)
+                .push_bind(stored::value(state))
                 .push_bind(texts.values)
                 .push_bind(stored::text(&state.reason))
                 .push_bind(texts.coverage)
