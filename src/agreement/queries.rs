@@ -185,6 +185,16 @@ pub fn state_name(agreement: &Agreement, metric: &str, params: &Map<String, Valu
     }
 }
 
+/// The metrics that an agreement asks about all members of a scope (`*`) and about some by name: of who is asked about twice
+/// only one answer is stored.
+pub fn asked_both_ways(agreement: &Agreement) -> HashSet<&str> {
+    let terms = agreement.guarantees.iter().flat_map(|guarantee| &guarantee.terms);
+    let (of_all, by_name): (Vec<&Term>, Vec<&Term>) = terms.partition(|term| term.scope.has_wildcard());
+    let by_name: HashSet<&str> = by_name.iter().flat_map(|term| &term.with).map(|with| with.0.as_str()).collect();
+    let of_all = of_all.iter().flat_map(|term| &term.with).map(|with| with.0.as_str());
+    of_all.filter(|metric| by_name.contains(metric)).collect()
+}
+
 /// The metrics that the agreement uses with several sets of parameters.
 fn with_several_params(agreement: &Agreement) -> HashSet<&str> {
     let mut first: HashMap<&str, &Map<String, Value>> = HashMap::new();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
+use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Map, Value};
 
@@ -163,6 +163,41 @@ fn after_last_second(end: DateTime) -> DateTime {
 /// Civil times as instants; what falls into a gap of the clock as a whole is no window.
 fn listed(pairs: &Pairs, zone: &TimeZone) -> Result<Listed, Problem> {
     let instant = |at: DateTime| zone.to_ambiguous_timestamp(at).compatible().ok();
-    let windows = pairs.iter().filter_map(|(start, end)| Some((instant(*start)?, instant(*end)?)));
+    // Both ends in one gap would be moved behind it together.
+    let are_in_one_gap = |start: DateTime, end: DateTime| {
+        let (start, end) = (zone.to_ambiguous_timestamp(start), zone.to_ambiguous_timestamp(end));
+        let in_gaps = [&start, &end].into_iter().all(|at| matches!(at.offset(), AmbiguousOffset::Gap { .. }));
+        in_gaps && matches!((start.later(), end.earlier()), (Ok(start), Ok(end)) if start > end)
+    };
+    let known = pairs.iter().filter(|(start, end)| !are_in_one_gap(*start, *end));
+    let windows = known.filter_map(|(start, end)| Some((instant(*start)?, instant(*end)?)));
     Ok(windows.filter(|(start, end)| start < end).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In the night of 29 March 2026 Madrid has no 02:00 to 03:00.
+    #[test]
+    fn what_lies_in_a_gap_of_the_clock_is_no_window() {
+        let zone = TimeZone::get("Europe/Madrid").unwrap();
+        let pairs = [
+            ("2026-03-29T01:30", "2026-03-29T02:00"),
+            ("2026-03-29T02:00", "2026-03-29T02:30"),
+            ("2026-03-29T03:00", "2026-03-29T03:30"),
+            ("2026-03-29T02:30", "2027-03-28T02:30"),
+        ];
+        let pairs: Pairs = pairs.iter().map(|(start, end)| (start.parse().unwrap(), end.parse().unwrap())).collect();
+        let Ok(windows) = listed(&pairs, &zone) else { panic!("they are windows") };
+        let windows: Vec<String> = windows.iter().map(|(start, end)| format!("{start} {end}")).collect();
+        assert_eq!(
+            windows,
+            [
+                "2026-03-29T00:30:00Z 2026-03-29T01:00:00Z",
+                "2026-03-29T01:00:00Z 2026-03-29T01:30:00Z",
+                "2026-03-29T01:30:00Z 2027-03-28T01:30:00Z",
+            ]
+        );
+    }
 }

@@ -232,20 +232,12 @@ pub fn leave_out_named(
     }
 }
 
-/// Whether the agreement asks for a metric of all members of a scope and of some by name: of these only one answer is
-/// stored.
-pub fn asks_both_ways(agreement: &Agreement) -> bool {
-    let terms = || agreement.guarantees.iter().flat_map(|guarantee| &guarantee.terms);
-    let (of_all, by_name): (Vec<_>, Vec<_>) = terms().partition(|term| term.scope.has_wildcard());
-    let asked = |term: &Term, metric: &str| term.with.iter().any(|(name, _)| name == metric);
-    of_all.iter().flat_map(|term| &term.with).any(|(metric, _)| by_name.iter().any(|term| asked(term, metric)))
-}
-
 /// A question about a scope in a window: metric, parameters, the scope asked about, and the one that is answered about.
 type Asked<'s> = (&'s str, String, &'s Scope, &'s Scope, Timestamp, Timestamp);
 
 /// Puts into the answers what the stored verdicts were judged from, where what is stored of a metric is another answer (see
-/// [`asks_both_ways`]). `again` are the verdicts that the current agreement comes to from what is stored.
+/// [`asked_both_ways`](super::queries::asked_both_ways)). `again` are the verdicts that the current agreement comes to from
+/// what is stored. Of a value only its number is known then: of one that was a text, or was rounded, that much is lost.
 pub fn put_right(
     current: &Agreement,
     plan: &Plan,
@@ -260,8 +252,9 @@ pub fn put_right(
         let Some(given) = given.get(&place(state)).filter(|given| given.inputs != state.inputs) else { continue };
         let terms = terms(current, &state.of, &state.scope, &state.window);
         for (term, (metric, params)) in terms.iter().flat_map(|term| term.with.iter().map(move |with| (term, with))) {
-            let is_one =
-                terms.iter().all(|other| other.scope == term.scope || other.with.iter().all(|w| w.0 != *metric));
+            // The verdict of several terms has one value of a metric, whichever of them asked for it.
+            let asks = |other: &&&Term| other.with.iter().any(|with| with.0 == *metric);
+            let is_one = terms.iter().filter(asks).count() == 1;
             if is_one && state.values.get(metric) != given.values.get(metric) {
                 let params = super::collector::canonical(&Value::Object(params.clone()));
                 let asked = (metric.as_str(), params, &term.scope, &given.scope, given.window.from, given.window.to);
@@ -280,7 +273,7 @@ pub fn put_right(
             let Some(value) = values.get(&asked) else { continue };
             let none = || SampleValue::Missing { missing: "it had none when this was judged".to_owned() };
             sample.value = value.map_or_else(none, SampleValue::Number);
-            sample.score = None;
+            (sample.score, sample.coverage) = (None, None);
         }
     }
 }

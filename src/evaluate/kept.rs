@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::{EvaluateError, Evaluator};
 use crate::agreement::observed;
-use crate::agreement::queries::{Plan, Query};
+use crate::agreement::queries::{Plan, Query, asked_both_ways};
 use crate::agreement::slices::Answers;
 use crate::model::RunId;
 use crate::model::agreement::{Agreement, Collector};
@@ -74,6 +74,9 @@ impl Evaluator {
         let mut asked: BTreeMap<&str, HashMap<Bounds, Vec<usize>>> = BTreeMap::new();
         // Who was judged by each question: what is stored of a metric may be of a total, which is asked about by name, too.
         let mut members: HashMap<usize, HashSet<&Scope>> = HashMap::new();
+        // Of who is asked about twice the verdicts that rest on an answer that came now, too, by question.
+        let both_ways = asked_both_ways(agreement);
+        let mut partly: HashMap<usize, Vec<&BTreeMap<Scope, State>>> = HashMap::new();
         for judgement in &plan.judgements {
             let guarantee = &agreement.guarantees[judgement.guarantee];
             let scope = &guarantee.terms[judgement.term].scope;
@@ -87,6 +90,10 @@ impl Evaluator {
                     places.push(i);
                 }
                 members.entry(i).or_default().extend(said.into_iter().flat_map(BTreeMap::keys));
+                let has_news = judgement.queries.iter().any(|i| !unanswered.open.contains(i));
+                if has_news && both_ways.contains(query.metric.as_str()) {
+                    partly.entry(i).or_default().extend(said);
+                }
             }
         }
         let mut found: HashMap<usize, Vec<Sample>> = HashMap::new();
@@ -110,8 +117,16 @@ impl Evaluator {
             let scope = &plan.queries[*i].scope;
             let judged = |sample: &Sample| members.get(i).is_some_and(|members| members.contains(&sample.scope));
             samples.retain(|sample| !is_member(scope, &sample.scope) || judged(sample));
-            samples.iter().any(|sample| says_something(sample) || is_member(scope, &sample.scope))
+            // What is stored may be the answer to the other question.
+            let metric = plan.queries[*i].metric.as_str();
+            let other = |sample: &Sample| {
+                let mut verdicts = partly.get(i).into_iter().flatten().filter_map(|said| said.get(&sample.scope));
+                verdicts.any(|verdict| verdict.values.get(metric) != Some(&number(sample)))
+            };
+            !samples.iter().any(other)
+                && samples.iter().any(|sample| says_something(sample) || is_member(scope, &sample.scope))
         });
+        drop(partly);
         drop(members);
         if found.is_empty() {
             return Ok((Cow::Borrowed(answers), unanswered));
@@ -266,15 +281,21 @@ fn stand(agreement: &Agreement, plan: &Plan, unanswered: &Unanswered, states: &m
     if unanswered.remembered.is_empty() {
         return;
     }
-    let mut from_stored: HashMap<(&str, Bounds), bool> = HashMap::new();
+    let both_ways = asked_both_ways(agreement);
+    if both_ways.is_empty() {
+        return;
+    }
+    // Whether all questions were answered from what is stored, and whether one is about such a metric.
+    let mut from_stored: HashMap<(&str, Bounds), (bool, bool)> = HashMap::new();
     for judgement in &plan.judgements {
         let place = (agreement.guarantees[judgement.guarantee].id.as_str(), bounds(&judgement.window));
-        let all = judgement.queries.iter().all(|i| unanswered.remembered.contains(i));
-        *from_stored.entry(place).or_insert(true) &= all;
+        let (all, one) = from_stored.entry(place).or_insert((true, false));
+        *all &= judgement.queries.iter().all(|i| unanswered.remembered.contains(i));
+        *one |= judgement.queries.iter().any(|i| both_ways.contains(plan.queries[*i].metric.as_str()));
     }
     for state in states.iter_mut().filter(|state| state.kind == StateKind::Guarantee) {
         let at = bounds(&state.window);
-        if !from_stored.get(&(state.of.as_str(), at)).is_some_and(|all| *all) {
+        if from_stored.get(&(state.of.as_str(), at)) != Some(&(true, true)) {
             continue;
         }
         let given = unanswered.verdicts.get(&(state.of.clone(), at)).and_then(|given| given.get(&state.scope));
@@ -329,6 +350,15 @@ fn is_member(scope: &Scope, found: &Scope) -> bool {
 fn says_something(sample: &Sample) -> bool {
     matches!(sample.coverage, Some(Coverage { expected: 0, .. }))
         || !matches!(sample.value, SampleValue::Missing { .. })
+}
+
+/// The number that a verdict keeps of a sample.
+fn number(sample: &Sample) -> Option<f64> {
+    match sample.value {
+        SampleValue::Number(n) | SampleValue::Rounded { rounded: n } => Some(n).filter(|n| n.is_finite()),
+        SampleValue::Bool(b) => Some(f64::from(u8::from(b))),
+        SampleValue::Text(_) | SampleValue::Missing { .. } => None,
+    }
 }
 
 fn said(query: &Query, failed: &str) -> String {

@@ -9,7 +9,7 @@ use crate::agreement::budgets::compare::changes;
 use crate::agreement::budgets::judge::{Due, due, states};
 use crate::agreement::queries;
 use crate::agreement::simulate::{
-    NOT_OF_WINDOW, Simulation, answers as stored_answers, asks_both_ways, compare, is_outdated, leave_out_incomparable,
+    NOT_OF_WINDOW, Simulation, answers as stored_answers, compare, is_outdated, leave_out_incomparable,
     leave_out_named, put_right,
 };
 use crate::model::RunId;
@@ -63,7 +63,7 @@ pub async fn simulate(
     let left_out = leave_out_incomparable(&mut plan, candidate, (current, &planned), &mut verdicts);
     let mut answers = stored_answers(current, candidate, &plan, &metrics);
     leave_out_named(current, &plan, &verdicts, &mut answers);
-    if asks_both_ways(current) {
+    if !queries::asked_both_ways(current).is_empty() {
         let mut own = stored_answers(current, current, &planned, &metrics);
         leave_out_named(current, &planned, &verdicts, &mut own);
         let again = judge::judge(current, &planned, &own, RunId::fresh(), to);

@@ -96,6 +96,8 @@ fn is_ratio(expr: &Expr, known: Known<'_, '_>) -> bool {
             let chosen = (known.branch)(arguments).and_then(|at| arguments.get(at));
             chosen.is_some_and(|chosen| is_ratio(chosen, known))
         }
+        // How many have a value is no ratio, whatever they are.
+        Expr::Call(Function::Count, _) => false,
         Expr::Call(_, arguments) => arguments.iter().any(|argument| is_ratio(argument, known)),
         _ => false,
     }

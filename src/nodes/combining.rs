@@ -1,6 +1,6 @@
 //! State of nodes that combine messages. What one caller's messages build up belongs to that caller's run; what
-//! nobody waits for belongs to the node, across runs, as in Node-RED. Sequences in a durable run that nobody waits for belong
-//! to the run until it ends, so that a crash does not lose them; the node gets what is then not whole.
+//! nobody waits for belongs to the node, across runs, as in Node-RED. Sequences that a durable run makes though nobody waits
+//! for it belong to the run until it ends, so that a crash does not lose them; the node gets what is then not whole.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -31,7 +31,7 @@ pub(super) trait Sequences: NodeState + Default {
 impl<T: Sequences> Combining<T> {
     /// Works on the state that this sequence belongs to.
     pub(super) fn with_sequence<R>(&self, id: &str, cx: &mut Cx<'_>, work: impl FnOnce(&mut T) -> R) -> R {
-        if cx.has_caller() || !cx.is_unanswered() {
+        if !cx.has_sequence(id) {
             return self.with(cx, work);
         }
         let mut of_node = self.of_node();
@@ -51,24 +51,39 @@ impl<T: Sequences> Combining<T> {
     }
 }
 
-/// The property that holds the messages that [`again`] keeps.
+/// The property that holds what [`again`] keeps.
 const AGAIN: &str = "_sequence";
 
-/// Fails messages that the node does not hold any more, of which `last` came last and is the one the error is about. A
-/// durable run whose failures are tried again ([`Cx::is_tried_again`]) gives the node all of them again, in one message
-/// that [`given_again`] takes apart: the last one alone would wait for the others for ever.
-pub(super) fn again(failed: &[Msg], last: Msg, error: NodeError, cx: &mut Cx<'_>) -> Step {
-    cx.resume_with(|| {
-        let mut msg = Msg::from_object(Object::new());
-        msg.set(AGAIN, kept_msgs(failed));
-        Some(msg)
-    });
-    Step::fail(last, error)
+/// Messages that failed together and that the node does not hold any more.
+pub(super) struct FailedSequence {
+    pub msgs: Vec<Msg>,
+    /// Those of them that complete nodes are told of once it has succeeded.
+    pub untold: Vec<Msg>,
+    pub error: NodeError,
 }
 
-/// The messages that failed together, when this is what a durable run gives again of them.
-pub(super) fn given_again(msg: &Msg, cx: &Cx<'_>) -> Option<Vec<Msg>> {
-    cx.is_resumed().then(|| msg.get(AGAIN).map(restored_msgs)).flatten()
+/// Fails with these; with none it is done. A durable run whose failures are tried again ([`Cx::is_tried_again`])
+/// gives the node all of them again, in one message that [`given_again`] takes apart: the last message of a sequence alone
+/// would wait for the others for ever.
+pub(super) fn again(mut failed: Vec<FailedSequence>, cx: &mut Cx<'_>) -> Step {
+    if failed.is_empty() {
+        return Step::Done;
+    }
+    cx.resume_with(|| {
+        let kept = failed.iter().map(|of| Value::array(vec![kept_msgs(&of.msgs), kept_msgs(&of.untold)]));
+        let mut msg = Msg::from_object(Object::new());
+        msg.set(AGAIN, Value::array(kept.collect()));
+        Some(msg)
+    });
+    let FailedSequence { mut msgs, error, .. } = failed.swap_remove(failed.len() - 1);
+    Step::fail(msgs.pop().unwrap_or_default(), error)
+}
+
+/// The sequences that failed, and who is to be told of each, when this is what a durable run gives again of them.
+pub(super) fn given_again(msg: &Msg, cx: &Cx<'_>) -> Option<Vec<(Vec<Msg>, Vec<Msg>)>> {
+    // A message has nothing but its id beside it.
+    let kept = msg.get(AGAIN).filter(|_| cx.is_resumed() && msg.object().len() <= 2)?.as_array()?;
+    Some(kept.iter().map(|kept| (restored_msgs(&kept.get("0")), restored_msgs(&kept.get("1")))).collect())
 }
 
 /// Fails the message with which a node came to hold too many and dropped them all. It is not tried again: a durable run ends

@@ -233,16 +233,18 @@ impl Delay {
         let joined = {
             let mut state = self.state();
             if state.line.len() >= max {
-                state.line.clear(Turn::TooMany);
-                None
+                Err(state.line.clear(Turn::TooMany))
             } else {
-                Some(state.line.join(place, due, msg.clone(), (!leaves).then(|| cx.run_id())))
+                Ok(state.line.join(place, due, msg.clone(), (!leaves).then(|| cx.run_id())))
             }
         };
         self.show_depth(cx);
         match joined {
-            None => Step::fail(msg, too_many(max)),
-            Some(Joined { id, turn, replaced }) => {
+            Err(left_their_runs) => {
+                left_their_runs.into_iter().for_each(|msg| cx.error(msg, too_many(max)));
+                Step::fail(msg, too_many(max))
+            }
+            Ok(Joined { id, turn, replaced }) => {
                 if let Some(replaced) = replaced.filter(|_| self.second_output) {
                     cx.emit(1, replaced);
                 }

@@ -166,12 +166,8 @@ fn custom(config: &NodeConfig<'_>) -> Result<Custom, Vec<Diagnostic>> {
 impl Custom {
     /// The sequence that a message says to be part of; `None` when groups are not made by that.
     fn sequence(&self, msg: &Msg) -> Option<ArcStr> {
-        let mut parts = msg.get("parts").filter(|_| self.count_by_parts)?.clone();
-        if !self.useparts {
-            parts = parts.get("parts");
-        }
-        let id = parts.as_object()?.get("id")?;
-        Some(id.to_js_string())
+        let parts = msg.get("parts").filter(|_| self.count_by_parts && self.useparts)?;
+        Some(parts.as_object()?.get("id")?.to_js_string())
     }
 }
 
@@ -196,45 +192,57 @@ impl Handle for Elapsed {
     }
 }
 
-/// Works on the groups a sequence is put together in and tells complete nodes what they are done with; `None`: on the
-/// groups of what belongs to none.
+/// Works on the groups a sequence is put together in, `None`: on the groups of what belongs to none. Gives also the messages
+/// that the node is done with.
 fn working<R>(
     groups: &Combining<Groups>,
     sequence: Option<&str>,
     cx: &mut Cx<'_>,
     work: impl FnOnce(&mut Groups) -> R,
-) -> R {
+) -> (R, Vec<Msg>) {
     let work = |groups: &mut Groups| (work(groups), std::mem::take(&mut groups.done));
-    let (result, done) = match sequence {
+    match sequence {
         Some(id) => groups.with_sequence(id, cx, work),
         None => groups.with(cx, work),
-    };
-    done.iter().for_each(|msg| cx.done(msg));
-    result
+    }
 }
 
-/// Sends a group whose time is over: the run's, when the run holds it.
+/// Works on what holds the group with this time: the run, when it does.
+fn with_timer<R>(groups: &Combining<Groups>, key: &str, cx: &mut Cx<'_>, work: impl FnOnce(&mut Groups) -> R) -> R {
+    match cx.has_sequence(key) && cx.run_state::<Groups>().holds(key) {
+        true => work(cx.run_state::<Groups>()),
+        false => groups.with(cx, work),
+    }
+}
+
+/// Sends a group whose time is over.
 fn elapsed(groups: &Combining<Groups>, (key, timer): (&ArcStr, u64), accumulate: bool, cx: &mut Cx<'_>) {
-    let of_run = cx.is_unanswered() && cx.run_state::<Groups>().holds(key);
-    let work = |groups: &mut Groups| (groups.elapsed(key, timer, accumulate), std::mem::take(&mut groups.done));
-    let (msg, done) = if of_run { work(cx.run_state::<Groups>()) } else { groups.with(cx, work) };
+    let (msg, done) = with_timer(groups, key, cx, |groups| {
+        (groups.elapsed(key, timer, accumulate), std::mem::take(&mut groups.done))
+    });
     if let Some(msg) = msg {
         cx.emit(0, msg);
     }
+    tell(&done, cx);
+}
+
+/// Tells complete nodes of the messages whose groups are over.
+fn tell(done: &[Msg], cx: &mut Cx<'_>) {
     done.iter().for_each(|msg| cx.done(msg));
 }
 
 impl Join {
-    /// Gives a message to the groups. One that a group took is done when the group is.
+    /// Gives a message to the groups; gives also those that the node is done with. One that a group took is done when the
+    /// group is.
     fn give<R>(
         &self,
         msg: Msg,
         sequence: Option<&str>,
         cx: &mut Cx<'_>,
         work: impl FnOnce(&mut Groups, Msg) -> R,
-    ) -> R {
+    ) -> (R, Vec<Msg>) {
         let heard = (cx.is_heard() && !msg.is_signal()).then(|| msg.clone());
-        let (result, taken) = working(&self.groups, sequence, cx, |groups| {
+        let ((result, taken), done) = working(&self.groups, sequence, cx, |groups| {
             groups.heard = heard;
             let result = work(groups, msg);
             (result, groups.heard.take().is_none())
@@ -242,7 +250,7 @@ impl Join {
         if taken && cx.is_heard() {
             cx.keep();
         }
-        result
+        (result, done)
     }
 
     fn custom(&self, custom: &Custom, msg: Msg, cx: &mut Cx<'_>) -> Step {
@@ -252,15 +260,16 @@ impl Join {
         }
         if let Some(waited) = msg.get(WAITED).filter(|_| cx.is_resumed()) {
             let (key, timer) = (waited.get("key").to_js_string(), waited.get("timer").to_number() as u64);
-            let cancelled = working(&self.groups, Some(&key), cx, |groups| groups.run_again(&key, timer));
+            let cancelled = with_timer(&self.groups, &key, cx, |groups| groups.run_again(&key, timer));
             return cancelled.map_or(Step::Done, |cancelled| self.wait(custom, key, timer, cancelled, cx));
         }
         let max = cx.services().limits.node_messages_max;
         let failed = msg.clone();
         // A time that ends outside of the run ends that of a group of the node.
         let outlives_run = custom.timeout.is_some_and(|after| after >= cx.time_left());
-        let sequence = custom.sequence(&msg).filter(|_| !outlives_run);
-        let outcomes = self.give(msg, sequence.as_deref(), cx, |groups, msg| groups.custom(custom, msg, max));
+        let held = |id: &ArcStr, cx: &mut Cx<'_>| cx.has_sequence(id) && cx.run_state::<Groups>().holds(id);
+        let sequence = custom.sequence(&msg).filter(|id| !outlives_run || held(id, cx));
+        let (outcomes, done) = self.give(msg, sequence.as_deref(), cx, |groups, msg| groups.custom(custom, msg, max));
         let mut step = Step::Done;
         for outcome in outcomes {
             match outcome {
@@ -271,6 +280,7 @@ impl Join {
                 Outcome::Time { key, timer, cancelled } => step = self.wait(custom, key, timer, cancelled, cx),
             }
         }
+        tell(&done, cx);
         step
     }
 
@@ -280,12 +290,14 @@ impl Join {
         let id = msg.get("parts").map(|parts| parts.get("id")).filter(|id| !id.is_undefined());
         let id = id.map(|id| id.to_js_string());
         if id.is_none() && msg.object().contains_key("reset") && cx.is_unanswered() && !cx.has_caller() {
-            *cx.run_state::<Groups>() = Groups::default();
+            let of_run = std::mem::take(cx.run_state::<Groups>());
+            of_run.groups.values().for_each(|group| tell(&group.heard, cx));
         }
-        let (outcome, left) = self.give(msg, id.as_deref(), cx, |groups, msg| {
+        let ((outcome, left), done) = self.give(msg, id.as_deref(), cx, |groups, msg| {
             let mut msg = Some(msg);
             (groups.auto(&mut msg, max), msg)
         });
+        tell(&done, cx);
         match outcome {
             Outcome::Kept | Outcome::Time { .. } => {}
             Outcome::Send(msg) => cx.emit(0, msg),
@@ -300,8 +312,10 @@ impl Join {
     fn hand_over(&self, cx: &mut Cx<'_>) -> Step {
         let max = cx.services().limits.node_messages_max;
         let has_places = matches!(self.mode, Mode::Auto);
+        let accumulates = matches!(&self.mode, Mode::Custom(custom) if custom.accumulate);
         let of_run = std::mem::take(cx.run_state::<Groups>());
-        let (outcomes, whole) = working(&self.groups, None, cx, |groups| groups.absorb(of_run, has_places, max));
+        let ((outcomes, whole), done) =
+            working(&self.groups, None, cx, |groups| groups.absorb(of_run, (has_places, accumulates), max));
         for outcome in outcomes {
             match outcome {
                 Outcome::Send(msg) => cx.emit(0, msg),
@@ -309,12 +323,11 @@ impl Join {
                 _ => {}
             }
         }
-        if let Mode::Reduce(reduce) = &self.mode {
-            for pending in whole {
-                reduce.send_whole(pending, cx);
-            }
+        tell(&done, cx);
+        match &self.mode {
+            Mode::Reduce(reduce) => reduce.all(whole, cx),
+            _ => Step::Done,
         }
-        Step::Done
     }
 
     /// Waits for the time of a group, or for its end before that.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arcstr::literal;
 
-use super::combining::{Combining, again, dropped, given_again};
+use super::combining::{Combining, FailedSequence, again, dropped, given_again};
 use super::jsonata::{Jsonata, invalid};
 use super::sequence_groups::{Groups, Parts};
 use super::typed::msg_path;
@@ -140,12 +140,8 @@ impl Sort {
     }
 
     /// As in Node-RED the last message fails and the node is done with the others; but when a context could not be read,
-    /// which may be otherwise the next time, all fail, so that whoever catches them has the whole sequence. A durable run
-    /// that tries it again sorts the whole again.
+    /// which may be otherwise the next time, all fail, so that whoever catches them has the whole sequence.
     fn failed(mut group: Vec<Msg>, error: NodeError, cx: &mut Cx<'_>) -> Step {
-        if cx.is_tried_again() {
-            return again(&group, group.last().cloned().unwrap_or_default(), error, cx);
-        }
         let last = group.pop().unwrap_or_default();
         for msg in group {
             match error.code.as_deref() {
@@ -157,9 +153,9 @@ impl Sort {
     }
 
     fn sequence(&self, msg: Msg, key: &Key, cx: &mut Cx<'_>) -> Step {
-        if let Some(group) = given_again(&msg, cx) {
+        if let Some(sequences) = given_again(&msg, cx) {
             cx.keep();
-            return self.whole(group, key, cx);
+            return self.all(sequences.into_iter().map(|(group, _)| group).collect(), key, cx);
         }
         let Some(parts) = Parts::of(&msg) else { return Step::Done };
         let limit = cx.services().limits.node_messages_max;
@@ -168,7 +164,7 @@ impl Sort {
         match self.groups.with_sequence(&parts.id, cx, |groups| groups.add(&parts, msg, limit)) {
             Err(_) => dropped(last, TOO_MANY, cx),
             Ok(None) => Step::Done,
-            Ok(Some(group)) => self.whole(group, key, cx),
+            Ok(Some(group)) => self.all(vec![group], key, cx),
         }
     }
 
@@ -179,15 +175,28 @@ impl Sort {
         let (Ok(whole), Sorted::Sequence(key)) = (whole, &self.sorted) else {
             return Step::fail(Msg::new(), TOO_MANY);
         };
-        for group in whole {
-            if let Step::Fail(failure) = self.whole(group, key, cx) {
-                cx.error(failure.msg, failure.error);
-            }
-        }
-        Step::Done
+        self.all(whole, key, cx)
     }
 
-    fn whole(&self, group: Vec<Msg>, key: &Key, cx: &mut Cx<'_>) -> Step {
+    /// Sorts whole sequences. Those that fail are tried again together where failures are.
+    fn all(&self, groups: Vec<Vec<Msg>>, key: &Key, cx: &mut Cx<'_>) -> Step {
+        let mut failed = Vec::new();
+        for group in groups {
+            failed.extend(self.whole(group, key, cx).err());
+        }
+        if failed.is_empty() || cx.is_tried_again() {
+            return again(failed, cx);
+        }
+        let mut step = Step::Done;
+        for FailedSequence { msgs, error, .. } in failed {
+            if let Step::Fail(before) = std::mem::replace(&mut step, Self::failed(msgs, error, cx)) {
+                cx.error(before.msg, before.error);
+            }
+        }
+        step
+    }
+
+    fn whole(&self, group: Vec<Msg>, key: &Key, cx: &mut Cx<'_>) -> Result<(), FailedSequence> {
         let of = |msg: &Msg| match key {
             Key::Property(path) => Ok(msg.get_path(path)),
             Key::Expression(expression) => expression.eval(msg, cx),
@@ -195,7 +204,9 @@ impl Sort {
         let keys: Result<Vec<Value>, NodeError> = group.iter().map(of).collect();
         let keyed = match keys {
             Ok(keys) => keys.into_iter().zip(group).collect(),
-            Err(error) => return Self::failed(group, invalid(error), cx),
+            Err(error) => {
+                return Err(FailedSequence { msgs: group, untold: Vec::new(), error: invalid(error) });
+            }
         };
         for (index, mut msg) in self.by_key(keyed).enumerate() {
             if let Some(Value::Object(parts)) = msg.object_mut().get_mut("parts") {
@@ -204,7 +215,7 @@ impl Sort {
             cx.done(&msg);
             cx.emit(0, msg);
         }
-        Step::Done
+        Ok(())
     }
 }
 

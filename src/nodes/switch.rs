@@ -7,7 +7,7 @@ mod rules;
 
 use std::sync::{Arc, Mutex};
 
-use super::combining::{Combining, Sequences, again, dropped, given_again};
+use super::combining::{Combining, FailedSequence, Sequences, again, dropped, given_again};
 use super::jsonata::invalid;
 use super::sequence_groups::{Groups, Parts, TooMany};
 use super::typed::TypedInput;
@@ -131,17 +131,12 @@ fn build(cfg: &NodeConfig<'_>) -> Result<Arc<dyn Node>, Vec<Diagnostic>> {
 
 impl Node for Switch {
     fn on_msg(&self, msg: Msg, cx: &mut Cx<'_>) -> Step {
-        if let Some(failed) = given_again(&msg, cx) {
+        if let Some(sequences) = given_again(&msg, cx) {
             if cx.has_caller() {
                 cx.at_run_end();
             }
             cx.keep();
-            let last = failed.last().cloned();
-            let step = self.route_all(failed, cx);
-            if let (Step::Done, Some(last)) = (&step, last) {
-                cx.done(&last);
-            }
-            return step;
+            return self.all(sequences, true, cx);
         }
         let parts = Parts::of(&msg);
         if let Some(parts) = parts.filter(|_| self.needs_count) {
@@ -150,7 +145,11 @@ impl Node for Switch {
             }
             return self.collect(msg, parts, cx);
         }
-        self.route(msg, cx)
+        match self.route(msg, cx) {
+            Ok(()) => Step::Done,
+            Err(Refused::Failed(msg, error)) => Step::fail(msg, error),
+            Err(Refused::Dropped(msg)) => dropped(msg, TOO_MANY, cx),
+        }
     }
 
     /// What a caller's run leaves incomplete is gone with it, which must not go unseen.
@@ -164,6 +163,20 @@ impl Node for Switch {
         }
         Step::Done
     }
+}
+
+/// Why a message was not routed.
+enum Refused {
+    Failed(Msg, NodeError),
+    /// All that the node held was dropped.
+    Dropped(Msg),
+}
+
+/// The messages of a whole sequence, each of which is told how many they are.
+fn numbered(mut msgs: Vec<Msg>) -> Vec<Msg> {
+    let count = msgs.len();
+    msgs.iter_mut().for_each(|msg| set_part(msg, "count", count));
+    msgs
 }
 
 impl Sequences for SwitchGroups {
@@ -183,13 +196,8 @@ impl Switch {
             ))
         });
         let Ok((incoming, outgoing)) = whole else { return Step::fail(Msg::new(), TOO_MANY) };
-        for msgs in incoming {
-            if let Step::Fail(failure) = self.whole(msgs, cx) {
-                cx.error(failure.msg, failure.error);
-            }
-        }
         outgoing.into_iter().for_each(|group| self.renumber(group, cx));
-        Step::Done
+        self.all(incoming.into_iter().map(|msgs| (numbered(msgs), Vec::new())).collect(), false, cx)
     }
 
     /// Holds a message of a sequence back until all of it is here.
@@ -200,45 +208,46 @@ impl Switch {
         match complete {
             Err(_) => dropped(last, TOO_MANY, cx),
             Ok(None) => Step::Done,
-            Ok(Some(msgs)) => self.whole(msgs, cx),
+            Ok(Some(msgs)) => self.all(vec![(numbered(msgs), vec![last])], false, cx),
         }
     }
 
-    /// All messages of a sequence are here.
-    fn whole(&self, mut msgs: Vec<Msg>, cx: &mut Cx<'_>) -> Step {
-        let count = msgs.len();
-        msgs.iter_mut().for_each(|msg| set_part(msg, "count", count));
-        self.route_all(msgs, cx)
-    }
-
-    /// Each message that fails does so for itself; a durable run that tries it again gives these again, and no others.
-    fn route_all(&self, msgs: Vec<Msg>, cx: &mut Cx<'_>) -> Step {
+    /// Routes the messages of whole sequences, each with those that complete nodes have not been told of: the message at hand
+    /// is told of by itself, when the sequence is not given again. Each message that fails does so for itself; a durable run
+    /// that tries that again gives these again, and no others.
+    fn all(&self, sequences: Vec<(Vec<Msg>, Vec<Msg>)>, is_again: bool, cx: &mut Cx<'_>) -> Step {
         let mut failed = Vec::new();
-        let mut why = None;
-        for msg in msgs {
-            match self.route(msg, cx) {
-                Step::Fail(failure) if cx.is_tried_again() => {
-                    failed.push(failure.msg.clone());
-                    why = Some(failure);
+        for (msgs, untold) in sequences {
+            let mut again = Vec::new();
+            let mut why = None;
+            for msg in msgs {
+                match self.route(msg, cx) {
+                    Ok(()) => {}
+                    Err(Refused::Dropped(msg)) => return dropped(msg, TOO_MANY, cx),
+                    Err(Refused::Failed(msg, error)) if cx.is_tried_again() => {
+                        again.push(msg);
+                        why = Some(error);
+                    }
+                    Err(Refused::Failed(msg, error)) => cx.error(msg, error),
                 }
-                Step::Fail(failure) => cx.error(failure.msg, failure.error),
-                _ => {}
+            }
+            match why {
+                Some(error) => failed.push(FailedSequence { msgs: again, untold, error }),
+                None if is_again => untold.iter().for_each(|msg| cx.done(msg)),
+                None => {}
             }
         }
-        match why {
-            Some(failure) => again(&failed, failure.msg, failure.error, cx),
-            None => Step::Done,
-        }
+        again(failed, cx)
     }
 
-    fn route(&self, msg: Msg, cx: &mut Cx<'_>) -> Step {
+    fn route(&self, msg: Msg, cx: &mut Cx<'_>) -> Result<(), Refused> {
         let property = match self.property.eval(&msg, cx) {
             Ok(property) => property,
-            Err(error) => return Step::fail(msg, invalid(error)),
+            Err(error) => return Err(Refused::Failed(msg, invalid(error))),
         };
         let ports = match self.ports(&property, &msg, cx) {
             Ok(ports) => ports,
-            Err(error) => return Step::fail(msg, error),
+            Err(error) => return Err(Refused::Failed(msg, error)),
         };
         *self.previous.lock().unwrap_or_else(|p| p.into_inner()) = property;
         if self.repair
@@ -246,12 +255,12 @@ impl Switch {
         {
             return self.send_in_order(msg, parts, ports.to_vec(), cx);
         }
-        let Some((last, others)) = ports.split_last() else { return Step::Done };
+        let Some((last, others)) = ports.split_last() else { return Ok(()) };
         for port in others {
             cx.emit(*port, msg.clone());
         }
         cx.emit(*last, msg);
-        Step::Done
+        Ok(())
     }
 
     /// The outputs whose rules hold.
@@ -331,18 +340,18 @@ impl Switch {
 
     /// Holds the outcome for a message of a sequence until the whole sequence is decided, then sends each
     /// output a sequence of its own.
-    fn send_in_order(&self, msg: Msg, parts: Parts, ports: Vec<usize>, cx: &mut Cx<'_>) -> Step {
+    fn send_in_order(&self, msg: Msg, parts: Parts, ports: Vec<usize>, cx: &mut Cx<'_>) -> Result<(), Refused> {
         let limit = cx.services().limits.node_messages_max;
         let last = msg.clone();
         let complete =
             self.groups.with_sequence(&parts.id, cx, |groups| groups.outgoing.add(&parts, (msg, ports), limit));
         let group = match complete {
-            Err(_) => return dropped(last, TOO_MANY, cx),
-            Ok(None) => return Step::Done,
+            Err(_) => return Err(Refused::Dropped(last)),
+            Ok(None) => return Ok(()),
             Ok(Some(group)) => group,
         };
         self.renumber(group, cx);
-        Step::Done
+        Ok(())
     }
 
     /// Sends each output its part of a sequence, as a sequence of its own.

@@ -271,6 +271,13 @@ impl Cx<'_> {
         self.core.durable.is_some() && self.core.reply.is_none()
     }
 
+    /// True when a sequence belongs to this run although nobody waits for it: the run is durable, and its first message
+    /// was not part of that sequence, so that other runs are not expected to bring parts of it.
+    pub fn has_sequence(&self, id: &str) -> bool {
+        let durable = self.core.durable.as_ref().filter(|_| !self.has_caller());
+        durable.is_some_and(|durable| durable.came_with.iter().all(|came| came != id))
+    }
+
     /// True in a durable run that was taken up again from its last durable point.
     pub fn is_resumed(&self) -> bool {
         self.core.durable.as_ref().is_some_and(|durable| durable.resumed)
@@ -510,9 +517,12 @@ impl RunCore {
                 observer(self.id, event);
             }
         }
+        let error = RunError { node: failed.id.to_string(), node_type: failed.node_type.to_string(), message };
+        if let Some(durable) = self.durable.as_mut().filter(|durable| durable.lasting.is_none()) {
+            durable.lasting = Some(error.clone());
+        }
         if self.error.is_none() {
-            self.error =
-                Some(RunError { node: failed.id.to_string(), node_type: failed.node_type.to_string(), message });
+            self.error = Some(error);
         }
     }
 

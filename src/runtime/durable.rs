@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use arcstr::ArcStr;
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
@@ -194,6 +195,10 @@ pub(super) struct Durable {
     pub(super) saved: Vec<(NodeIndex, Value)>,
     /// It was gone on with.
     pub(super) resumed: bool,
+    /// Sequences that its first message is part of.
+    pub(super) came_with: Vec<ArcStr>,
+    /// The first error that trying again does not undo: the run ends as failed whatever becomes of the rest.
+    pub(super) lasting: Option<RunError>,
     /// Something was finished since the last point.
     unmarked: bool,
     /// The effect of the call at hand.
@@ -213,6 +218,8 @@ impl Durable {
             failed: Vec::new(),
             saved: Vec::new(),
             resumed: false,
+            came_with: Vec::new(),
+            lasting: None,
             unmarked: false,
             effect: None,
             stop: None,
@@ -345,6 +352,19 @@ impl RunCore {
             Some(durable) if durable.unmarked => self.mark(deployed).await,
             _ => Ok(()),
         }
+    }
+
+    /// Notes that an error was only that of a message which is tried again.
+    pub(super) fn undo_lasting(&mut self, before: Option<RunError>) {
+        if let Some(durable) = &mut self.durable {
+            durable.lasting = before;
+        }
+    }
+
+    /// Whether the message at hand is given to its node again should it fail uncaught.
+    pub(super) fn is_given_again(&self) -> bool {
+        let way = self.durable.as_ref().and_then(|durable| durable.ways.iter().rev().find(|way| way.id == self.way));
+        way.is_some_and(|way| way.msg.is_some())
     }
 
     /// The node at hand has finished with its message, or failed it without anybody to catch it.

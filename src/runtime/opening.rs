@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use arcstr::ArcStr;
 use jiff::Timestamp;
 
 use super::capture::{Recorder, Wanted};
@@ -115,6 +116,9 @@ impl Deployed {
         let stays = match beginning {
             Beginning::Message { start, msg } => {
                 core.parent = trace_parent(&msg);
+                if let Some(durable) = &mut core.durable {
+                    durable.came_with = sequences_of(&msg);
+                }
                 self.enter(&mut core, node, start, msg);
                 None
             }
@@ -309,4 +313,15 @@ impl Deployed {
         };
         Ok(Called { run, reply })
     }
+}
+
+/// The sequences that a message is part of, the innermost first.
+fn sequences_of(msg: &Msg) -> Vec<ArcStr> {
+    let mut found = Vec::new();
+    let mut parts = msg.get("parts").cloned();
+    while let Some(Value::Object(object)) = parts {
+        found.extend(object.get("id").map(Value::to_js_string));
+        parts = object.get("parts").cloned();
+    }
+    found
 }

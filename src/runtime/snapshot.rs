@@ -7,6 +7,7 @@ use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use arcstr::ArcStr;
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -57,6 +58,8 @@ struct Written<'a> {
     hops: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a RunError>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    came_with: Vec<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     evidence: Vec<(&'a str, &'a Attached)>,
     /// The caller's span: what comes after a crash is part of its trace, too.
@@ -128,6 +131,8 @@ struct Read<'a> {
     #[serde(default)]
     error: Option<RunError>,
     #[serde(default)]
+    came_with: Vec<String>,
+    #[serde(default)]
     evidence: Vec<(String, Attached)>,
     #[serde(default)]
     parent: Option<String>,
@@ -167,7 +172,8 @@ impl RunCore {
             counts: durable.counts.iter().map(|(node, n)| (id(*node), *n)).collect(),
             at_end: self.at_end.iter().map(|node| id(*node)).collect(),
             hops: self.hops,
-            error: if failed_only || !durable.failed.is_empty() { None } else { self.error.as_ref() },
+            error: durable.lasting.as_ref(),
+            came_with: durable.came_with.iter().map(|id| id.as_str()).collect(),
             evidence: self.evidence.iter().filter_map(|(step, e)| Some((step_node(step)?, e))).collect(),
             parent: self.parent.map(|parent| parent.to_string()),
         };
@@ -215,6 +221,8 @@ impl RunCore {
             durable.saved.push((place(id)?, value(kept)?));
         }
         self.hops = read.hops;
+        durable.lasting = read.error.clone();
+        durable.came_with = read.came_with.into_iter().map(ArcStr::from).collect();
         self.error = read.error;
         self.parent = read.parent.and_then(|parent| TraceParent::parse(parent.as_bytes()));
         for id in &read.at_end {

@@ -204,7 +204,11 @@ async fn settle(
             Step::Fail(failure) => {
                 core.completing = None;
                 let unsettled = failure.error.unsettled;
+                let again = core.durable.as_ref().filter(|_| core.is_given_again()).map(|d| d.lasting.clone());
                 let caught = core.raise(deployed, node, hops, failure.error, failure.msg);
+                if let Some(before) = again {
+                    core.undo_lasting(before);
+                }
                 if core.way != 0 {
                     let left = if caught { Left::Done } else { Left::Failed { unsettled } };
                     Box::pin(core.left(deployed, left)).await;

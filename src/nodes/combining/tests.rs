@@ -151,7 +151,7 @@ async fn what_a_run_holds_of_a_sequence_goes_on_with_it() {
     }
 }
 
-/// Parts that come in runs of their own meet in the node, be it that the runs follow each other or not.
+/// Parts that other runs bring meet in the node at once, whichever run is still open.
 #[tokio::test]
 async fn sequences_of_several_runs_come_together() {
     let inject = Trigger::Inject { node: "test".into() };
@@ -159,23 +159,18 @@ async fn sequences_of_several_runs_come_together() {
     let waits = r#""type":"delay","pauseType":"delay","timeout":"1","timeoutUnits":"seconds","wires":[["n3"]]"#;
     let end = r#""type":"switch","property":"payload","rules":[],"wires":[]"#;
     for (node, expected) in [
-        (r#""type":"join","wires":[[]]"#, ["[2,1]"].as_slice()),
-        (
-            r#""type":"join","wires":[[]],"mode":"custom","build":"string","joiner":"+","count":"""#,
-            &["\"1+2\"", "\"2+1\""],
-        ),
-        (
-            r#""type":"join","wires":[[]],"mode":"custom","build":"object","key":"topic","count":"""#,
-            &[r#"{"1":1,"2":2}"#, r#"{"2":2,"1":1}"#],
-        ),
+        (r#""type":"join","wires":[[]]"#, "[2,1]"),
+        (r#""type":"join","wires":[[]],"mode":"custom","build":"string","joiner":"+","count":"""#, "\"1+2\""),
+        (r#""type":"join","wires":[[]],"mode":"custom","build":"array","count":"","timeout":"9""#, "[1,2]"),
+        (r#""type":"join","wires":[[]],"mode":"custom","build":"object","key":"topic","count":"""#, r#"{"1":1,"2":2}"#),
         (
             r#""type":"join","wires":[[]],"mode":"reduce","reduceExp":"$A & payload","reduceInit":"","reduceInitType":"str""#,
-            &["\"21\""],
+            "\"21\"",
         ),
-        (r#""type":"sort","wires":[[]]"#, &["1 2"]),
+        (r#""type":"sort","wires":[[]]"#, "1 2"),
         (
             r#""type":"switch","wires":[[]],"property":"payload","repair":true,"outputs":1,"rules":[{"t":"else"}]"#,
-            &["1 2", "2 1"],
+            "1 2",
         ),
     ] {
         let part = |payload: u32, index: u32| {
@@ -184,24 +179,50 @@ async fn sequences_of_several_runs_come_together() {
             ))
         };
         let rig = flow(&[both, waits, node, end]);
-        let begin = |beginning| tokio::spawn(open(&rig, &inject, beginning, &Point::default(), &Arc::default()));
-        for at_once in [false, true] {
-            let first = begin(part(1, 1));
-            tokio::task::yield_now().await;
-            if !at_once {
-                rig.clock.advance(Duration::from_secs(1));
-                while !first.is_finished() {
-                    tokio::task::yield_now().await;
-                }
-            }
-            let second = begin(part(2, 0));
-            tokio::task::yield_now().await;
-            assert_eq!(rig.out().is_empty(), at_once, "{node}: a later part goes to what the node holds");
-            rig.clock.advance(Duration::from_secs(1));
-            assert!(is_done(&first.await.unwrap()) && is_done(&second.await.unwrap()), "{node}");
-            let came = rig.take_payloads().join(" ");
-            assert!(expected.contains(&came.as_str()), "{node}, at once {at_once}: {came}");
-        }
+        let first = tokio::spawn(open(&rig, &inject, part(1, 1), &Point::default(), &Arc::default()));
+        tokio::task::yield_now().await;
+        let second = tokio::spawn(open(&rig, &inject, part(2, 0), &Point::default(), &Arc::default()));
+        tokio::task::yield_now().await;
+        assert_eq!(rig.take_payloads().join(" "), expected, "{node}");
+        rig.clock.advance(Duration::from_secs(1));
+        assert!(is_done(&first.await.unwrap()) && is_done(&second.await.unwrap()), "{node}");
+        assert!(rig.complaints().is_empty(), "{node}: {:?}", rig.complaints());
+    }
+}
+
+/// What a run makes a sequence of and does not bring together itself is the node's when the run is over: the rest may come in
+/// another one.
+#[tokio::test]
+async fn the_rest_of_a_sequence_may_come_in_another_run() {
+    let inject = Trigger::Inject { node: "test".into() };
+    let half = r#""type":"switch","property":"payload","wires":[["n2"],[]],"outputs":2,"rules":[{"t":"eq","v":"1","vt":"num"},{"t":"else"}]"#;
+    for (node, expected) in [
+        (r#""type":"join""#, "[1,2]"),
+        (r#""type":"join","mode":"custom","build":"array","count":"""#, "[1,2]"),
+        (
+            r#""type":"join","mode":"reduce","reduceExp":"$A & payload","reduceInit":"","reduceInitType":"str""#,
+            "\"12\"",
+        ),
+        (r#""type":"sort","order":"descending""#, "2 1"),
+        (r#""type":"switch","property":"payload","repair":true,"outputs":1,"rules":[{"t":"else"}]"#, "1 2"),
+    ] {
+        let rig = flow(&[SPLIT, half, node]);
+        assert!(is_done(&durable(&rig, &inject, message(r#"{"payload":[1,2]}"#)).await), "{node}");
+        let (_, _, rest) = rig.out().pop().unwrap();
+        assert_eq!(rig.take_payloads(), ["2"], "{node}");
+        let opening = Beginning::Message { start: Start::Deliver, msg: rest };
+        let opening = DurableOpening {
+            id: RunId::fresh(),
+            node: rig.index("n2"),
+            trigger: inject.clone(),
+            beginning: opening,
+            decision: None,
+            reply: None,
+            lease: Box::new(Point::default()),
+            control: Arc::default(),
+        };
+        assert!(is_done(&rig.engine.current().open_durable(opening).unwrap().await), "{node}");
+        assert_eq!(rig.take_payloads().join(" "), expected, "{node}");
         assert!(rig.complaints().is_empty(), "{node}: {:?}", rig.complaints());
     }
 }
@@ -225,5 +246,34 @@ async fn a_run_that_makes_a_node_hold_too_many_fails() {
             assert_eq!(run.state, RunState::Failed, "{node_type} {config}");
             assert!(rig.complaints()[0].contains("too many pending"), "{node_type}: {:?}", rig.complaints());
         }
+    }
+}
+
+/// Nor is it forgotten when something else is tried again and succeeds.
+#[tokio::test]
+async fn what_cannot_be_tried_again_is_not_forgotten() {
+    let limits = || Limits { node_messages_max: 2, ..Limits::default() };
+    let failing = r#"{"rules":[{"t":"set","p":"payload","pt":"msg","to":"$flowContext('away') ? $error('away') : 1","tot":"jsonata"}]}"#;
+    let away = r#"{"rules":[{"t":"set","p":"away","pt":"flow","to":"true","tot":"bool"}]}"#;
+    let nodes = || {
+        vec![
+            node("n0", "split", "{}", &[&[1, 2]]),
+            node("n1", "sort", "{}", &[&[]]),
+            node("n2", "change", failing, &[&[]]),
+            node("n3", "change", away, &[&[]]),
+        ]
+    };
+    for trigger in triggers() {
+        let rig = Rig::with(nodes(), limits(), |_| {});
+        rig.run(3, msg("{}")).await;
+        let end = durable(&rig, &trigger, message(r#"{"payload":[1,2,3,4]}"#)).await;
+        let DurableEnd::Again { snapshot, .. } = end else { panic!("the change is tried again") };
+        let elsewhere = Rig::with(nodes(), limits(), |_| {});
+        let DurableEnd::Ended(run) = durable(&elsewhere, &trigger, Beginning::Snapshot(snapshot)).await else {
+            panic!("it is over")
+        };
+        assert_eq!(elsewhere.take_payloads(), ["1", "1", "1", "1"]);
+        assert_eq!(run.state, RunState::Failed);
+        assert!(run.error.as_ref().is_some_and(|e| e.message.contains("too many pending")), "{:?}", run.error);
     }
 }

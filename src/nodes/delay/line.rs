@@ -242,11 +242,9 @@ impl Line {
         }
     }
 
-    /// Empties the line; `told` says why.
-    pub(super) fn clear(&mut self, told: Turn) {
-        for ticket in self.tickets.drain(..) {
-            ticket.tell(told);
-        }
+    /// Empties the line; `told` says why. Gives the messages of which no run is told.
+    pub(super) fn clear(&mut self, told: Turn) -> Vec<Msg> {
+        self.tickets.drain(..).filter_map(|ticket| ticket.dismiss(told)).collect()
     }
 
     /// Gives everybody a new time, by place.

@@ -101,7 +101,12 @@ impl Groups {
     }
 
     /// Takes over what a run leaves; gives what becomes of it, and the sequences to reduce that are whole.
-    pub(super) fn absorb(&mut self, of_run: Groups, has_places: bool, max: usize) -> (Vec<Outcome>, Vec<Pending>) {
+    pub(super) fn absorb(
+        &mut self,
+        of_run: Groups,
+        (has_places, accumulates): (bool, bool),
+        max: usize,
+    ) -> (Vec<Outcome>, Vec<Pending>) {
         let mut outcomes = Vec::new();
         for (id, group) in of_run.groups {
             let Some(held) = self.groups.get_mut(&id) else {
@@ -112,7 +117,9 @@ impl Groups {
             let before = held.places();
             outcomes.extend(held.absorb(group, has_places).err().map(Outcome::Fail));
             self.held += held.places() - before;
-            if held.is_full() {
+            if held.is_full() && accumulates && !held.says_complete() {
+                outcomes.push(Outcome::Send(held.clone_msg()));
+            } else if held.is_full() {
                 outcomes.extend(self.finish(&id).map(Outcome::Send));
             }
         }

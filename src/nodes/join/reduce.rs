@@ -2,7 +2,7 @@
 
 use arcstr::literal;
 
-use super::super::combining::{Combining, again, dropped, given_again, kept_msgs, restored_msgs};
+use super::super::combining::{Combining, FailedSequence, again, dropped, given_again, kept_msgs, restored_msgs};
 use super::super::jsonata::Jsonata;
 use super::super::typed::TypedInput;
 use super::Groups;
@@ -74,10 +74,10 @@ impl Reduce {
 
     /// Keeps a message; the last of its sequence reduces it.
     pub(super) fn take(&self, groups: &Combining<Groups>, msg: Msg, cx: &mut Cx<'_>) -> Step {
-        if let Some(msgs) = given_again(&msg, cx) {
+        if let Some(sequences) = given_again(&msg, cx) {
             cx.keep();
-            let last = msgs.last().cloned().unwrap_or_default();
-            return self.send(Pending { count: Some(msgs.len() as f64), msgs }, last, cx);
+            let pending = |msgs: Vec<Msg>| Pending { count: Some(msgs.len() as f64), msgs };
+            return self.all(sequences.into_iter().map(|(msgs, _)| pending(msgs)).collect(), cx);
         }
         let Some(Value::Object(parts)) = msg.get("parts").cloned() else {
             cx.emit(0, msg);
@@ -108,35 +108,37 @@ impl Reduce {
         match whole {
             Ok(None) => Step::Done,
             Err(problem) => dropped(last, problem, cx),
-            Ok(Some(whole)) => self.send(whole, last, cx),
+            Ok(Some(whole)) => self.all(vec![whole], cx),
         }
     }
 
-    /// As in Node-RED the node is done with all messages before it reduces them; where a failure is tried again, after that.
-    fn send(&self, whole: Pending, last: Msg, cx: &mut Cx<'_>) -> Step {
-        let tried_again = cx.is_tried_again();
-        if !tried_again {
-            whole.msgs.iter().for_each(|msg| cx.done(msg));
-        }
-        match self.reduce(&whole, cx) {
-            Ok(msg) => {
-                if tried_again {
-                    whole.msgs.iter().for_each(|msg| cx.done(msg));
-                }
-                cx.emit(0, msg);
-                Step::Done
+    /// Reduces whole sequences. Those that fail are tried again together where failures are.
+    pub(super) fn all(&self, sequences: Vec<Pending>, cx: &mut Cx<'_>) -> Step {
+        let mut failed = Vec::new();
+        for whole in sequences {
+            // As in Node-RED the node is done with all messages before it reduces them; where that is tried again, after it.
+            let tried_again = cx.is_tried_again();
+            if !tried_again {
+                whole.msgs.iter().for_each(|msg| cx.done(msg));
             }
-            Err(error) if tried_again => again(&whole.msgs, last, error, cx),
-            Err(error) => Step::fail(last, error),
+            match self.reduce(&whole, cx) {
+                Ok(msg) => {
+                    if tried_again {
+                        whole.msgs.iter().for_each(|msg| cx.done(msg));
+                    }
+                    cx.emit(0, msg);
+                }
+                Err(error) => failed.push(FailedSequence { msgs: whole.msgs, untold: Vec::new(), error }),
+            }
         }
-    }
-
-    /// Reduces a sequence that has come together without a message at hand.
-    pub(super) fn send_whole(&self, whole: Pending, cx: &mut Cx<'_>) {
-        let last = whole.msgs.last().cloned().unwrap_or_default();
-        if let Step::Fail(failure) = self.send(whole, last, cx) {
-            cx.error(failure.msg, failure.error);
+        if !cx.is_tried_again() {
+            let last = failed.pop();
+            for FailedSequence { mut msgs, error, .. } in failed {
+                cx.error(msgs.pop().unwrap_or_default(), error);
+            }
+            failed = Vec::from_iter(last);
         }
+        again(failed, cx)
     }
 
     fn reduce(&self, whole: &Pending, cx: &Cx<'_>) -> Result<Msg, NodeError> {

@@ -351,6 +351,47 @@ async fn who_is_asked_about_twice_is_judged_by_each_answer() {
     }
 }
 
+/// Nor when one of the metrics it was judged from is answered and the other one is not.
+#[tokio::test]
+async fn who_is_asked_about_twice_is_judged_by_each_answer_when_some_come() {
+    let fixture = Fixture::sqlite().await;
+    let store = &fixture.store;
+    let clock = Clock::manual(at("2026-03-02T00:00:00Z"));
+    let mut document = each_and_one().document.clone();
+    let one = &mut document["terms"]["guarantees"][1]["of"][0];
+    one["objective"] = "A >= 1 and C >= 1".into();
+    one["with"] = json!({ "A": {}, "C": {} });
+    document["terms"]["metrics"]["C"] = json!({ "collector": in_process() });
+    let (sla, problems) = probity::agreement::load(&document.to_string(), "test");
+    let sla = Arc::new(sla.unwrap_or_else(|| panic!("{problems:?}")));
+    let is_down = Arc::new(AtomicBool::new(false));
+    let collector: InProcess = {
+        let is_down = is_down.clone();
+        Arc::new(move |query, _| {
+            let of_all = query.scope.0["team"] == "*";
+            let value = match (query.metric.as_str(), of_all) {
+                ("C", _) => 5,
+                (_, true) => 7,
+                (_, false) => 0,
+            };
+            let answer = match query.metric == "A" && is_down.load(Ordering::SeqCst) {
+                true => Err("connection refused".to_owned()),
+                false => Ok(json!({ "computations": [{ "scope": { "team": "a" }, "value": value }] })),
+            };
+            async move { answer }.boxed()
+        })
+    };
+    let evaluator = evaluator(&clock, store, vec![sla.clone()], collector, "[]");
+    hour(&evaluator, &sla, 0).await;
+    let before = said_of_each(store).await;
+    assert_eq!(before[&("ONE".to_owned(), "a".to_owned())], (Some(Verdict::Violated), false));
+    is_down.store(true, Ordering::SeqCst);
+    let again = hour(&evaluator, &sla, 0).await;
+    let committed = again.committed.unwrap();
+    assert_eq!((committed.inserted, committed.revised), (0, 0), "{:#?}", again.states);
+    assert_eq!(said_of_each(store).await, before);
+}
+
 /// That a team is asked about by name does not keep it from being missed among all.
 #[tokio::test]
 async fn who_is_asked_about_by_name_and_left_out_of_all_is_unknown_among_them() {
