@@ -17,7 +17,7 @@ mod upkeep;
 mod waivers;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -32,6 +32,7 @@ use super::{
     PutDocument, Retention, RunQuery, SchemaDistance, Settled, StateQuery, Store, StoreError, StoreOptions,
     StoredDocument, batch, during, session::Session,
 };
+use crate::clock::Clock;
 use crate::model::RunId;
 use crate::model::budget::Outcome;
 use crate::model::run::RunRecord;
@@ -78,18 +79,25 @@ impl SqliteStore {
             .filename(&path)
             .create_if_missing(true)
             .busy_timeout(Duration::from_millis(options.busy_timeout_ms));
-        let writer = pool(1, options)
-            .connect_with(
-                // What was acknowledged survives a power cut, not only a crash of the process.
-                connect.clone().journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full),
+        // What was acknowledged survives a power cut, not only a crash of the process.
+        let writes = connect.clone().journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
+        let began = Instant::now();
+        let writer = loop {
+            match pool(1, options).connect_with(writes.clone()).await {
+                // Of several that open a new file at once SQLite tells one that it is locked without waiting: they change
+                // its journal's mode.
+                Err(error) if is_busy(&error) && began.elapsed() < Duration::from_millis(options.busy_timeout_ms) => {
+                    Clock::System.sleep(Duration::from_millis(10)).await;
+                }
+                opened => break opened,
+            }
+        };
+        let writer = writer.map_err(|error| {
+            unusable(
+                error.to_string(),
+                "give a file on a local disk that this user may write and that is a SQLite database or absent",
             )
-            .await
-            .map_err(|error| {
-                unusable(
-                    error.to_string(),
-                    "give a file on a local disk that this user may write and that is a SQLite database or absent",
-                )
-            })?;
+        })?;
         // Each is a thread with a cache of pages, and opened in less than a millisecond.
         let readers = pool(options.connections_max.max(1), options)
             .idle_timeout(READER_IDLE)
@@ -225,6 +233,12 @@ async fn commit_on(
     }
     tx.commit().await?;
     Ok(Ok(CommittedRun::Done(changes.committed)))
+}
+
+/// Whether somebody else holds the file; extended codes have `SQLITE_BUSY` (5) in their lowest byte.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xff == 5)
 }
 
 /// Connections to a file cannot go stale.
