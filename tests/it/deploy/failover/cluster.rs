@@ -304,10 +304,11 @@ impl Cluster {
         mode.synchronous && own.is_some_and(|own| own["role"] == "replica")
     }
 
-    fn postmaster(&self, node: usize) -> String {
+    /// The process of a node's Postgres. None while Patroni, which still calls it the leader, is about to start it again.
+    fn postmaster(&self, node: usize) -> Option<String> {
         let path = self.folder.join(NODES[node]).join("node/postmaster.pid");
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        text.lines().next().expect("its process id stands first").to_owned()
+        let text = std::fs::read_to_string(path).ok()?;
+        text.lines().next().map(str::to_owned)
     }
 
     fn kill_9(processes: &[String]) {
@@ -320,11 +321,12 @@ impl Cluster {
 
     /// The machine is gone: Patroni and Postgres with all its processes, at once.
     pub(crate) fn lose_machine(&self, node: usize) {
-        let postmaster = self.postmaster(node);
-        let children = std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"));
-        let children = children.unwrap_or_default();
-        let mut all = vec![self.patroni(node), postmaster];
-        all.extend(children.split_whitespace().map(str::to_owned));
+        let mut all = vec![self.patroni(node)];
+        if let Some(postmaster) = self.postmaster(node) {
+            let children = std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"));
+            all.extend(children.unwrap_or_default().split_whitespace().map(str::to_owned));
+            all.push(postmaster);
+        }
         Self::kill_9(&all);
     }
 
@@ -335,7 +337,9 @@ impl Cluster {
 
     /// Postgres is gone and Patroni goes on.
     pub(crate) fn lose_postgres(&self, node: usize) {
-        Self::kill_9(&[self.postmaster(node)]);
+        if let Some(postmaster) = self.postmaster(node) {
+            Self::kill_9(&[postmaster]);
+        }
     }
 
     /// The superuser's way to one node, past the proxy.
