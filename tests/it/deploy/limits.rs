@@ -1,6 +1,7 @@
 //! Probity within what compose gives its container: no more memory and threads than the limits, the image's user, no
 //! capabilities, no new privileges.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -19,6 +20,35 @@ fn status(id: u32, name: &str) -> u64 {
     line.split_whitespace().next().expect("a number").parse().expect("a number")
 }
 
+/// A control group of its own that limits memory, as a container has: what was touched counts. (`prlimit --data` counts
+/// what is reserved, stacks and arenas, four times as much: at its border the program ended by chance.)
+struct Group(PathBuf);
+
+impl Group {
+    /// None where control groups cannot be made: then only the peak is compared.
+    fn new(memory: u64) -> Option<Self> {
+        let name = format!("probity-test-{}", std::process::id());
+        for (parent, limit) in [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")] {
+            let folder = Path::new(parent).join(&name);
+            if std::fs::create_dir(&folder).is_err() {
+                continue;
+            }
+            let group = Self(folder);
+            let limit = group.0.join(limit);
+            if limit.exists() && std::fs::write(limit, memory.to_string()).is_ok() {
+                return Some(group);
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        std::fs::remove_dir(&self.0).ok();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn it_serves_and_evaluates_with_the_memory_the_threads_and_the_rights_of_its_container() {
     let config = super::compose::resolved("prod", &[]);
@@ -30,16 +60,19 @@ async fn it_serves_and_evaluates_with_the_memory_the_threads_and_the_rights_of_i
     // Where the tests lie another user may not look.
     std::fs::copy(env!("CARGO_BIN_EXE_probity"), &program).unwrap();
     std::fs::create_dir(folder.0.join("data")).unwrap();
-    let mut command = Command::new(if root { "/usr/bin/setpriv" } else { "/usr/bin/env" });
+    // Made before the server, so that it goes after it.
+    let group = Group::new(memory);
+    let mut command = Command::new(if group.is_some() { "/bin/sh" } else { "/usr/bin/env" });
+    match &group {
+        Some(group) => _ = command.args(["-c", r#"echo $$ >"$0" && exec "$@""#]).arg(group.0.join("cgroup.procs")),
+        None => eprintln!("memory is not limited here, only compared: no control group can be made"),
+    }
     if root {
         let user: u32 = service["user"].as_str().and_then(|user| user.split(':').next()?.parse().ok()).expect("a user");
         std::os::unix::fs::chown(folder.0.join("data"), Some(user), Some(user)).unwrap();
-        command.args([format!("--reuid={user}"), format!("--regid={user}")]);
+        command.arg("/usr/bin/setpriv").args([format!("--reuid={user}"), format!("--regid={user}")]);
         command.args(["--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]);
     }
-    // Memory is compared below and not limited here: a container counts what was touched, as `VmHWM` does. A limit of a
-    // process (`prlimit --data`) counts what is reserved, stacks and arenas, four times as much; at its border the
-    // program ended by chance.
     command
         .arg(&program)
         .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
@@ -47,6 +80,10 @@ async fn it_serves_and_evaluates_with_the_memory_the_threads_and_the_rights_of_i
         .env_remove("PROBITY_DATABASE_URL");
     let server = Server::start(&mut command);
     let id = server.id();
+    if let Some(group) = &group {
+        let within = std::fs::read_to_string(group.0.join("cgroup.procs")).unwrap();
+        assert!(within.lines().any(|line| line == id.to_string()), "{id} is not limited: {within}");
+    }
     until("it is ready", async || get(&format!("{}/health/ready", server.base)).await.0 == 200).await;
     // The shipped agreements, for a week; and the shipped flows.
     let client = crate::harness::server::client();

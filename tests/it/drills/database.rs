@@ -83,6 +83,7 @@ impl Database {
             }
             Database::Two(cluster) => {
                 if let Some(primary) = cluster.primary().await {
+                    // None is there while Patroni starts it after the restart before.
                     cluster.lose_postgres(primary);
                 }
             }

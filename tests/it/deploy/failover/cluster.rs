@@ -319,15 +319,18 @@ impl Cluster {
         self.nodes[node].patroni.as_ref().expect("it was started").id().to_string()
     }
 
-    /// The machine is gone: Patroni and Postgres with all its processes, at once.
-    pub(crate) fn lose_machine(&self, node: usize) {
+    /// The machine is gone: Patroni and Postgres with all its processes, at once. False when it had no Postgres just then.
+    pub(crate) fn lose_machine(&self, node: usize) -> bool {
         let mut all = vec![self.patroni(node)];
-        if let Some(postmaster) = self.postmaster(node) {
+        let postmaster = self.postmaster(node);
+        let was_there = postmaster.is_some();
+        if let Some(postmaster) = postmaster {
             let children = std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"));
             all.extend(children.unwrap_or_default().split_whitespace().map(str::to_owned));
             all.push(postmaster);
         }
         Self::kill_9(&all);
+        was_there
     }
 
     /// Patroni is gone and Postgres goes on: an old primary that does not know that it is none any more.
@@ -335,11 +338,9 @@ impl Cluster {
         Self::kill_9(&[self.patroni(node)]);
     }
 
-    /// Postgres is gone and Patroni goes on.
-    pub(crate) fn lose_postgres(&self, node: usize) {
-        if let Some(postmaster) = self.postmaster(node) {
-            Self::kill_9(&[postmaster]);
-        }
+    /// Postgres is gone and Patroni goes on. False when there was none just then.
+    pub(crate) fn lose_postgres(&self, node: usize) -> bool {
+        self.postmaster(node).inspect(|postmaster| Self::kill_9(std::slice::from_ref(postmaster))).is_some()
     }
 
     /// The superuser's way to one node, past the proxy.

@@ -94,9 +94,9 @@ impl Drill {
         let refused = self.load.refused();
         let before = self.load.count();
         match loss {
-            Loss::Machine => self.cluster.lose_machine(old),
+            Loss::Machine => assert!(self.cluster.lose_machine(old), "the primary has no Postgres"),
             Loss::Patroni => self.cluster.lose_patroni(old),
-            Loss::Postgres => self.cluster.lose_postgres(old),
+            Loss::Postgres => assert!(self.cluster.lose_postgres(old), "the primary has no Postgres"),
         }
         let lost = Instant::now();
         until("the other node is primary", async || self.cluster.primary().await.is_some_and(|node| node != old)).await;
