@@ -16,6 +16,7 @@ pub mod credentials;
 mod difference;
 mod env;
 mod expand;
+mod gathered;
 mod handlers;
 mod index;
 mod links;

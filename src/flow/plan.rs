@@ -5,7 +5,7 @@ use super::env::Process;
 use super::expand::Expansion;
 use super::index::Index;
 use super::stops::stops;
-use super::{handlers, links};
+use super::{gathered, handlers, links};
 use crate::model::Diagnostic;
 use crate::model::flow::{FlowFile, NodeIndex, Plan, PlanFlow, Stopped};
 
@@ -29,6 +29,7 @@ pub fn plan(file: &FlowFile, specs: Specs<'_>, process_env: Process<'_>) -> Plan
     let mut diagnostics = std::mem::take(&mut stops.diagnostics);
     diagnostics.append(&mut expansion.diagnostics);
     let flows = flows(&expansion, &stops.tabs, &mut diagnostics);
+    gathered::check(&expansion.nodes, &flows, &mut diagnostics);
     let mut seen = std::collections::HashSet::new();
     diagnostics.retain(|d| seen.insert((d.code.clone(), d.path.clone(), d.message.clone())));
     Plan {

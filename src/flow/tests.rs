@@ -532,3 +532,48 @@ fn fifty_tabs_are_planned_whole() {
     let plan = plan(&file, &specs, &no_env);
     assert_eq!(plan.nodes.len(), 50 * 21);
 }
+
+#[test]
+fn durable_tabs_say_which_nodes_gather_in_memory() {
+    let durable = |id: &str, how: Json| {
+        let mut tab = tab(id);
+        tab.as_object_mut().unwrap().extend(how.as_object().unwrap().clone());
+        tab
+    };
+    let nodes = |z: &str| {
+        let of = |id: &str, node_type: &str, extra: Json| n(&format!("{z}-{id}"), node_type, z, json!([]), extra);
+        vec![
+            of("by-count", "join", json!({"mode": "custom", "count": "3"})),
+            of("not-by-parts", "join", json!({"mode": "custom", "count": "", "useparts": false})),
+            of("by-parts", "join", json!({"mode": "custom", "count": "", "useparts": true})),
+            of("auto", "join", json!({"mode": "auto"})),
+            of("reduce", "join", json!({"mode": "reduce"})),
+            of("batch", "batch", json!({"mode": "count", "count": 2})),
+            of("then", "trigger", json!({"op2": "0", "op2type": "str", "duration": "5", "units": "s"})),
+            of("nothing", "trigger", json!({"op2type": "nul", "duration": "5"})),
+            of("until-reset", "trigger", json!({"op2": "0", "op2type": "str", "duration": "0"})),
+            of("as-told", "trigger", json!({"op2": "0", "op2type": "str", "duration": "0", "overrideDelay": true})),
+            of("loops", "trigger", json!({"op2": "0", "op2type": "str", "duration": "-5"})),
+            of("change", "change", json!({})),
+        ]
+    };
+    let variable = json!({"env": [{"name": "PROBITY_DURABILITY", "value": "durable", "type": "str"}]});
+    for (how, warned) in [
+        (json!({"durability": "durable"}), true),
+        (variable, true),
+        (json!({"durability": "fast"}), false),
+        (json!({"durability": "durable", "disabled": true}), false),
+        (json!({}), false),
+    ] {
+        let mut flows = nodes("t");
+        flows.insert(0, durable("t", how.clone()));
+        let plan = planned(Json::Array(flows));
+        let said: Vec<_> = plan.diagnostics.iter().filter(|d| d.code == "gathers-in-memory").collect();
+        let paths: Vec<&str> = said.iter().map(|d| d.path.as_str()).collect();
+        let expected: &[&str] = if warned { &["$[1]", "$[2]", "$[6]", "$[7]", "$[10]"] } else { &[] };
+        assert_eq!(paths, expected, "{how}");
+        for d in said {
+            assert!(d.severity == crate::model::Severity::Warning && d.message.contains("killed") && d.hint.is_some());
+        }
+    }
+}
