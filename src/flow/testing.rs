@@ -28,6 +28,9 @@ static SPECS: &[NodeSpec] = &[
     spec("link call", 1, Some(1), false, &[]),
     spec("catch", 0, Some(1), false, &[]),
     spec("status", 0, Some(1), false, &[]),
+    spec("join", 1, Some(1), false, &[]),
+    spec("batch", 1, Some(1), false, &[]),
+    spec("trigger", 1, None, false, &[]),
 ];
 
 pub(super) fn specs(node_type: &str) -> Option<&'static NodeSpec> {
