@@ -183,6 +183,47 @@ async fn a_sequence_of_an_injection_outlives_the_process() {
     assert_eq!(bed.runs().await, [("inject".to_owned(), 2)]);
 }
 
+/// Branches that say in `msg.parts` what they are part of are joined in the run, as docs/durable-runs.md advises.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn branches_with_parts_are_joined_though_the_process_dies_between_them() {
+    let entry = json!({"id": "in", "z": "t", "type": "http in", "url": "/ask", "method": "post", "x": 1, "y": 1,
+        "wires": [["set1", "set2", "set3"]]});
+    let join = json!({"id": "join", "z": "t", "type": "join", "mode": "custom", "build": "array", "property": "payload",
+        "propertyType": "msg", "count": "", "useparts": true, "x": 1, "y": 1, "wires": [["send"]]});
+    let mut nodes = vec![entry, join];
+    for n in 1..=3 {
+        let rule =
+            |to: &str, what: String, kind: &str| json!({"t": "set", "p": to, "pt": "msg", "to": what, "tot": kind});
+        let parts = json!({"index": n - 1, "count": 3}).to_string();
+        nodes.extend([
+            json!({"id": format!("set{n}"), "z": "t", "type": "change", "x": 1, "y": 1, "wires": [[format!("wait{n}")]],
+                "rules": [rule("payload", n.to_string(), "str"), rule("parts", parts, "json"),
+                    rule("parts.id", "_msgid".to_owned(), "msg")]}),
+            // One after the other, so that each is in the join before the next is asked for.
+            json!({"id": format!("wait{n}"), "z": "t", "type": "delay", "pauseType": "delay", "timeout": (n * 400).to_string(),
+                "timeoutUnits": "milliseconds", "x": 1, "y": 1, "wires": [[format!("ask{n}")]]}),
+            json!({"id": format!("ask{n}"), "z": "t", "type": "http request", "method": "POST", "ret": "txt", "x": 1,
+                "y": 1, "wires": [["join"]]}),
+        ]);
+    }
+    let bed = Bed::new(&nodes).await;
+    let joined = r#"["taken","taken","taken"]"#;
+    bed.dies("effect.sent:2", async |base| {
+        assert_eq!(post_async(&base, "/ask", "k", "").await.unwrap().0, 202);
+    })
+    .await;
+    let sent = |body: &str| bed.receiver.got().get(body).map_or(0, |(times, _)| *times);
+    let first = sent("1");
+    assert_eq!((sent("3"), sent(joined)), (0, 0));
+    let server = bed.start();
+    until("it is joined", async || bed.keys(joined).len() == 1).await;
+    bed.done(&server, joined).await;
+    // Each effect under its one key, however often it was repeated.
+    assert_eq!((bed.keys("1").len(), bed.keys("2").len(), bed.keys("3").len(), sent(joined)), (1, 1, 1, 1));
+    assert_eq!((first, sent("1")), (1, 1), "what had come in before the crash is not asked for again");
+    assert_eq!(bed.runs().await, [("http".to_owned(), 1)]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delay_longer_than_a_run_may_last_is_committed_once() {
     let entry = json!({"id": "in", "z": "t", "type": "http in", "url": "/later", "method": "post", "x": 1, "y": 1,
