@@ -30,7 +30,7 @@ static SPECS: &[NodeSpec] = &[
     spec("status", 0, Some(1), false, &[]),
     spec("join", 1, Some(1), false, &[]),
     spec("batch", 1, Some(1), false, &[]),
-    spec("trigger", 1, None, false, &[]),
+    spec("schedule", 0, Some(1), false, &[]),
 ];
 
 pub(super) fn specs(node_type: &str) -> Option<&'static NodeSpec> {

@@ -534,46 +534,42 @@ fn fifty_tabs_are_planned_whole() {
 }
 
 #[test]
-fn durable_tabs_say_which_nodes_gather_in_memory() {
-    let durable = |id: &str, how: Json| {
-        let mut tab = tab(id);
+fn what_gathers_in_memory_is_said_where_durable_runs_without_a_caller_lead_to_it() {
+    let gathers = |start: &str, how: &Json| {
+        let mut tab = tab("t");
         tab.as_object_mut().unwrap().extend(how.as_object().unwrap().clone());
-        tab
-    };
-    let nodes = |z: &str| {
-        let of = |id: &str, node_type: &str, extra: Json| n(&format!("{z}-{id}"), node_type, z, json!([]), extra);
-        vec![
-            of("by-count", "join", json!({"mode": "custom", "count": "3"})),
-            of("not-by-parts", "join", json!({"mode": "custom", "count": "", "useparts": false})),
-            of("by-parts", "join", json!({"mode": "custom", "count": "", "useparts": true})),
+        let of = |id: &str, node_type: &str, extra: Json| n(id, node_type, "t", json!([]), extra);
+        let plan = planned(json!([
+            tab,
+            n("in", start, "t", json!([["on"]]), json!({})),
+            n("on", "change", "t", json!([["count", "no-parts", "parts", "auto", "reduce", "batch", "in"]]), json!({})),
+            of("count", "join", json!({"mode": "custom", "count": "3"})),
+            of("no-parts", "join", json!({"mode": "custom", "count": "", "useparts": false})),
+            of("parts", "join", json!({"mode": "custom", "count": "", "useparts": true})),
             of("auto", "join", json!({"mode": "auto"})),
             of("reduce", "join", json!({"mode": "reduce"})),
             of("batch", "batch", json!({"mode": "count", "count": 2})),
-            of("then", "trigger", json!({"op2": "0", "op2type": "str", "duration": "5", "units": "s"})),
-            of("nothing", "trigger", json!({"op2type": "nul", "duration": "5"})),
-            of("until-reset", "trigger", json!({"op2": "0", "op2type": "str", "duration": "0"})),
-            of("as-told", "trigger", json!({"op2": "0", "op2type": "str", "duration": "0", "overrideDelay": true})),
-            of("loops", "trigger", json!({"op2": "0", "op2type": "str", "duration": "-5"})),
-            of("change", "change", json!({})),
-        ]
+            of("elsewhere", "batch", json!({"mode": "count", "count": 2})),
+        ]));
+        let said: Vec<_> = plan.diagnostics.into_iter().filter(|d| d.code == "gathers-in-memory").collect();
+        assert!(said.iter().all(|d| d.severity == crate::model::Severity::Warning && d.hint.is_some()));
+        assert!(said.iter().all(|d| d.message.contains(&format!("{start} node \"in\""))), "{said:?}");
+        let mut paths: Vec<String> = said.into_iter().map(|d| d.path).collect();
+        paths.sort();
+        paths
     };
+    let durable = json!({"durability": "durable"});
     let variable = json!({"env": [{"name": "PROBITY_DURABILITY", "value": "durable", "type": "str"}]});
-    for (how, warned) in [
-        (json!({"durability": "durable"}), true),
-        (variable, true),
-        (json!({"durability": "fast"}), false),
-        (json!({"durability": "durable", "disabled": true}), false),
-        (json!({}), false),
-    ] {
-        let mut flows = nodes("t");
-        flows.insert(0, durable("t", how.clone()));
-        let plan = planned(Json::Array(flows));
-        let said: Vec<_> = plan.diagnostics.iter().filter(|d| d.code == "gathers-in-memory").collect();
-        let paths: Vec<&str> = said.iter().map(|d| d.path.as_str()).collect();
-        let expected: &[&str] = if warned { &["$[1]", "$[2]", "$[6]", "$[7]", "$[10]"] } else { &[] };
-        assert_eq!(paths, expected, "{how}");
-        for d in said {
-            assert!(d.severity == crate::model::Severity::Warning && d.message.contains("killed") && d.hint.is_some());
-        }
+    let (fast, off) = (json!({"durability": "fast"}), json!({"durability": "durable", "disabled": true}));
+    let said = ["$[3]", "$[4]", "$[8]"];
+    for (start, how) in [("inject", &durable), ("inject", &variable), ("schedule", &durable), ("schedule", &json!({}))]
+    {
+        assert_eq!(gathers(start, how), said, "{start} {how}");
+    }
+    // What a call brings is its run's.
+    for (start, how) in
+        [("http in", &durable), ("inject", &fast), ("inject", &off), ("inject", &json!({})), ("schedule", &fast)]
+    {
+        assert_eq!(gathers(start, how), [""; 0], "{start} {how}");
     }
 }

@@ -1,7 +1,8 @@
 //! `trigger`: sends one message now and another after a time, unless more come in between.
 //!
 //! Behaviour: Node-RED's `89-trigger.js`. What waits belongs to the node, across runs. A wait that its run may not last
-//! for ends in a run of its own; so does each repetition of a loop.
+//! for ends in a run of its own; so does each repetition of a loop. A durable run that was interrupted while it waited waits
+//! anew, and sends its first message no second time.
 
 mod output;
 mod topics;
@@ -125,6 +126,9 @@ struct Elapsed(Due);
 /// The property that holds it.
 const ELAPSED: ArcStr = literal!("_triggerTimer");
 
+/// The property that holds a wait that a durable run was in when it was interrupted.
+const WAITED: ArcStr = literal!("_triggerWaited");
+
 impl Handle for Elapsed {
     fn kind(&self) -> &'static str {
         "timer"
@@ -208,6 +212,13 @@ impl Trigger {
             self.come_back(due, after, cx);
             return Step::Done;
         }
+        cx.resume_with(|| {
+            let mut kept = lock(&self.topics).kept(&due)?;
+            kept.insert(literal!("ms"), after.as_secs_f64() * 1000.0);
+            let mut msg = Msg::from_object(Object::new());
+            msg.set(WAITED, kept);
+            Some(msg)
+        });
         let (clock, topics, then, port) = (cx.clock(), self.topics.clone(), self.then.clone(), self.port());
         Step::wait(async move {
             let elapsed = tokio::select! {
@@ -218,6 +229,17 @@ impl Trigger {
             Box::new(move |cx: &mut Cx<'_>| if elapsed { ends(&topics, &then, port, &due, cx) } else { Step::Done })
                 as Then
         })
+    }
+
+    /// Begins a wait anew that a durable run was in: its first message has been sent.
+    fn waits_again(&self, waited: &Value, cx: &mut Cx<'_>) -> Step {
+        let Some(msg) = Msg::from_value(&waited.get("msg")) else { return Step::Done };
+        let after = Duration::try_from_secs_f64(waited.get("ms").to_number() / 1000.0).unwrap_or(Duration::MAX);
+        let started =
+            lock(&self.topics).start(waited.get("topic").to_js_string(), waited.get("then").clone(), msg, true);
+        let step = started.map_or(Step::Done, |(due, cancelled)| self.wait(due, cancelled, after, cx));
+        show(&self.topics, cx);
+        step
     }
 
     fn port(&self) -> usize {
@@ -259,6 +281,9 @@ impl Node for Trigger {
                 return Step::Done;
             }
             return ends(&self.topics, &self.then, self.port(), due, cx);
+        }
+        if let Some(waited) = msg.get(&WAITED).filter(|_| cx.is_resumed()) {
+            return self.waits_again(&waited.clone(), cx);
         }
         msg.ensure_id();
         let key = self.key(&msg);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use arcstr::ArcStr;
 use tokio::sync::oneshot;
 
-use crate::model::{Msg, Value};
+use crate::model::{Msg, Object, Value};
 
 /// Which wait is over: one that was ended or begun anew since has another number.
 #[derive(Clone, Debug)]
@@ -86,6 +86,17 @@ impl Topics {
         waiting._cancel = Some(cancel);
         waiting.msg = msg;
         Some((Due { topic, number: self.last_number }, cancelled))
+    }
+
+    /// What a durable run keeps of a wait: its topic, and what its second message is made of.
+    pub(super) fn kept(&self, due: &Due) -> Option<Object> {
+        let waiting = self.waiting.get(&due.topic).filter(|w| w.number == due.number)?;
+        let kept = [
+            ("topic", Value::from(due.topic.clone())),
+            ("then", waiting.then.clone()),
+            ("msg", waiting.msg.to_value()),
+        ];
+        Some(kept.into_iter().filter(|(_, value)| !value.is_undefined()).collect())
     }
 
     /// The message of a repetition that is due.
